@@ -1,0 +1,7 @@
+//! http
+pub mod headers {
+    #[derive(Clone, Copy, Debug)]
+    pub struct HeadRef<'a> {
+        pub buf: &'a [u8],
+    }
+}

@@ -1,0 +1,1 @@
+//! Draft → Plan: names become places, and every fault is found at once.
