@@ -155,8 +155,7 @@ mod tests {
     fn every_line_of_every_shard_arrives_whole_and_in_order() {
         let path = folder("access-log").join("access.log");
         let (mut producers, consumers): (Vec<_>, Vec<_>) = (0..4).map(|_| rtrb::RingBuffer::new(4096)).unzip();
-        let log =
-            AccessLog::start(&LogPath::File(path.display().to_string()), consumers, &Reopen::default()).unwrap();
+        let log = AccessLog::start(&LogPath::File(path.display().to_string()), consumers, &Reopen::default()).unwrap();
         let shards: Vec<_> = producers
             .drain(..)
             .enumerate()
@@ -188,8 +187,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_counted_and_blocks_nobody() {
         let (mut ring, consumer) = rtrb::RingBuffer::new(4096);
-        let log =
-            AccessLog::start(&LogPath::File("/dev/full".to_owned()), vec![consumer], &Reopen::default()).unwrap();
+        let log = AccessLog::start(&LogPath::File("/dev/full".to_owned()), vec![consumer], &Reopen::default()).unwrap();
         let tally = log.tally();
         for n in 0..1000 {
             push(&mut ring, &format!("line {n}\n"));
@@ -216,8 +214,8 @@ mod tests {
         assert!(made.success());
         let keep = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
         let (mut ring, consumer) = rtrb::RingBuffer::new(256 * 1024);
-        let log = AccessLog::start(&LogPath::File(path.display().to_string()), vec![consumer], &Reopen::default())
-            .unwrap();
+        let log =
+            AccessLog::start(&LogPath::File(path.display().to_string()), vec![consumer], &Reopen::default()).unwrap();
         push(&mut ring, &format!("{}\n", "x".repeat(200 * 1024)));
         assert!(!log.stop());
         drop(keep);

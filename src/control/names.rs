@@ -257,8 +257,7 @@ impl Book {
         let entry = Question::of(target).and_then(|question| self.entries.get(&question));
         for place in entry.map(|entry| entry.places.as_slice()).unwrap_or_default() {
             // RFC 2782: weight 0 is a record with little chance, not with none; 1 is the least we have.
-            let (port, weight) =
-                place.srv.map_or((target.port, target.weight), |(port, weight)| (port, weight.max(1)));
+            let (port, weight) = place.srv.map_or((target.port, target.weight), |(port, weight)| (port, weight.max(1)));
             add(place.ip, port, weight);
         }
         into.failed |= entry.is_none_or(|entry| entry.places.is_empty());
