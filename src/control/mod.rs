@@ -6,3 +6,4 @@ mod names;
 pub mod sink;
 #[cfg(test)]
 pub(crate) mod testing;
+mod watch;
