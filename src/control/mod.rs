@@ -25,6 +25,8 @@ pub mod sink;
 mod systemd;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use board::Reading;
