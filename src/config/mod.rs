@@ -1,1 +1,4 @@
+//! Text → Draft, by dialect.
 
+pub mod kong;
+pub mod native;

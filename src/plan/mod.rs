@@ -8,6 +8,7 @@
 pub mod chain;
 pub mod draft;
 pub mod link;
+pub mod node;
 pub mod rank;
 pub mod report;
 pub mod schema;
