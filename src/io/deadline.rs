@@ -32,6 +32,8 @@ struct Slot {
     read_at: Cell<u64>,
     write_at: Cell<u64>,
     fired: Cell<Option<Side>>,
+    /// Is the read one for a next request, which may end at any time?
+    quiet: Cell<bool>,
 }
 
 /// All deadlines of a shard.
@@ -53,7 +55,7 @@ impl Default for Table {
 impl Deadlines {
     /// Watches a socket until the [`Watch`] is dropped, which must happen before the socket is closed.
     pub fn watch(&self, fd: RawFd) -> Watch {
-        let slot = Slot { fd, read_at: Cell::new(NEVER), write_at: Cell::new(NEVER), fired: Cell::new(None) };
+        let slot = Slot { fd, read_at: Cell::new(NEVER), write_at: Cell::new(NEVER), fired: Cell::new(None), quiet: Cell::new(false) };
         let key = self.0.slots.borrow_mut().insert(slot);
         Watch { table: self.0.clone(), key }
     }
@@ -73,6 +75,13 @@ impl Deadlines {
             soonest = soonest.min(slot.read_at.get()).min(slot.write_at.get());
         }
         self.0.soonest.set(soonest);
+    }
+
+    /// Ends the reads of those who wait for a next request: the process is about to end. O(watched sockets).
+    pub fn end_quiet(&self) {
+        for (_, slot) in self.0.slots.borrow().iter().filter(|(_, slot)| slot.quiet.get()) {
+            slot.fire(Side::Read, Shutdown::Read);
+        }
     }
 
     /// Sweeps for ever.
@@ -130,6 +139,11 @@ impl Watch {
     /// Writes have no deadline any more.
     pub fn disarm_write(&self) {
         self.slot(|slot| slot.write_at.set(NEVER));
+    }
+
+    /// Is the next read one for a next request? See [`Deadlines::end_quiet`].
+    pub fn set_quiet(&self, quiet: bool) {
+        self.slot(|slot| slot.quiet.set(quiet));
     }
 
     /// Which deadline has passed, if any.

@@ -64,8 +64,7 @@ where
             Ok(runtime.block_on(future))
         }
         Wait::Epoll => {
-            let mut runtime =
-                RuntimeBuilder::<LegacyDriver>::new().with_entries(entries).enable_timer().build()?;
+            let mut runtime = RuntimeBuilder::<LegacyDriver>::new().with_entries(entries).enable_timer().build()?;
             Ok(runtime.block_on(future))
         }
     }

@@ -110,9 +110,7 @@ impl Stream {
     pub fn peek(&self) -> Peek {
         let mut byte = [0u8; 1];
         // SAFETY: one byte may be written to `byte`, which has one.
-        let got = unsafe {
-            libc::recv(self.fd(), byte.as_mut_ptr().cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT)
-        };
+        let got = unsafe { libc::recv(self.fd(), byte.as_mut_ptr().cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT) };
         match got {
             0 => Peek::Gone,
             1.. => Peek::Bytes,
