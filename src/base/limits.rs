@@ -75,3 +75,28 @@ pub const CONNECTION_TOKENS_MAX: usize = 32;
 
 const _: () = assert!(HEAD_BYTES_MAX < u16::MAX as usize, "a field name's length is a u16");
 const _: () = assert!(TARGET_BYTES_MAX + METHOD_BYTES_MAX < HEAD_BYTES_MAX, "a long target is a 414, not a 431");
+
+/// Largest regular expression of a route, bytes once compiled. What the `regex` crate allows; 10 MiB is an expression
+/// with Unicode classes repeated by the thousand. Larger ones make a table slow to compile.
+pub const ROUTE_PATTERN_BYTES_MAX: usize = 10 * 1024 * 1024;
+
+/// Largest table of an expression that needs no looking back, bytes; one for all shards. Larger ones are searched by
+/// engines that need memory per shard.
+pub const ROUTE_ONE_PASS_BYTES_MAX: usize = 512 * 1024;
+
+/// Memory that one expression which is not one-pass may take on each shard, bytes. Grows with the variety of paths,
+/// which clients choose: expressions × shards of these must be bearable.
+pub const ROUTE_PATTERN_MEMORY_BYTES: usize = 256 * 1024;
+
+/// Regular expressions that begin alike and are still searched one by one: an automaton of all costs as much as four.
+pub const ROUTE_PATTERNS_ONE_BY_ONE_MAX: usize = 4;
+
+/// Largest automaton of the expressions that begin alike, bytes; beyond it they are searched one by one.
+pub const ROUTE_SET_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Memory that the automaton of one group of expressions may take on each shard, bytes. When a request would make it
+/// larger it starts again from nothing, so that this also bounds the work a hostile path can cause.
+pub const ROUTE_SET_MEMORY_BYTES: usize = 2 * 1024 * 1024;
+
+/// Routes with the same host and path that are asked one by one; longer lists are split by a field.
+pub const ROUTE_CANDIDATES_MAX: usize = 8;
