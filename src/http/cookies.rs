@@ -34,14 +34,8 @@ mod tests {
         head.append(&mut buf, b"Cookie", b"a=1; b = two ;;c==x=; bare; q=\"x y\"");
         head.append(&mut buf, b"cookie", b"a=2");
         let on = head.on(&buf);
-        let want: &[(&[u8], &[u8])] = &[
-            (b"a", b"1"),
-            (b"b", b"two"),
-            (b"c", b"=x="),
-            (b"", b"bare"),
-            (b"q", b"\"x y\""),
-            (b"a", b"2"),
-        ];
+        let want: &[(&[u8], &[u8])] =
+            &[(b"a", b"1"), (b"b", b"two"), (b"c", b"=x="), (b"", b"bare"), (b"q", b"\"x y\""), (b"a", b"2")];
         assert_eq!(of(on).collect::<Vec<_>>(), want);
         assert_eq!(find(on, b"a"), Some(&b"1"[..]));
         assert_eq!(find(on, b"A"), None);

@@ -265,9 +265,7 @@ impl<'a> HeadRef<'a> {
         self.head
             .fields
             .iter()
-            .filter(move |field| {
-                field.name_len as usize == name.len() && field.name(buf).eq_ignore_ascii_case(name)
-            })
+            .filter(move |field| field.name_len as usize == name.len() && field.name(buf).eq_ignore_ascii_case(name))
             .map(move |field| field.value(buf))
     }
 

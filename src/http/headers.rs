@@ -13,7 +13,7 @@ macro_rules! known {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
         #[expect(missing_docs, reason = "the variant is the field name")]
-        pub enum Known { $($name,)+ 
+        pub enum Known { $($name,)+
             /// Any other name.
             Other,
         }
@@ -158,9 +158,7 @@ fn words_in(buf: &[u8], at: usize, len: usize) -> Words {
     #[inline(always)]
     fn eight(buf: &[u8], at: usize) -> Option<u64> {
         let bytes = buf.get(at..at + 8)?;
-        Some(u64::from_le_bytes([
-            bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7],
-        ]))
+        Some(u64::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7]]))
     }
     let fast = || {
         let first = eight(buf, at)? | FOLD;
@@ -222,10 +220,8 @@ const fn table() -> [Slot; SLOTS] {
 #[inline(always)]
 fn lookup(words: Words, len: usize) -> Known {
     let slot = &TABLE[slot_of(words, len)];
-    let same = slot.words.0 == words.0
-        && slot.words.1 == words.1
-        && slot.words.2 == words.2
-        && slot.len as usize == len;
+    let same =
+        slot.words.0 == words.0 && slot.words.1 == words.1 && slot.words.2 == words.2 && slot.len as usize == len;
     if same {
         slot.id
     } else {

@@ -80,13 +80,8 @@ mod tests {
     fn arguments_are_split_and_decoded() {
         let mut scratch = Vec::new();
         let query = b"a=1&b&&c=x=y&=z&d%20e=f+g%2";
-        let want: &[(&[u8], Option<&[u8]>)] = &[
-            (b"a", Some(b"1")),
-            (b"b", None),
-            (b"c", Some(b"x=y")),
-            (b"", Some(b"z")),
-            (b"d%20e", Some(b"f+g%2")),
-        ];
+        let want: &[(&[u8], Option<&[u8]>)] =
+            &[(b"a", Some(b"1")), (b"b", None), (b"c", Some(b"x=y")), (b"", Some(b"z")), (b"d%20e", Some(b"f+g%2"))];
         assert_eq!(args(query).map(|arg| (arg.name, arg.value)).collect::<Vec<_>>(), want);
         let rows: &[(&str, Option<&str>)] = &[
             ("a", Some("1")),

@@ -235,9 +235,7 @@ fn stays_encoded(byte: u8) -> bool {
 ///
 /// With [`normalize`] before it this is the identity on sound paths, up to equivalence: `/a%7cb` → `/a|b` → `/a%7Cb`.
 pub fn encode_path(path: &[u8], out: &mut Vec<u8>) {
-    encode_by(path, out, |byte| {
-        byte.is_ascii_alphanumeric() || b"!#$&'()*+,/:;=?@[]-_.~%".contains(&byte)
-    });
+    encode_by(path, out, |byte| byte.is_ascii_alphanumeric() || b"!#$&'()*+,/:;=?@[]-_.~%".contains(&byte));
 }
 
 /// Appends a query for the wire: as it is, except that bytes above 0x7f and controls are percent-encoded.
@@ -271,7 +269,8 @@ mod tests {
 
     #[test]
     fn a_target_has_one_of_four_forms() {
-        type Row = (&'static str, &'static str, Result<(Form, Option<&'static str>, &'static str, &'static str), Fault>);
+        type Row =
+            (&'static str, &'static str, Result<(Form, Option<&'static str>, &'static str, &'static str), Fault>);
         let rows: &[Row] = &[
             ("GET", "/", Ok((Form::Origin, None, "/", ""))),
             ("GET", "/a/b?c=d", Ok((Form::Origin, None, "/a/b", "?c=d"))),
@@ -363,7 +362,10 @@ mod tests {
             ("/a%7cb", "/a|b"),
             ("/a%20b", "/a b"),
             ("/%25zz", "/%25zz"),
-            ("/%21%2a%27%28%29%3b%3a%40%26%3d%2b%24%2c%3f%23%5b%5d", "/%21%2A%27%28%29%3B%3A%40%26%3D%2B%24%2C%3F%23%5B%5D"),
+            (
+                "/%21%2a%27%28%29%3b%3a%40%26%3d%2b%24%2c%3f%23%5b%5d",
+                "/%21%2A%27%28%29%3B%3A%40%26%3D%2B%24%2C%3F%23%5B%5D",
+            ),
             ("/%00%0d%0A%1f%7f", "/%00%0D%0A%1F%7F"),
             ("/%c3%a9", "/\u{e9}"),
             ("/%zz%4", "/%zz%4"),

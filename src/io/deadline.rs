@@ -55,7 +55,13 @@ impl Default for Table {
 impl Deadlines {
     /// Watches a socket until the [`Watch`] is dropped, which must happen before the socket is closed.
     pub fn watch(&self, fd: RawFd) -> Watch {
-        let slot = Slot { fd, read_at: Cell::new(NEVER), write_at: Cell::new(NEVER), fired: Cell::new(None), quiet: Cell::new(false) };
+        let slot = Slot {
+            fd,
+            read_at: Cell::new(NEVER),
+            write_at: Cell::new(NEVER),
+            fired: Cell::new(None),
+            quiet: Cell::new(false),
+        };
         let key = self.0.slots.borrow_mut().insert(slot);
         Watch { table: self.0.clone(), key }
     }

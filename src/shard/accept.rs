@@ -63,8 +63,6 @@ async fn either<T>(
     .await
 }
 
-use std::future::Future as _;
-
 fn place(shard: &Rc<Shard>, listener: &Arc<Listener>, name: &Arc<str>, client: OwnedFd) {
     bump(&shard.counters.accepted);
     let max = shard.world.borrow().tables.plan.node.runtime.connections_max;
@@ -123,7 +121,8 @@ fn start(shard: &Rc<Shard>, port: u16, socket: OwnedFd) {
     crate::io::spawn(async move {
         if let Err(panic) = crate::io::catch_panic(serve::connection(&shard, client)).await {
             bump(&shard.counters.panics);
-            shard.complain(Complaint::Panic, || format!("a connection ended by a fault of the gateway itself: {panic}"));
+            shard
+                .complain(Complaint::Panic, || format!("a connection ended by a fault of the gateway itself: {panic}"));
         }
         Gauges::sub(&shard.gauges().connections, 1);
     });

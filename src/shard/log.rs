@@ -24,12 +24,7 @@ impl Ring {
     }
 
     /// Writes the line of a request; `false` where the ring is full.
-    pub(super) fn write(
-        &mut self,
-        plan: &Plan,
-        fields: &[(String, LogField)],
-        entry: &Entry<'_>,
-    ) -> bool {
+    pub(super) fn write(&mut self, plan: &Plan, fields: &[(String, LogField)], entry: &Entry<'_>) -> bool {
         let Some(ring) = &mut self.ring else { return true };
         let line = &mut self.line;
         line.clear();

@@ -245,7 +245,7 @@ fn format_of(head: Option<crate::http::HeadRef<'_>>, dress: &Dress, transport: b
         let end = text.iter().position(|&b| b == b';').unwrap_or(text.len());
         Format::of_media(crate::http::headers::trim(&text[..end]))
     };
-    sent.and_then(media).or_else(|| media(dress.error_type.as_bytes())).unwrap_or(Format::Plain)
+    sent.map_or_else(|| media(dress.error_type.as_bytes()), media)
 }
 
 /// The error template in one of its four forms.

@@ -666,14 +666,7 @@ impl Exchange<'_> {
 }
 
 /// Writes the log line and counts.
-fn note(
-    shard: &Shard,
-    client: &Client,
-    world: &World,
-    parts: Option<&Parts<'_>>,
-    identity: Identity,
-    record: &Record,
-) {
+fn note(shard: &Shard, client: &Client, world: &World, parts: Option<&Parts<'_>>, identity: Identity, record: &Record) {
     let route_ix = parts.and_then(|parts| parts.route_ix);
     let plan = &world.tables.plan;
     if let Some(log) = &plan.node.access_log {
@@ -722,8 +715,6 @@ async fn duplex(
     })
     .await
 }
-
-use std::future::Future as _;
 
 /// The way back.
 struct Download<'a> {
@@ -856,11 +847,8 @@ impl Download<'_> {
         }
         let length = framing::of_reply(reply, parts.head.head.method).map_err(|fault| self.bad(fault.text()))?;
         let to_client = forward::length_for_client(length, parts.head.head.version);
-        let keep = parts.keep
-            && to_client != Length::UntilClose
-            && self.uploaded.get()
-            && !self.cx.is_last()
-            && !switching;
+        let keep =
+            parts.keep && to_client != Length::UntilClose && self.uploaded.get() && !self.cx.is_last() && !switching;
         let link_kept = framing::keep_alive(reply);
         phase::response(shard, world, parts, identity, edits, head.status);
         record.status = head.status;

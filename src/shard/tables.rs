@@ -47,11 +47,7 @@ impl Tables {
     ///
     /// # Errors
     /// What route expressions and plugins' constructors refused, each with its place.
-    pub fn compile(
-        plan: Arc<Plan>,
-        descriptors: &'static [Descriptor],
-        shelf: &Shelf,
-    ) -> Result<Tables, Vec<String>> {
+    pub fn compile(plan: Arc<Plan>, descriptors: &'static [Descriptor], shelf: &Shelf) -> Result<Tables, Vec<String>> {
         let mut faults = Vec::new();
         let directory = Directory::of(&plan);
         let generation = Shelf::default();
@@ -94,10 +90,12 @@ impl Tables {
     fn label_of(&self, ix: Option<RouteIx>) -> Label {
         let chain = self.chain(ix);
         // A consumer's own instance may have the hook where the plain one does not exist.
-        let responds =
-            chain.iter().any(|step| self.plugins.iter().zip(&self.plan.plugins).any(|((_, hooks), instance)| {
-                hooks.response && instance.name == step.name()
-            }));
+        let responds = chain.iter().any(|step| {
+            self.plugins
+                .iter()
+                .zip(&self.plan.plugins)
+                .any(|((_, hooks), instance)| hooks.response && instance.name == step.name())
+        });
         let Some(route) = ix.map(|ix| &self.plan.routes[ix.ix()]) else {
             return Label { id: Uuid::nil(), route: String::new(), service: String::new(), responds };
         };
