@@ -116,6 +116,57 @@ pub const STATUS_FINDINGS_MAX: usize = 100;
 /// How long the start waits for every shard to accept before it says what listens where, ms.
 pub const READY_WAIT_MS: u64 = 5_000;
 
+/// Slots of a round-robin wheel; weights are rounded to fit. Memory: two bytes a slot, per upstream and shard.
+pub const WHEEL_SLOTS_MAX: usize = 4096;
+
+/// Messages waiting in a shard's mailbox. Adopted clients are the only ones that come in numbers; beyond it the
+/// accepting shard keeps its client.
+pub const MAILBOX_MESSAGES_MAX: usize = 4096;
+
+/// Connections taken from a listener before other work gets its turn.
+pub const ACCEPTS_PER_TURN: usize = 64;
+
+/// Pause after the process has run out of descriptors, ms: long enough not to spin, short enough not to be felt.
+pub const ACCEPT_PAUSE_MS: u64 = 50;
+
+/// How long an upstream connection counts as surely alive without asking the kernel, ms. See `shard/pool.rs`.
+pub const UPSTREAM_FRESH_MS: u64 = 2;
+
+/// Longest wait of a quiet client before its buffers go back to the pool, ms.
+pub const IDLE_BUFFERS_MS: u64 = 1000;
+
+/// After a refusal: how long the rest of what the client sends is read and thrown away, so that the answer is not lost
+/// to a reset (RFC 9112 §9.6), ms and bytes.
+pub const LINGER_MS: u64 = 2000;
+/// See [`LINGER_MS`].
+pub const LINGER_BYTES_MAX: usize = 1024 * 1024;
+
+/// Interim (1xx) answers an upstream may send before the final one.
+pub const INTERIM_REPLIES_MAX: usize = 16;
+
+/// Seconds a request body may take before its rate is judged.
+pub const BODY_RATE_GRACE_MS: u64 = 5000;
+
+/// Body that is kept in memory for a plugin that asked for it, bytes.
+pub const BODY_KEPT_BYTES_MAX: usize = 1024 * 1024;
+
+/// How long clients that are quiet when draining begins may still send a request, ms.
+pub const DRAIN_QUIET_MS: u64 = 300;
+
+/// One kind of complaint is written to the log at most once in this time, ms; the rest is counted.
+pub const COMPLAINT_MS: u64 = 10_000;
+
+const _: () = assert!(IDLE_BUFFERS_MS < 5000, "idle connections must not hold buffers for long");
+
+/// Longest method, bytes. The longest registered one has 17; nothing legitimate comes near. Longer: 501.
+pub const METHOD_BYTES_MAX: usize = 32;
+
+/// Most names in the Connection fields of one message. Each costs a pass over the fields: 32 × 128 comparisons at worst.
+pub const CONNECTION_TOKENS_MAX: usize = 32;
+
+const _: () = assert!(HEAD_BYTES_MAX < u16::MAX as usize, "a field name's length is a u16");
+const _: () = assert!(TARGET_BYTES_MAX + METHOD_BYTES_MAX < HEAD_BYTES_MAX, "a long target is a 414, not a 431");
+
 /// Largest regular expression of a route, bytes once compiled. What the `regex` crate allows; 10 MiB is an expression
 /// with Unicode classes repeated by the thousand. Larger ones make a table slow to compile.
 pub const ROUTE_PATTERN_BYTES_MAX: usize = 10 * 1024 * 1024;

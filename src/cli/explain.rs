@@ -7,6 +7,7 @@ use super::sources::{Files, Overrides};
 use super::{report, say, seam};
 use crate::base::id::ConsumerIx;
 use crate::hook::Descriptor;
+use crate::http::target::{encode_path, normalize, Normal};
 use crate::plan::chain::{Chains, Step};
 use crate::plan::schema::{Element, Field, Kind, Rule};
 use crate::plan::{Plan, PluginInstance, Protocol, Route, Service};
@@ -113,7 +114,7 @@ impl Asked {
         let target = target.split('#').next().unwrap_or_default();
         let named = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
         let (host, port) = authority_of(named.map_or(authority, |(_, value)| value))?;
-        let (path, query) = seam::path_of(target)?;
+        let (path, query) = path_of(target);
         let by_default = if https { 443 } else { 80 };
         let listener = plan.listeners.iter().find(|listener| listener.bind.tls == https);
         let listener_port = listener.map_or(by_default, |listener| listener.bind.addr.port());
@@ -142,7 +143,7 @@ impl Asked {
     }
 
     fn shown(&self) -> Value {
-        let path = seam::encode_path(&self.path);
+        let path = encoded(&self.path);
         let query = self.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
         let scheme = if self.https { "https" } else { "http" };
         json!({
@@ -152,6 +153,26 @@ impl Asked {
             "listener_port": self.listener_port,
         })
     }
+}
+
+/// The normalised path and the query of a target that begins with `/`.
+fn path_of(target: &str) -> (Vec<u8>, Option<String>) {
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query.to_owned())),
+        None => (target, None),
+    };
+    let mut normal = Vec::new();
+    match normalize(path.as_bytes(), &mut normal) {
+        Normal::Already => (path.as_bytes().to_vec(), query),
+        Normal::Rewritten => (normal, query),
+    }
+}
+
+/// A normalised path as it goes over the wire.
+fn encoded(path: &[u8]) -> String {
+    let mut wire = Vec::with_capacity(path.len());
+    encode_path(path, &mut wire);
+    String::from_utf8_lossy(&wire).into_owned()
 }
 
 fn authority_of(text: &str) -> Result<(String, Option<u16>), String> {
@@ -170,7 +191,7 @@ fn authority_of(text: &str) -> Result<(String, Option<u16>), String> {
 fn tell(plan: &Plan, plugins: &[Descriptor], asked: &Asked, consumer: Option<&str>) -> Result<Value, String> {
     let consumer = consumer.map(|name| consumer_of(plan, name)).transpose()?;
     let rows = explain(&plan.routes, &asked.query())
-        .map_err(|faults| faults.iter().map(|fault| format!("{fault:?}")).collect::<Vec<_>>().join("; "))?;
+        .map_err(|faults| faults.iter().map(|fault| fault.what.clone()).collect::<Vec<_>>().join("; "))?;
     let won = rows.iter().find_map(|row| match row.verdict {
         Verdict::Wins { prefix_len } => Some((row, prefix_len)),
         _ => None,
@@ -231,7 +252,7 @@ fn shown_route(plan: &Plan, row: &Row, asked: &Asked, prefix_len: usize) -> Valu
         "id": route.id.to_string(),
         "at": route.at.to_string(),
         "paths": row.paths,
-        "matched": seam::encode_path(matched),
+        "matched": encoded(matched),
         "strip_path": route.strip_path,
         "preserve_host": route.preserve_host,
     })
@@ -260,7 +281,7 @@ fn shown_service(plan: &Plan, route: &Route, service: &Service, asked: &Asked, p
         "at": service.at.to_string(),
         "upstream": upstream.name,
         "targets": targets,
-        "url": format!("{}://{address}{}{query}", service.protocol.word(), seam::encode_path(&path)),
+        "url": format!("{}://{address}{}{query}", service.protocol.word(), encoded(&path)),
         "host_header": host,
         "attempts": service.retries + 1,
     })
@@ -592,6 +613,7 @@ mod tests {
             ("PUT https://[::1]:8443/b HTTP/1.1", Some(("PUT", "[::1]", Some(8443), "/b"))),
             ("http://[::1]/b", Some(("GET", "[::1]", None, "/b"))),
             ("http://a.test?q=1", Some(("GET", "a.test", None, "/"))),
+            ("http://a.test/a/../b%2Dc//d", Some(("GET", "a.test", None, "/b-c/d"))),
             ("", None),
             ("ftp://a.test/", None),
             ("http://a.test:x/", None),

@@ -62,23 +62,3 @@ pub(super) fn serve(start: Start) -> ExitCode {
     tracing::error!("this build has no data plane");
     ExitCode::FAILURE
 }
-
-/// The normalised path and the query of a request-target in origin-form.
-///
-/// # Errors
-/// A sentence: why it is none.
-pub(super) fn path_of(target: &str) -> Result<(Vec<u8>, Option<String>), String> {
-    let (path, query) = match target.split_once('?') {
-        Some((path, query)) => (path, Some(query.to_owned())),
-        None => (target, None),
-    };
-    if !path.starts_with('/') {
-        return Err(format!("\"{target}\" is not a path"));
-    }
-    Ok((path.as_bytes().to_vec(), query))
-}
-
-/// A normalised path as it is written towards an upstream.
-pub(super) fn encode_path(path: &[u8]) -> String {
-    String::from_utf8_lossy(path).into_owned()
-}

@@ -138,12 +138,16 @@ impl Node {
     }
 
     fn request(&self, text: &str) -> String {
-        let mut stream = TcpStream::connect(self.admin).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        stream.write_all(text.as_bytes()).unwrap();
+        self.try_request(text).unwrap()
+    }
+
+    fn try_request(&self, text: &str) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(self.admin)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(text.as_bytes())?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 
     fn get(&self, path: &str) -> String {
@@ -151,14 +155,19 @@ impl Node {
     }
 
     fn status(&self) -> Value {
-        let answer = self.get("/status");
-        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+        self.try_status().unwrap()
+    }
+
+    /// `None` while nobody listens, or while all places are taken.
+    fn try_status(&self) -> Option<Value> {
+        let answer = self.try_request("GET /status HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").ok()?;
+        serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
     }
 
     /// Waits until `/status` shows it.
     #[track_caller]
     fn until(&self, what: &str, shows: impl Fn(&Value) -> bool) {
-        wait_for(what, || TcpStream::connect(self.admin).is_ok() && shows(&self.status()));
+        wait_for(what, || self.try_status().is_some_and(|status| shows(&status)));
     }
 
     fn end(self) -> Ending {
