@@ -24,3 +24,14 @@ pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
 
 /// Empty lines a client may send before a request line (RFC 9112 §2.2 asks to skip at least one).
 pub const EMPTY_LINES_MAX: usize = 8;
+
+/// Largest configuration file, bytes. 10,000 routes are 2 MB; a tree takes about ten times its text.
+pub const DOC_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Deepest nesting of a configuration document. The deepest real path, a plugin's map below a nested route, is 12;
+/// larger lets a hostile document take the stack.
+pub const DOC_DEPTH_MAX: usize = 64;
+
+/// Most nodes of a configuration document with its aliases written out. Anchors of anchors grow a few lines into
+/// gigabytes ("billion laughs"); 100,000 routes written out are 3 million.
+pub const DOC_NODES_MAX: usize = 4_000_000;

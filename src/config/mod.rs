@@ -1,4 +1,5 @@
 //! Text → Draft, by dialect.
 
+pub mod doc;
 pub mod kong;
 pub mod native;
