@@ -178,7 +178,8 @@ fn apply(rule: &Rule, schema: &mut Json) {
         }
         Rule::HeaderName => schema["pattern"] = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$".into(),
         Rule::Url => schema["format"] = "uri".into(),
-        Rule::Referenceable => {}
+        Rule::OneOfNumbers(numbers) => schema["enum"] = json!(numbers),
+        Rule::Referenceable | Rule::Text(_) => {}
     }
 }
 
