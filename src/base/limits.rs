@@ -100,3 +100,14 @@ pub const ROUTE_SET_MEMORY_BYTES: usize = 2 * 1024 * 1024;
 
 /// Routes with the same host and path that are asked one by one; longer lists are split by a field.
 pub const ROUTE_CANDIDATES_MAX: usize = 8;
+
+/// Largest configuration file, bytes. 10,000 routes are 2 MB; a tree takes about ten times its text.
+pub const DOC_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Deepest nesting of a configuration document. The deepest real path, a plugin's map below a nested route, is 12;
+/// larger lets a hostile document take the stack.
+pub const DOC_DEPTH_MAX: usize = 64;
+
+/// Most nodes of a configuration document with its aliases written out. Anchors of anchors grow a few lines into
+/// gigabytes ("billion laughs"); 100,000 routes written out are 3 million.
+pub const DOC_NODES_MAX: usize = 4_000_000;

@@ -1,0 +1,3 @@
+//! The Kong dialect.
+
+pub mod conf;
