@@ -76,6 +76,97 @@ pub const CONNECTION_TOKENS_MAX: usize = 32;
 const _: () = assert!(HEAD_BYTES_MAX < u16::MAX as usize, "a field name's length is a u16");
 const _: () = assert!(TARGET_BYTES_MAX + METHOD_BYTES_MAX < HEAD_BYTES_MAX, "a long target is a 414, not a 431");
 
+// ---- The control thread ----------------------------------------------------------------------------------------------
+
+/// Bytes the access-log writer gathers before it writes, at least. One write of 256 KiB costs a syscall per ~1000 lines;
+/// larger gains nothing and only ages in memory. It may hold one whole ring more.
+pub const ACCESS_LOG_WRITE_BYTES: usize = 256 * 1024;
+
+/// Shortest and longest sleep of the access-log writer between two looks at the rings, ms. At 20 ms a ring of 1 MiB holds
+/// what a shard logs at 50 MB/s; longer would drop lines under load, shorter would wake an idle machine for nothing.
+pub const ACCESS_LOG_NAP_MS: (u64, u64) = (1, 20);
+
+/// How long the end of the process waits for the access log to be written, ms. A stuck disk must not hold a restart.
+pub const ACCESS_LOG_FLUSH_MS: u64 = 2_000;
+
+/// How often a log file is compared with what its path names now, ms: renamed files are reopened without a signal.
+pub const LOG_RENAME_CHECK_MS: u64 = 1_000;
+
+/// Lines of the program's own log (and of the Admin API's) that wait for the disk; more are dropped and counted.
+pub const JOURNAL_LINES_MAX: usize = 8_192;
+
+/// Shortest life of a DNS answer, ms, whatever its TTL says. A TTL of 0 would ask for every name all the time.
+pub const DNS_TTL_MS_MIN: u64 = 1_000;
+
+/// Longest life of a DNS answer, ms. Longer, and a TTL of a week would hide a move for a week.
+pub const DNS_TTL_MS_MAX: u64 = 3_600_000;
+
+/// How long an entry of the hosts file is believed before the file is read again, ms.
+pub const DNS_HOSTS_FILE_MS: u64 = 10_000;
+
+/// First and longest wait before a failed name is asked again, ms; doubled between, with a quarter of jitter.
+pub const DNS_RETRY_MS: (u64, u64) = (500, 30_000);
+
+/// Denials in a row (no such name, no addresses) that outlive a stale answer. Timeouts and server failures never do:
+/// they say nothing of the name (RFC 8767 §4).
+pub const DNS_DENIALS_MAX: u32 = 3;
+
+/// One question to a DNS server, ms, before it is repeated; and the whole look-up of a name, search list included.
+pub const DNS_QUESTION_MS: u64 = 1_500;
+/// See [`DNS_QUESTION_MS`].
+pub const DNS_LOOKUP_MS: u64 = 10_000;
+const _: () = assert!(DNS_QUESTION_MS * 2 < DNS_LOOKUP_MS, "a lost packet must leave room for a second question");
+
+/// Look-ups under way at once. More would flood a small resolver at every reload of a large plan.
+pub const DNS_LOOKUPS_MAX: usize = 32;
+
+/// Addresses used of one name. Bounds what a bad answer can put into the balancers.
+pub const DNS_ADDRESSES_MAX: usize = 256;
+
+/// How long the first publication, or that of a reload, waits for names nobody has resolved yet, ms. Names that are late
+/// count as failed and arrive by a refresh.
+pub const RESOLVE_WAIT_MS: u64 = 2_000;
+
+/// Quiet time after the last change of a watched folder before files are read, ms; editors and volume mounts change
+/// several entries in one go. And the longest that a busy folder can put it off.
+pub const WATCH_QUIET_MS: u64 = 100;
+/// See [`WATCH_QUIET_MS`].
+pub const WATCH_DELAY_MS_MAX: u64 = 1_000;
+const _: () = assert!(WATCH_QUIET_MS < WATCH_DELAY_MS_MAX);
+
+/// Symbolic links followed from a config file to its text; the kernel's own bound is 40.
+pub const SYMLINKS_MAX: usize = 40;
+
+/// Open connections of the Admin API; one more is closed at once. It serves operators and scrapers, not clients.
+pub const ADMIN_CONNECTIONS_MAX: usize = 128;
+
+/// From accept, or from the end of the last answer, to the end of an admin request's head, ms.
+pub const ADMIN_HEAD_MS: u64 = 10_000;
+
+/// One admin request from head to answer, ms.
+pub const ADMIN_REQUEST_MS: u64 = 10_000;
+
+/// Bytes of an admin request's head, and of its body.
+pub const ADMIN_HEAD_BYTES_MAX: usize = 16 * 1024;
+/// See [`ADMIN_HEAD_BYTES_MAX`].
+pub const ADMIN_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a scrape waits for the shards' counters, ms; a shard that is late is shown as it was last time.
+pub const SCRAPE_WAIT_MS: u64 = 250;
+
+/// Pairs of service and route that metrics name; later ones are counted together under `other`. A pair costs about 45
+/// lines of text, so this is some 20 MB for a scraper.
+pub const METRIC_ROUTES_MAX: usize = 4_000;
+
+/// Label values of one node-wide counter; later ones are counted together under `other`.
+pub const METRIC_LABELS_MAX: usize = 1_000;
+
+/// Findings of the last load that `/status` shows.
+pub const STATUS_FINDINGS_MAX: usize = 100;
+
+/// How long the start waits for every shard to accept before it says what listens where, ms.
+pub const READY_WAIT_MS: u64 = 5_000;
+
 /// Largest regular expression of a route, bytes once compiled. What the `regex` crate allows; 10 MiB is an expression
 /// with Unicode classes repeated by the thousand. Larger ones make a table slow to compile.
 pub const ROUTE_PATTERN_BYTES_MAX: usize = 10 * 1024 * 1024;
