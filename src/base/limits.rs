@@ -202,3 +202,18 @@ pub const DOC_DEPTH_MAX: usize = 64;
 /// Most nodes of a configuration document with its aliases written out. Anchors of anchors grow a few lines into
 /// gigabytes ("billion laughs"); 100,000 routes written out are 3 million.
 pub const DOC_NODES_MAX: usize = 4_000_000;
+
+/// Sets of the bank that counts fixed windows, eight counts each; 128 bytes a set, so 8 MiB and 524 288 counts, taken
+/// when the first limit is configured. A count is one client, one limit, one period. Fewer: living counts are given up
+/// when very many clients come at once (counted); more: memory that nobody touches.
+pub const BANK_SETS: usize = 64 * 1024;
+
+/// Longest JSON Web Token, bytes; longer ones are not decoded. Real ones have 300 to 2000, those with group lists 6000.
+pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
+
+/// Deepest nesting of a token's JSON. Claims are flat or nearly so; deeper is somebody looking for a stack to overflow.
+pub const TOKEN_DEPTH_MAX: usize = 16;
+
+/// Verified tokens a shard remembers, some 80 bytes each. More clients than this at once: the others pay a signature
+/// check per request, 2 µs (HS256) to 60 µs (ES256).
+pub const TOKENS_CACHED: usize = 8 * 1024;
