@@ -24,3 +24,8 @@ pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
 
 /// Empty lines a client may send before a request line (RFC 9112 §2.2 asks to skip at least one).
 pub const EMPTY_LINES_MAX: usize = 8;
+
+/// Sets of the bank that counts fixed windows, eight counts each; 128 bytes a set, so 8 MiB and 524 288 counts, taken
+/// when the first limit is configured. A count is one client, one limit, one period. Fewer: living counts are given up
+/// when very many clients come at once (counted); more: memory that nobody touches.
+pub const BANK_SETS: usize = 64 * 1024;
