@@ -35,3 +35,13 @@ pub const EMPTY_LINES_MAX: usize = 8;
 /// when the first limit is configured. A count is one client, one limit, one period. Fewer: living counts are given up
 /// when very many clients come at once (counted); more: memory that nobody touches.
 pub const BANK_SETS: usize = 64 * 1024;
+
+/// Longest JSON Web Token, bytes; longer ones are not decoded. Real ones have 300 to 2000, those with group lists 6000.
+pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
+
+/// Deepest nesting of a token's JSON. Claims are flat or nearly so; deeper is somebody looking for a stack to overflow.
+pub const TOKEN_DEPTH_MAX: usize = 16;
+
+/// Verified tokens a shard remembers, some 80 bytes each. More clients than this at once: the others pay a signature
+/// check per request, 2 µs (HS256) to 60 µs (ES256).
+pub const TOKENS_CACHED: usize = 8 * 1024;
