@@ -1,5 +1,11 @@
 //! Every bound of the gateway: value, unit, why, and what breaks if it is larger. Relations are checked by the compiler.
 
+/// Largest body that is looked into for an API key, bytes. Held whole while the request waits; forms are far smaller.
+pub const KEY_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Largest body that is shown back to who sent it, bytes.
+pub const ECHO_BODY_BYTES_MAX: usize = 1024 * 1024;
+
 /// Largest request head, bytes: request line, fields and the empty line. 32 KiB holds every cookie jar we have seen
 /// and is what four of nginx's 8 KiB buffers hold; one such buffer per connection that is busy with a head.
 pub const HEAD_BYTES_MAX: usize = 32 * 1024;
