@@ -29,7 +29,7 @@ pub(super) struct Start {
 
 /// The plugins there are.
 pub(super) fn descriptors() -> &'static [Descriptor] {
-    &[]
+    crate::boot::descriptors()
 }
 
 /// Reads the files of the command line, or without any those that the node's settings name.
@@ -58,7 +58,5 @@ pub(super) fn schema() -> serde_json::Value {
 /// Serves until the process is to end.
 pub(super) fn serve(start: Start) -> ExitCode {
     let Start { first, load, line, inbox, reopen, journal } = start;
-    drop((first, load, line, inbox, reopen, journal));
-    tracing::error!("this build has no data plane");
-    ExitCode::FAILURE
+    crate::boot::serve(crate::boot::Start { first, load, line, inbox, reopen, journal })
 }

@@ -7,6 +7,7 @@
 
 pub mod chain;
 pub mod draft;
+pub mod ids;
 pub mod link;
 pub mod node;
 pub mod rank;

@@ -66,10 +66,6 @@ pub struct Start {
     pub runtime: Runtime,
     /// Its listeners, bound but not listening yet.
     pub listeners: Vec<(Arc<Listener>, Bound)>,
-    /// What it serves by at first.
-    pub tables: Arc<Tables>,
-    /// Where upstreams are at first.
-    pub endpoints: Arc<Endpoints>,
     /// Its mailbox.
     pub seat: Seat<ToShard<Tables>>,
     /// Everybody's mailboxes, its own included, by index.
@@ -132,7 +128,19 @@ pub fn run(start: Start) -> std::io::Result<()> {
 async fn live(start: Start, cpu: Option<usize>) -> std::io::Result<()> {
     let runtime = &start.runtime;
     let kept = runtime.buffers_kept as usize;
-    let world = Rc::new(World::empty(start.tables.clone()));
+    let mut mailbox = start.seat.sit(start.wait.non_blocking())?;
+    // Nobody is let in before there is something to serve by.
+    let mut endpoints = Arc::default();
+    let tables = loop {
+        match mailbox.next().await {
+            Some(ToShard::Publish(tables)) => break tables,
+            Some(ToShard::Endpoints(new)) => endpoints = new,
+            Some(ToShard::Drain) => (start.report)(FromShard::Drained { shard: start.index }),
+            Some(ToShard::Adopt { .. } | ToShard::Scrape(_)) => {}
+            None => return Ok(()),
+        }
+    };
+    let world = Rc::new(World::empty(tables.clone()));
     let shard = Rc::new(Shard {
         index: start.index,
         wait: start.wait,
@@ -140,7 +148,7 @@ async fn live(start: Start, cpu: Option<usize>) -> std::io::Result<()> {
         shards: start.shards,
         report: start.report,
         world: RefCell::new(world),
-        endpoints: RefCell::new(start.endpoints),
+        endpoints: RefCell::new(endpoints),
         groups: RefCell::default(),
         pools: RefCell::default(),
         pool_bounds: Bounds {
@@ -165,8 +173,7 @@ async fn live(start: Start, cpu: Option<usize>) -> std::io::Result<()> {
         draining: Cell::new(None),
         drain_wakers: RefCell::default(),
     });
-    shard.publish(start.tables);
-    let mut mailbox = start.seat.sit(start.wait.non_blocking())?;
+    shard.publish(tables);
     crate::io::spawn(shard.deadlines.clone().run());
     crate::io::spawn(shard.clone().housekeeping());
     for (listener, bound) in start.listeners {

@@ -7,18 +7,17 @@
 //! Not here: entities (`kong.yml`), finding and opening files (`config::load`).
 
 mod known;
-mod listen;
 mod syntax;
 mod value;
 
 use crate::base::nearest::nearest;
 use crate::base::span::{At, Span};
-use crate::config::native::log_format;
+use crate::config::native::{self, listen, log_format};
 use crate::plan::node::NodeDraft;
 use crate::plan::report::Report;
 use crate::plan::{AccessLog, Bind, Dress, Level, Listener, LogField, LogPath, Node, Runtime, Shards};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use syntax::{Setting, Settings};
 
 /// Where a node looks for its settings when nobody names a file; the first that exists is read.
@@ -69,33 +68,10 @@ pub fn read(file: Option<(&str, &str)>, env: &[(String, String)], report: &mut R
 /// Its log goes to the standard streams, as that of Kong's images does, and not to files below a prefix that an
 /// operator of this program does not have. The TLS listeners (8443, 8444) are left out: they would only be warned of.
 pub fn defaults() -> NodeDraft {
-    let node = Node {
-        runtime: Runtime::default(),
-        admin: Vec::new(),
-        access_log: Some(AccessLog { path: LogPath::Stdout, fields: log_format::default_fields() }),
-        admin_log: Some(LogPath::Stdout),
-        error_log: LogPath::Stderr,
-        log_level: Level::Info,
-        trusted: Vec::new(),
-        real_ip_header: "x-real-ip".to_owned(),
-        real_ip_recursive: false,
-        dress: dress(),
-        hosts: BTreeMap::new(),
-        dns_servers: Vec::new(),
-    };
-    let bind = |addr: [u8; 4], port| Bind {
-        addr: SocketAddr::from((addr, port)),
-        tls: false,
-        http2: false,
-        proxy_protocol: false,
-        backlog: listen::BACKLOG,
-        at: "default".to_owned(),
-    };
-    NodeDraft {
-        node,
-        listeners: vec![At::new(listener(bind([0; 4], 8000)), Span::nowhere())],
-        admin: vec![At::new(bind([127, 0, 0, 1], 8001), Span::nowhere())],
-    }
+    let mut draft = native::defaults();
+    draft.node.admin_log = Some(LogPath::Stdout);
+    draft.node.dress = dress();
+    draft
 }
 
 /// A listener of clients; its name holds from one load to the next as long as its address does.
@@ -319,7 +295,8 @@ impl<'a> Reader<'a> {
             }
             "nginx_http_keepalive_requests" | "nginx_proxy_keepalive_requests" => {
                 if let Some(n) = self.count(s) {
-                    self.runtime().keepalive_requests_max = n.max(1); // there, 0 closes after the first; here, 0 is no bound
+                    // 0 closes after the first request there, and is no bound here.
+                    self.runtime().keepalive_requests_max = n.max(1);
                 }
             }
             "nginx_http_keepalive_timeout" | "nginx_proxy_keepalive_timeout" => self.keepalive_timeout(s),
@@ -487,7 +464,7 @@ impl<'a> Reader<'a> {
     fn trusted_ips(&mut self, s: &Setting) {
         let mut trusted = Vec::new();
         for item in value::list(&s.value) {
-            match crate::config::native::value::network(item) {
+            match native::value::network(item) {
                 Some(net) => trusted.push(net),
                 None if item == "unix:" => {} // there are no sockets of the file system to come by
                 None => {
@@ -504,7 +481,7 @@ impl<'a> Reader<'a> {
     }
 
     fn real_ip_header(&mut self, s: &Setting) {
-        if !crate::config::native::value::is_token(&s.value) {
+        if !native::value::is_token(&s.value) {
             return self.bad(s, "not a header name", "write \"X-Forwarded-For\", or \"proxy_protocol\"");
         }
         self.node().real_ip_header = s.value.to_ascii_lowercase();
@@ -592,7 +569,7 @@ impl<'a> Reader<'a> {
     fn dns_resolver(&mut self, s: &Setting) {
         let mut servers = Vec::new();
         for item in value::list(&s.value) {
-            match crate::config::native::value::dns_server(item) {
+            match native::value::dns_server(item) {
                 Some(server) => servers.push(server),
                 None => {
                     let message =

@@ -29,7 +29,7 @@ impl Setting {
         if self.secret {
             "the referenced value".to_owned()
         } else {
-            format!("\"{}\"", self.value)
+            format!("{:?}", self.value) // escaped: what was written must not steer a terminal
         }
     }
 }

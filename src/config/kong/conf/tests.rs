@@ -240,3 +240,17 @@ fn a_hosts_file_is_names_by_address() {
     assert_eq!(got["localhost"].len(), 2);
     assert_eq!(got["a.test"].len(), 1);
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_text_brings_the_reader_down(
+        text in "(?s).{0,80}",
+        key in proptest::sample::select(HONOURED),
+        value in "[-a-z0-9:.,;/*\\[\\]{}\"'$#\\\\= éß]{0,40}",
+    ) {
+        let file = format!("{text}\n{key} = {value}\n");
+        let env = [(format!("KONG_{}", key.to_ascii_uppercase()), value.clone())];
+        read(Some(("k.conf", &file)), &[], &mut Report::default());
+        read(None, &env, &mut Report::default());
+    }
+}

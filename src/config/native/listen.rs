@@ -28,7 +28,11 @@ pub(crate) fn parse(text: &str, at: &str) -> Result<Vec<Bind>, Bad> {
     text.split(',').map(|one| parse_one(one.trim(), at)).collect()
 }
 
-fn parse_one(text: &str, at: &str) -> Result<Bind, Bad> {
+/// Reads one socket.
+///
+/// # Errors
+/// The first word that cannot be read.
+pub(crate) fn parse_one(text: &str, at: &str) -> Result<Bind, Bad> {
     let mut words = text.split_whitespace();
     let address = words.next().unwrap_or_default();
     let mut bind = Bind {
