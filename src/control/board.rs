@@ -71,7 +71,7 @@ pub(super) struct View {
     /// The shards, by number.
     pub(super) shards: Vec<ShardView>,
     /// Names that are looked up.
-    pub(super) names: Vec<NameView>,
+    pub(super) names: Arc<[NameView]>,
     /// Names that changed their addresses.
     pub(super) refreshes: u64,
     /// Look-ups by how they ended.

@@ -40,6 +40,8 @@ pub(super) enum Event {
     Answered(Question, Answer),
     /// Tables were compiled and given to the shards, or a plugin refused its configuration.
     Published(Result<(), Vec<String>>),
+    /// New addresses were given to the shards.
+    Refreshed,
     /// A shard speaks.
     Shard(FromShard),
     /// Something is due: a name, the end of a wait.
@@ -132,6 +134,9 @@ struct Life {
     files: Vec<PathBuf>,
     stamp: Stamp,
     step: Step,
+    /// Are new addresses on their way to the shards? One post at a time, of addresses or of tables, so that an older one
+    /// never arrives after a newer.
+    refreshing: bool,
     /// Has an answer come in that the shards and the board have not seen?
     names_changed: bool,
     /// Was a reload asked for while a configuration was on its way?
@@ -165,7 +170,7 @@ impl Life {
                 reloads: Reloads::default(),
                 restart: Vec::new(),
                 shards: vec![ShardView::default(); shards.gauges().len()],
-                names: Vec::new(),
+                names: Arc::default(),
                 refreshes: 0,
                 lookups: Default::default(),
             },
@@ -192,6 +197,7 @@ impl Life {
             files,
             stamp,
             step: Step::Rest,
+            refreshing: false,
             names_changed: false,
             again: false,
             introduce_by: None,
@@ -241,6 +247,11 @@ impl Life {
             Event::Loaded(loaded) => self.on_loaded(*loaded),
             Event::Answered(question, answer) => self.on_answered(&question, answer),
             Event::Published(result) => return self.on_published(result),
+            Event::Refreshed => {
+                self.refreshing = false;
+                self.names_changed = true;
+                self.publish_if_resolved();
+            }
             Event::Shard(message) => return self.on_shard(message),
             Event::Due => return self.on_due(),
         }
@@ -319,7 +330,7 @@ impl Life {
 
     fn publish_if_resolved(&mut self) {
         let Step::Resolving { next, until } = &self.step else { return };
-        if self.book.waits_for(&next.questions) && self.now() < *until {
+        if self.refreshing || (self.book.waits_for(&next.questions) && self.now() < *until) {
             return;
         }
         let Step::Resolving { next, .. } = std::mem::replace(&mut self.step, Step::Rest) else { return };
@@ -407,22 +418,23 @@ impl Life {
     fn on_answered(&mut self, question: &Question, answer: Answer) {
         let ok = answer.is_ok();
         let now = self.now();
-        let before = self.book.on_answer(question, answer, now, &mut self.rng);
-        if let (Some(before), Some(entry)) = (before, self.book.entry(question)) {
+        let heard = self.book.on_answer(question, answer, now, &mut self.rng);
+        if let (Some(heard), Some(entry)) = (heard, self.book.entry(question)) {
             let (name, error) = (question.name(), &entry.error);
-            match (before, entry.standing) {
+            match (heard.before, entry.standing) {
+                (before, after) if before == after => {}
                 (_, Standing::Stale) => tracing::warn!(name, error, "cannot resolve; the last addresses are used on"),
                 (_, Standing::Failed) => tracing::error!(name, error, "cannot resolve, and no address is known"),
                 (Standing::Unasked, _) => tracing::debug!(name, addresses = entry.places.len(), "resolved"),
                 (_, _) => tracing::info!(name, addresses = entry.places.len(), "resolved again"),
             }
+            // Answers come in swarms; shards and board get the sum of them once the swarm is through.
+            self.names_changed |= heard.moved || heard.before != entry.standing;
         }
         self.board.change(|view| {
             view.lookups.success += u64::from(ok);
             view.lookups.failure += u64::from(!ok);
         });
-        // Answers come in swarms; shards and board get the sum of them once the swarm is through.
-        self.names_changed = true;
         self.publish_if_resolved();
     }
 
@@ -435,8 +447,8 @@ impl Life {
     /// Gives the shards new addresses if any are other than those they have.
     fn refresh(&mut self) {
         let is_served = self.board.view().phase != Phase::Starting;
-        // While tables are on their way, refreshing now could overtake them; their arrival comes back here.
-        if !is_served || matches!(self.step, Step::Publishing { .. }) {
+        if !is_served || self.refreshing || matches!(self.step, Step::Publishing { .. }) {
+            // What is on its way comes back here when it has arrived.
             return;
         }
         let endpoints = self.book.endpoints(&self.served);
@@ -447,8 +459,17 @@ impl Life {
         let upstreams: Vec<&str> = changed.map(|(name, _)| name.as_str()).collect();
         tracing::debug!(upstreams = upstreams.join(", "), "addresses have changed");
         self.sent = Arc::new(endpoints);
-        self.shards.refresh(self.sent.clone());
+        self.refreshing = true;
         self.board.change(|view| view.refreshes += 1);
+        let (shards, line, given) = (self.shards.clone(), self.line.clone(), self.sent.clone());
+        // A shard that is slow to empty its mailbox makes the post wait; the loop does not.
+        tokio::spawn(async move {
+            let posted = tokio::task::spawn_blocking(move || shards.refresh(given)).await;
+            if posted.is_err() {
+                tracing::error!("giving new addresses to the shards failed");
+            }
+            line.say(Event::Refreshed);
+        });
     }
 
     fn show_names(&self) {
@@ -508,7 +529,8 @@ impl Life {
         tracing::info!(open = self.open_connections(), timeout_ms, "told to end; finishing what is in flight");
         systemd::notify("STOPPING=1");
         self.board.change(|view| view.phase = Phase::Draining);
-        self.shards.drain();
+        let shards = self.shards.clone();
+        tokio::task::spawn_blocking(move || shards.drain());
         (self.shards.gauges().is_empty()).then_some(Ending::Drained)
     }
 
@@ -537,7 +559,8 @@ impl Life {
 
     async fn until_due(&self) {
         let wait = match &self.step {
-            Step::Resolving { until, .. } => Some(*until),
+            // While addresses are on their way their arrival is waited for, whatever the time.
+            Step::Resolving { until, .. } if !self.refreshing => Some(*until),
             _ => None,
         };
         let due = [self.book.next_due(), wait, self.introduce_by, self.drain_by].into_iter().flatten().min();

@@ -111,6 +111,15 @@ impl Standing {
     }
 }
 
+/// What an answer has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Heard {
+    /// How the name stood before.
+    pub(super) before: Standing,
+    /// Are its addresses others now?
+    pub(super) moved: bool,
+}
+
 /// What is known of one name.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
@@ -182,24 +191,26 @@ impl Book {
             .any(|question| self.entries.get(question).is_some_and(|entry| entry.standing == Standing::Unasked))
     }
 
-    /// Takes an answer in. How the name stood before, if that is another standing than now; `None` for no change, and for
-    /// names that nobody needs any more.
+    /// Takes an answer in; `None` for names that nobody needs any more.
     pub(super) fn on_answer(
         &mut self,
         question: &Question,
         answer: Answer,
         now: Millis,
         rng: &mut Rng,
-    ) -> Option<Standing> {
+    ) -> Option<Heard> {
         let entry = self.entries.get_mut(question)?;
         entry.asking = false;
-        let before = entry.standing;
+        let (before, mut moved) = (entry.standing, false);
         match answer {
             Ok(found) => {
-                entry.places = found.places;
-                entry.places.sort();
-                entry.places.dedup();
-                entry.places.truncate(limits::DNS_ADDRESSES_MAX);
+                let mut places = found.places;
+                // Servers turn the order of records with every answer; that is no change.
+                places.sort();
+                places.dedup();
+                places.truncate(limits::DNS_ADDRESSES_MAX);
+                moved = places != entry.places;
+                entry.places = places;
                 entry.error.clear();
                 (entry.failures, entry.denials) = (0, 0);
                 entry.standing = Standing::Fresh;
@@ -212,6 +223,7 @@ impl Book {
                 // RFC 8767 §4: an authoritative denial "MUST be considered to refresh the data at the resolver". One
                 // denial may be a zone in the middle of a change; so many in a row mean it.
                 if entry.denials >= limits::DNS_DENIALS_MAX {
+                    moved = !entry.places.is_empty();
                     entry.places.clear();
                 }
                 entry.standing = if entry.places.is_empty() { Standing::Failed } else { Standing::Stale };
@@ -219,7 +231,7 @@ impl Book {
                 entry.failures = entry.failures.saturating_add(1);
             }
         }
-        (before != entry.standing).then_some(before)
+        Some(Heard { before, moved })
     }
 
     /// What is known of a name.
@@ -361,21 +373,28 @@ mod tests {
         let question = book.take_due(Millis(0)).remove(0);
         let silent = || Err(Failure::Unknown("timed out".to_owned()));
         let denied = || Err(Failure::Denied("no such name".to_owned()));
-        let rows: &[(Answer, Option<Standing>, &[&str])] = &[
-            (silent(), Some(Standing::Unasked), &["failed"]),
-            (silent(), None, &["failed"]),
-            (found(&["10.0.0.2", "10.0.0.1"], 1), Some(Standing::Failed), &["10.0.0.1:80*1", "10.0.0.2:80*1"]),
-            (silent(), Some(Standing::Fresh), &["10.0.0.1:80*1", "10.0.0.2:80*1"]),
-            (denied(), None, &["10.0.0.1:80*1", "10.0.0.2:80*1"]),
-            (denied(), None, &["10.0.0.1:80*1", "10.0.0.2:80*1"]),
-            (silent(), None, &["10.0.0.1:80*1", "10.0.0.2:80*1"]),
-            (denied(), None, &["10.0.0.1:80*1", "10.0.0.2:80*1"]),
-            (denied(), None, &["10.0.0.1:80*1", "10.0.0.2:80*1"]),
-            (denied(), Some(Standing::Stale), &["failed"]),
-            (found(&["10.0.0.3"], 1), Some(Standing::Failed), &["10.0.0.3:80*1"]),
+        let both = &["10.0.0.1:80*1", "10.0.0.2:80*1"];
+        let rows: &[(Answer, Standing, bool, &[&str])] = &[
+            (silent(), Standing::Failed, false, &["failed"]),
+            (silent(), Standing::Failed, false, &["failed"]),
+            (found(&["10.0.0.2", "10.0.0.1"], 1), Standing::Fresh, true, both),
+            (found(&["10.0.0.1", "10.0.0.2"], 1), Standing::Fresh, false, both),
+            (silent(), Standing::Stale, false, both),
+            (denied(), Standing::Stale, false, both),
+            (denied(), Standing::Stale, false, both),
+            (silent(), Standing::Stale, false, both),
+            (denied(), Standing::Stale, false, both),
+            (denied(), Standing::Stale, false, both),
+            (denied(), Standing::Failed, true, &["failed"]),
+            (denied(), Standing::Failed, false, &["failed"]),
+            (found(&["10.0.0.3"], 1), Standing::Fresh, true, &["10.0.0.3:80*1"]),
         ];
-        for (n, (answer, was, want)) in rows.iter().enumerate() {
-            assert_eq!(book.on_answer(&question, answer.clone(), Millis(n as u64), &mut rng), *was, "row {n}");
+        let mut before = Standing::Unasked;
+        for (n, (answer, standing, moved, want)) in rows.iter().enumerate() {
+            let heard = book.on_answer(&question, answer.clone(), Millis(n as u64), &mut rng);
+            assert_eq!(heard, Some(Heard { before, moved: *moved }), "row {n}");
+            before = book.entry(&question).unwrap().standing;
+            assert_eq!(before, *standing, "row {n}");
             assert_eq!(addresses(&book, &plan), *want, "row {n}");
         }
     }
