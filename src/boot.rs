@@ -257,9 +257,7 @@ impl Shards for Fleet {
         let (answer, answers) = sync_channel(self.senders.len());
         let asked = self.senders.iter().filter(|sender| sender.post(ToShard::Scrape(answer.clone())).is_ok()).count();
         let until = Instant::now() + Duration::from_millis(wait_ms);
-        (0..asked)
-            .map_while(|_| answers.recv_timeout(until.saturating_duration_since(Instant::now())).ok())
-            .collect()
+        (0..asked).map_while(|_| answers.recv_timeout(until.saturating_duration_since(Instant::now())).ok()).collect()
     }
 
     fn gauges(&self) -> &[Arc<Gauges>] {
