@@ -25,7 +25,7 @@ pub mod headers;
 pub mod parse;
 pub mod query;
 pub mod reply;
-
+mod scan;
 pub mod target;
 pub mod upgrade;
 

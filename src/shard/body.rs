@@ -10,7 +10,7 @@ use super::serve::Client;
 use super::Shard;
 use crate::base::limits::BODY_RATE_GRACE_MS;
 use crate::base::time::Millis;
-use crate::http::chunked::{self, Decoder};
+use crate::http::chunked::{self, Decoder, Step};
 use crate::http::framing::Length;
 use crate::http::Fault;
 use crate::io::clock;
@@ -42,7 +42,8 @@ impl Decoding {
         matches!(self, Decoding::Done)
     }
 
-    /// Moves payload from `input` to `out`, in chunks where `chunks`; returns how much of `input` was used. At the end
+    /// Moves payload from `input` to `out`, in chunks where `chunks`; returns how much of `input` was used. What was not
+    /// used (part of a trailer section) must be given again with more behind it. At the end
     /// of a chunked body the last chunk is written too, with the trailers where `trailers`.
     ///
     /// # Errors
@@ -75,20 +76,16 @@ impl Decoding {
             Decoding::Chunked(decoder) => {
                 let mut used = 0;
                 loop {
-                    let step = decoder.step(&input[used..])?;
-                    match step {
-                        chunked::Step::Data { at, len } => {
-                            put(&input[used + at..used + at + len], chunks, out);
-                            used += at + len;
+                    match decoder.step(&input[used..])? {
+                        Step::Data { data } => {
+                            put(&input[used + data.start..used + data.end], chunks, out);
+                            used += data.end;
                         }
-                        chunked::Step::More { used: more } => return Ok(used + more),
-                        chunked::Step::Done { used: more } => {
+                        Step::NeedMore { used: more } => return Ok(used + more),
+                        Step::Done { used: more, trailers: lines } => {
                             if chunks {
-                                out.extend_from_slice(b"0\r\n");
-                                if trailers {
-                                    out.extend_from_slice(decoder.trailers());
-                                }
-                                out.extend_from_slice(b"\r\n");
+                                let lines = &input[used + lines.start..used + lines.end];
+                                chunked::write_end(if trailers { lines } else { b"" }, out);
                             }
                             *self = Decoding::Done;
                             return Ok(used + more);

@@ -6,7 +6,7 @@ use super::upstream::Peer;
 use crate::hook::{Edits, Op};
 use crate::http::framing::Length;
 use crate::http::headers::Drop;
-use crate::http::{encode, query, reply, target, Fault, HeadRef, Known, Version};
+use crate::http::{encode, query, target, Fault, HeadRef, Known, Version};
 use crate::plan::{Dress, Node, Plan};
 use crate::route::path;
 use std::net::IpAddr;
@@ -205,7 +205,7 @@ pub(super) fn answer(
 ) -> Result<(), Fault> {
     let dress = &node.dress;
     let head = reply_head.head;
-    reply::status_line_with(head.status, reply_head.reason(), out);
+    encode::status_line(Version::H11, head.status, reply_head.reason(), out);
     let mut drop = Drop::of_reply(reply_head)?;
     let mut ids = Known::Via.bit() | Known::ContentLengthLookalike.bit() | Known::TransferEncodingLookalike.bit();
     if to.length != Length::None {
@@ -267,7 +267,7 @@ pub(super) fn answer(
 /// # Errors
 /// As [`answer`].
 pub(super) fn interim(reply_head: HeadRef<'_>, out: &mut Vec<u8>) -> Result<(), Fault> {
-    reply::status_line_with(reply_head.head.status, reply_head.reason(), out);
+    encode::status_line(Version::H11, reply_head.head.status, reply_head.reason(), out);
     let drop = Drop::of_reply(reply_head)?;
     encode::fields(reply_head, &drop, out);
     out.extend_from_slice(b"\r\n");

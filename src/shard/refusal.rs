@@ -6,7 +6,7 @@ use super::upstream::NoPeer;
 use super::Shard;
 use crate::hook::{Edits, Reply, ReplyBody};
 use crate::http::accept::{self, Format};
-use crate::http::{reply, Fault, Known, Version};
+use crate::http::{encode, reply, Fault, Known, Version};
 use crate::plan::Dress;
 use std::borrow::Cow;
 
@@ -163,7 +163,7 @@ pub(super) fn render(
     let version = head.map_or(Version::H11, |head| head.head.version);
     let is_head = head.is_some_and(|head| head.head.method == crate::http::Method::Head);
 
-    reply::status_line(told.status, out);
+    encode::status_line(Version::H11, told.status, reply::reason(told.status).as_bytes(), out);
     field(out, "Date", &shard.date());
     let mut body = Vec::new();
     let content_type: Cow<'_, str> = match &told.body {

@@ -885,8 +885,11 @@ impl Download<'_> {
             if decoding.is_done() {
                 break;
             }
-            input.clear();
+            input.drain(..at);
             at = 0;
+            if input.len() == input.capacity() {
+                input.reserve(1024);
+            }
             self.link.watch.arm_read(Millis(clock::millis().0 + self.service.read_timeout_ms));
             let (result, buf) = self.link.stream.recv(std::mem::take(input)).await;
             *input = buf;
