@@ -62,7 +62,8 @@ impl Shards for Fake {
         };
         let of = |shard| Snapshot {
             shard,
-            counters: vec![("connections_accepted_total", 3)],
+            // The second one has the name of a family by route.
+            counters: vec![("connections_accepted_total", 3), ("requests_total", 9)],
             labelled: vec![("refusals_total", "reason", "no_route".to_owned(), 2)],
             routes: vec![route.clone()],
         };
@@ -269,6 +270,10 @@ fn metrics_are_prometheus_text() {
     }
     let text = answer.split_once("\r\n\r\n").unwrap().1;
     let mut seen = std::collections::HashSet::new();
+    for family in text.lines().filter(|line| line.starts_with("# TYPE ")) {
+        assert!(seen.insert(family.split(' ').nth(2).unwrap()), "{family} stands there twice");
+    }
+    seen.clear();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (series, value) = line.rsplit_once(' ').unwrap();
         assert!(value.parse::<f64>().is_ok(), "{line}");

@@ -39,6 +39,9 @@ const BOUNDS_US: &[(u64, &str)] = &[
     (60_000_000, "60"),
 ];
 
+/// Families by route, without the prefix.
+const OF_ROUTES: &[&str] = &["requests_total", "bytes_total", "request_duration_seconds", "upstream_duration_seconds"];
+
 /// Which series have lines of their own.
 #[derive(Debug, Default)]
 pub(super) struct Series {
@@ -70,9 +73,9 @@ pub(super) fn render(board: &Board, view: &View, snapshots: &[Snapshot], series:
     text.0
 }
 
-/// The text so far.
+/// The text so far, and the families in it.
 #[derive(Default)]
-struct Text(String);
+struct Text(String, HashSet<String>);
 
 impl Text {
     /// Begins a family.
@@ -81,6 +84,11 @@ impl Text {
             self.line(format_args!("# HELP {name} {help}"));
         }
         self.line(format_args!("# TYPE {name} {kind}"));
+        self.1.insert(name.to_owned());
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.1.contains(name)
     }
 
     /// One sample.
@@ -210,6 +218,8 @@ fn counters(text: &mut Text, board: &Board, snapshots: &[Snapshot], series: &mut
     for (name, read) in &board.readings {
         *plain.entry(name).or_default() += read();
     }
+    // A second family of the same name makes a scraper refuse the whole text. Ours say more: they have labels.
+    plain.retain(|name, _| !text.has(&format!("ringway_{name}")) && !OF_ROUTES.contains(name));
     for (name, count) in plain {
         text.single(&format!("ringway_{name}"), kind(name), "", count);
     }
@@ -220,6 +230,9 @@ fn counters(text: &mut Text, board: &Board, snapshots: &[Snapshot], series: &mut
     }
     for ((name, label), values) in labelled {
         let full = format!("ringway_{name}");
+        if text.has(&full) || OF_ROUTES.contains(&name) {
+            continue;
+        }
         text.family(&full, kind(name), "");
         for (value, count) in values {
             text.sample(&full, &[(label, value)], count);
