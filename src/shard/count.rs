@@ -109,9 +109,10 @@ impl RouteCount {
         }
         self.bytes_in += sample.bytes_in;
         self.bytes_out += sample.bytes_out;
-        self.latency.saturating_record(sample.latency_us);
+        // An auto-resizing histogram takes every value; a saturating one would not grow.
+        let _ = self.latency.record(sample.latency_us);
         if let Some(us) = sample.upstream_us {
-            self.upstream.saturating_record(us);
+            let _ = self.upstream.record(us);
         }
     }
 
