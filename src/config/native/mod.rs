@@ -13,7 +13,7 @@ mod schema;
 mod sections;
 pub(crate) mod value;
 
-pub use schema::schema;
+pub use schema::{schema, Shape};
 
 use super::doc::{Key, Node, Value};
 use crate::base::span::{At, Span};

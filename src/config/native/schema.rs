@@ -1,22 +1,39 @@
 //! JSON Schema (draft 2020-12) of a native file, for editors; made of the rows that read it.
 
-use super::entities::{Duration, DURATIONS};
+use super::entities::{Duration, Scale, DURATIONS};
 use super::knobs::{Kind, Knob, Number, Unit, TOP};
 use super::read::in_unit;
+use crate::hook::Descriptor;
 use crate::plan::node::NodeDraft;
 use crate::plan::schema::{Element, Field, Kind as FieldKind, Rule};
 use serde_json::{json, Map, Value as Json};
 
-/// The schema: settings from the rows of this dialect, entities from `nouns`: name of the list, what it holds, fields.
-pub fn schema(nouns: &[(&str, &str, &[Field])]) -> Json {
-    let draft = super::defaults();
-    let mut properties = properties(TOP, &draft);
-    for (noun, about, fields) in nouns {
-        properties.insert((*noun).to_owned(), entities(noun, about, fields, nouns));
+/// A kind of entity, as its one reader sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Name of its list.
+    pub noun: &'static str,
+    /// What one is.
+    pub about: &'static str,
+    /// Fields that every entity has.
+    pub common: &'static [Field],
+    /// Its own.
+    pub fields: &'static [Field],
+    /// Lists that may be nested in it, and the column that refers back.
+    pub children: &'static [(&'static str, &'static str)],
+}
+
+/// The schema: settings from the rows of this dialect, entities from `shapes`, configurations of plugins from theirs.
+pub fn schema(shapes: &[Shape], plugins: &[Descriptor]) -> Json {
+    let mut properties = properties(TOP, &super::defaults());
+    for shape in shapes {
+        properties.insert(shape.noun.to_owned(), described(list_of(shape.noun), shape.about));
     }
     for name in super::IGNORED {
         properties.insert(name.to_owned(), json!({"description": "Ignored: remarks, and a place for YAML anchors."}));
     }
+    let definitions: Map<String, Json> =
+        shapes.iter().map(|shape| (shape.noun.to_owned(), entity(shape, plugins))).collect();
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "ringway.yaml",
@@ -24,7 +41,7 @@ pub fn schema(nouns: &[(&str, &str, &[Field])]) -> Json {
         "type": "object",
         "properties": properties,
         "additionalProperties": false,
-        "$defs": definitions(nouns),
+        "$defs": definitions,
     })
 }
 
@@ -82,37 +99,60 @@ fn duration_schema() -> Json {
     json!({"type": "string", "pattern": "^[0-9]+ ?(ms|s|m|min|h)$"})
 }
 
-/// One definition per noun, as entities are nested in each other.
-fn definitions(nouns: &[(&str, &str, &[Field])]) -> Map<String, Json> {
-    let record =
-        |(noun, _, fields): &(&str, &str, &[Field])| ((*noun).to_owned(), record(fields, &mut vec![noun], nouns));
-    nouns.iter().map(record).collect()
+/// Entities are nested in each other, so each noun is one definition.
+fn list_of(noun: &str) -> Json {
+    json!({"type": ["array", "null"], "items": {"$ref": format!("#/$defs/{noun}")}})
 }
 
-fn entities(noun: &str, about: &str, _fields: &[Field], _nouns: &[(&str, &str, &[Field])]) -> Json {
-    json!({"type": "array", "description": about, "items": {"$ref": format!("#/$defs/{noun}")}})
+fn entity(shape: &Shape, plugins: &[Descriptor]) -> Json {
+    let mut place = vec![shape.noun];
+    let mut schema = record(shape.fields, &mut place);
+    let Json::Object(mut common) = record(shape.common, &mut place)["properties"].take() else { return schema };
+    common.extend(shape.children.iter().map(|(child, _)| ((*child).to_owned(), list_of(child))));
+    common.extend(super::IGNORED.iter().map(|name| ((*name).to_owned(), json!(true))));
+    if let Some(own) = schema["properties"].as_object_mut() {
+        if shape.noun == "plugins" {
+            own.insert("config".to_owned(), json!({"type": ["object", "null"]}));
+            schema["allOf"] = plugins.iter().map(of_plugin).collect();
+        }
+    }
+    if let Some(own) = schema["properties"].as_object_mut() {
+        own.extend(common);
+    }
+    schema
+}
+
+/// What `config` is where the plugin has this name.
+fn of_plugin(plugin: &Descriptor) -> Json {
+    let mut config = described(record(plugin.fields, &mut vec![plugin.name]), plugin.about);
+    config["type"] = json!(["object", "null"]);
+    json!({"if": {"properties": {"name": {"const": plugin.name}}}, "then": {"properties": {"config": config}}})
 }
 
 /// A record: an entity, or a map within one. `place` is the noun and the path of fields down to it.
-fn record<'a>(fields: &'a [Field], place: &mut Vec<&'a str>, nouns: &[(&str, &str, &[Field])]) -> Json {
+fn record(fields: &'static [Field], place: &mut Vec<&'static str>) -> Json {
     let mut properties = Map::new();
     let mut required = Vec::new();
     for field in fields {
         place.push(field.name);
         let duration = DURATIONS.iter().find(|duration| is_at(duration, place));
         let mut schema = match duration {
-            Some(_) => described(duration_schema(), field.about),
-            None => described(value(&field.kind, field.rules, place, nouns), field.about),
+            // The row names the unit of the declarative format's number; here the unit is written.
+            Some(_) => described(duration_schema(), &field.about.replace(", ms.", ".").replace(", s", "")),
+            None => described(value(&field.kind, field.rules, place), field.about),
         };
         place.pop();
+        // A default that is no JSON is the reader's to complain of.
         let default = serde_json::from_str::<Json>(field.default).unwrap_or(Json::Null);
+        // A record that must be there is there by the defaults of its fields.
+        let filled = matches!(field.kind, FieldKind::Record(_));
         match (default, duration) {
-            (Json::Null, _) if field.required => required.push(field.name),
+            (Json::Null, _) if field.required && !filled => required.push(field.name),
             (Json::Null, _) => {}
             (default, None) => schema["default"] = default,
             (default, Some(duration)) => schema["default"] = duration_default(&default, duration),
         }
-        properties.insert(field.name.to_owned(), nullable(schema, field.required));
+        properties.insert(field.name.to_owned(), nullable(schema, required.last() == Some(&field.name)));
     }
     json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
 }
@@ -133,30 +173,24 @@ fn is_at(duration: &Duration, place: &[&str]) -> bool {
 }
 
 fn duration_default(default: &Json, duration: &Duration) -> Json {
-    let scale = if duration.scale == super::entities::Scale::Ms { 1.0 } else { 1000.0 };
+    let scale = if duration.scale == Scale::Ms { 1.0 } else { 1000.0 };
     let ms = default.as_f64().unwrap_or_default() * scale;
     in_unit(ms as u64, Unit::Time).into()
 }
 
-fn value<'a>(kind: &'a FieldKind, rules: &[Rule], place: &mut Vec<&'a str>, nouns: &[(&str, &str, &[Field])]) -> Json {
+fn value(kind: &'static FieldKind, rules: &[Rule], place: &mut Vec<&'static str>) -> Json {
+    let element = |element: &'static Element, place: &mut Vec<&'static str>| value(&element.kind, element.rules, place);
     let mut schema = match kind {
         FieldKind::Boolean => json!({"type": "boolean"}),
         FieldKind::Integer => json!({"type": "integer"}),
         FieldKind::Number => json!({"type": "number"}),
         FieldKind::String => json!({"type": "string", "minLength": 1}),
-        FieldKind::Array(element) => json!({"type": "array", "items": element_schema(element, place, nouns)}),
-        FieldKind::Set(element) => json!({"type": "array", "items": element_schema(element, place, nouns)}),
-        FieldKind::Map(element) => {
-            json!({"type": "object", "additionalProperties": element_schema(element, place, nouns)})
-        }
-        FieldKind::Record(fields) => record(fields, place, nouns),
+        FieldKind::Array(of) | FieldKind::Set(of) => json!({"type": "array", "items": element(of, place)}),
+        FieldKind::Map(of) => json!({"type": "object", "additionalProperties": element(of, place)}),
+        FieldKind::Record(fields) => record(fields, place),
     };
     rules.iter().for_each(|rule| apply(rule, &mut schema));
     schema
-}
-
-fn element_schema<'a>(element: &'a Element, place: &mut Vec<&'a str>, nouns: &[(&str, &str, &[Field])]) -> Json {
-    value(&element.kind, element.rules, place, nouns)
 }
 
 fn apply(rule: &Rule, schema: &mut Json) {

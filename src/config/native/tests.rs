@@ -218,7 +218,7 @@ fn the_defaults_of_the_schema_are_those_of_the_model() {
             _ => schema.get("default").cloned().unwrap_or_default(),
         }
     }
-    let (draft, _, report) = load(&example(&schema(&[])).to_string());
+    let (draft, _, report) = load(&example(&schema(&[], &[])).to_string());
     assert_eq!(said(&report), "");
     let wanted = defaults();
     assert_eq!(draft.node.runtime, wanted.node.runtime);
