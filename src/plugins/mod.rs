@@ -1,13 +1,14 @@
 //! The plugins: one file and one row each. Everything else knows them as `&'static [Descriptor]`.
 
 mod correlation_id;
+mod rate_limiting;
 #[cfg(test)]
 mod rig;
 
 use crate::hook::Descriptor;
 
 /// Every plugin, by name.
-pub static ALL: &[Descriptor] = &[correlation_id::DESCRIPTOR];
+pub static ALL: &[Descriptor] = &[correlation_id::DESCRIPTOR, rate_limiting::DESCRIPTOR];
 
 #[cfg(test)]
 mod tests {
