@@ -1,6 +1,8 @@
 //! The plugins: one file and one row each. Everything else knows them as `&'static [Descriptor]`.
 
+mod authentication;
 mod correlation_id;
+mod key_auth;
 mod rate_limiting;
 #[cfg(test)]
 mod rig;
@@ -8,7 +10,7 @@ mod rig;
 use crate::hook::Descriptor;
 
 /// Every plugin, by name.
-pub static ALL: &[Descriptor] = &[correlation_id::DESCRIPTOR, rate_limiting::DESCRIPTOR];
+pub static ALL: &[Descriptor] = &[correlation_id::DESCRIPTOR, key_auth::DESCRIPTOR, rate_limiting::DESCRIPTOR];
 
 #[cfg(test)]
 mod tests {
