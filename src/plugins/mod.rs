@@ -4,13 +4,15 @@ mod authentication;
 mod correlation_id;
 mod key_auth;
 mod rate_limiting;
+mod request_termination;
 #[cfg(test)]
 mod rig;
 
 use crate::hook::Descriptor;
 
 /// Every plugin, by name.
-pub static ALL: &[Descriptor] = &[correlation_id::DESCRIPTOR, key_auth::DESCRIPTOR, rate_limiting::DESCRIPTOR];
+pub static ALL: &[Descriptor] =
+    &[correlation_id::DESCRIPTOR, key_auth::DESCRIPTOR, rate_limiting::DESCRIPTOR, request_termination::DESCRIPTOR];
 
 #[cfg(test)]
 mod tests {
