@@ -7,6 +7,7 @@
 //!
 //! [`Directory::by_key`]: crate::hook::directory::Directory::by_key
 
+use super::args;
 use super::authentication::{self, Gate};
 use crate::base::limits;
 use crate::hook::{Ctx, Descriptor, Env, Hooks, Need, Outcome, Plugin, Reply, Verdict};
@@ -188,8 +189,8 @@ fn in_header<'a>(cx: &Ctx<'a>, name: &'a str) -> Held<'a> {
 
 /// An argument without `=` carries no key.
 fn in_query<'a>(query: Option<&'a [u8]>, name: &str) -> Held<'a> {
-    let named = query::args(query.unwrap_or_default()).filter(|arg| decoded(arg.name) == name.as_bytes());
-    only(named.filter_map(|arg| arg.value).map(decoded))
+    let named = query::args(query.unwrap_or_default()).filter(|arg| args::decoded(arg.name) == name.as_bytes());
+    only(named.filter_map(|arg| arg.value).map(args::decoded))
 }
 
 fn in_body<'a>(cx: &Ctx<'a>, body: &'a [u8], name: &str) -> Held<'a> {
@@ -214,16 +215,6 @@ fn only<'a>(mut found: impl Iterator<Item = Cow<'a, [u8]>>) -> Held<'a> {
         (Some(one), None) => Held::One(one),
         (Some(_), Some(_)) => Held::Several,
     }
-}
-
-/// A piece of a query, decoded. Allocates only where there is something to decode, which keys seldom have.
-fn decoded(piece: &[u8]) -> Cow<'_, [u8]> {
-    if memchr::memchr2(b'%', b'+', piece).is_none() {
-        return Cow::Borrowed(piece);
-    }
-    let mut scratch = Vec::with_capacity(piece.len());
-    query::decode(piece, &mut scratch);
-    Cow::Owned(scratch)
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! The plugins: one file and one row each. Everything else knows them as `&'static [Descriptor]`.
 
+mod args;
 mod authentication;
 mod correlation_id;
+mod jwt;
 mod key_auth;
 mod rate_limiting;
 mod request_termination;
@@ -11,8 +13,13 @@ mod rig;
 use crate::hook::Descriptor;
 
 /// Every plugin, by name.
-pub static ALL: &[Descriptor] =
-    &[correlation_id::DESCRIPTOR, key_auth::DESCRIPTOR, rate_limiting::DESCRIPTOR, request_termination::DESCRIPTOR];
+pub static ALL: &[Descriptor] = &[
+    correlation_id::DESCRIPTOR,
+    jwt::DESCRIPTOR,
+    key_auth::DESCRIPTOR,
+    rate_limiting::DESCRIPTOR,
+    request_termination::DESCRIPTOR,
+];
 
 #[cfg(test)]
 mod tests {
