@@ -292,3 +292,265 @@ fn bearer(value: &[u8]) -> &[u8] {
         _ => b"",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::rig::{credential, faults, Rig, Seen, ALICE, BOB, NOON};
+    use super::*;
+    use crate::base::time::WallMs;
+    use crate::hook::Shelf;
+    use crate::plan::Credential;
+    use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::rsa::{KeyPair as RsaPair, KeySize};
+    use aws_lc_rs::signature::{KeyPair, RSA_PKCS1_SHA256};
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+    use base64::Engine;
+    use std::sync::LazyLock;
+
+    const NOW: u64 = NOON.0 / 1000;
+
+    static RSA: LazyLock<RsaPair> = LazyLock::new(|| RsaPair::generate(KeySize::Rsa2048).unwrap());
+
+    fn pem() -> String {
+        let der: PublicKeyX509Der<'_> = RSA.public_key().as_der().unwrap();
+        format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der.as_ref()))
+    }
+
+    fn secret(key: &str, secret: &str, algorithm: &str, public_key: Option<String>) -> Secret {
+        let (key, secret, algorithm) = (key.to_owned(), secret.to_owned(), algorithm.to_owned());
+        Secret::Jwt { key, secret, algorithm, public_key }
+    }
+
+    /// bob signs by HS256 or RS256, alice by HS512; `es` has no key and `blank` an empty secret.
+    fn credentials() -> Vec<Credential> {
+        vec![
+            credential(0xd0, BOB, secret("bob", "bobs secret", "HS256", None)),
+            credential(0xd1, BOB, secret("rsa", "", "RS256", Some(pem()))),
+            credential(0xd2, ALICE, secret("alice", "YWxpY2Vz", "HS512", None)),
+            credential(0xd3, ALICE, secret("es", "", "ES256", None)),
+            credential(0xd4, ALICE, secret("blank", "", "HS256", None)),
+        ]
+    }
+
+    fn signed(header: Value, claims: &Value, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
+        let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
+        let text = format!("{}.{}", part(&header), part(claims));
+        let signature = URL_SAFE_NO_PAD.encode(sign(text.as_bytes()));
+        format!("{text}.{signature}")
+    }
+
+    fn hmac(algorithm: aws_lc_rs::hmac::Algorithm, secret: &[u8]) -> impl Fn(&[u8]) -> Vec<u8> {
+        let key = aws_lc_rs::hmac::Key::new(algorithm, secret);
+        move |text| aws_lc_rs::hmac::sign(&key, text).as_ref().to_vec()
+    }
+
+    fn hs256(claims: Value) -> String {
+        hs256_by(b"bobs secret", claims)
+    }
+
+    fn hs256_by(secret: &[u8], claims: Value) -> String {
+        signed(json!({"alg": "HS256", "typ": "JWT"}), &claims, hmac(aws_lc_rs::hmac::HMAC_SHA256, secret))
+    }
+
+    fn rs256(claims: Value) -> String {
+        signed(json!({"alg": "RS256"}), &claims, |text| {
+            let mut out = vec![0; RSA.public_modulus_len()];
+            RSA.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text, &mut out).unwrap();
+            out
+        })
+    }
+
+    #[track_caller]
+    fn rig(config: Value) -> Rig {
+        Rig::with(&DESCRIPTOR, config, &Shelf::default(), credentials())
+    }
+
+    fn bearer(token: &str) -> String {
+        format!("GET /\nAuthorization: Bearer {token}")
+    }
+
+    /// The answer and its challenge, as `status body | challenge`.
+    fn said(seen: &Seen) -> String {
+        let challenge = seen.reply_field("WWW-Authenticate").map(|challenge| format!(" | {challenge}"));
+        seen.said() + &challenge.unwrap_or_default()
+    }
+
+    fn refused(message: &str) -> String {
+        format!("401 {{\"message\":\"{message}\"}} | Bearer error=\"invalid_token\"")
+    }
+
+    #[test]
+    fn a_token_is_found_where_it_may_stand() {
+        let (one, two) = (hs256(json!({"iss": "bob"})), hs256(json!({"iss": "bob", "n": 2})));
+        let missing = "401 {\"message\":\"Unauthorized\"} | Bearer".to_owned();
+        let several = refused("Multiple tokens provided");
+        let next = "next".to_owned();
+        let cookies = json!({"cookie_names": ["tok"]});
+        let rows: Vec<(Value, String, &String)> = vec![
+            (json!({}), "GET /".into(), &missing),
+            (json!({}), format!("GET /?jwt={one}"), &next),
+            (json!({}), bearer(&one), &next),
+            (json!({}), format!("GET /\nauthorization: bEARER   {one}"), &next),
+            (json!({}), format!("GET /\nauthorization: Bearer{one}"), &missing),
+            (json!({}), format!("GET /\nauthorization: Basic {one}"), &missing),
+            (json!({}), "GET /\nauthorization: Bearer".into(), &missing),
+            (json!({}), format!("GET /?jwt={one}\nauthorization: Bearer {one}"), &next),
+            (json!({}), format!("GET /?jwt={one}\nauthorization: Bearer {two}"), &several),
+            (json!({}), format!("GET /?jwt={one}&jwt={two}"), &several),
+            (json!({}), format!("GET /\nauthorization: Bearer {one}\nauthorization: Bearer {two}"), &several),
+            (json!({}), format!("GET /?jwt=\nauthorization: Bearer {one}"), &next),
+            (json!({}), format!("GET /?jwt&jwt={one}"), &several),
+            (json!({}), format!("GET /\nCookie: tok={one}"), &missing),
+            (cookies.clone(), format!("GET /\nCookie: a=b; tok={one}"), &next),
+            (cookies.clone(), format!("GET /?jwt={one}\nCookie: tok={one}\nAuthorization: Bearer {one}"), &next),
+            (cookies, format!("GET /?jwt={one}\nCookie: tok={two}\nAuthorization: Bearer {one}"), &several),
+            (json!({"uri_param_names": []}), format!("GET /?jwt={one}"), &missing),
+            (json!({"header_names": ["x-jwt"]}), format!("GET /\nX-Jwt: Bearer {one}"), &next),
+        ];
+        for (config, request, want) in rows {
+            assert_eq!(said(&rig(config.clone()).ask(&request)), *want, "{config} {request}");
+        }
+        assert_eq!(said(&rig(json!({})).ask("GET /?jwt")), refused("Unrecognizable token"));
+    }
+
+    #[test]
+    fn refusals_say_why_in_the_words_clients_know() {
+        let none = signed(json!({"alg": "none"}), &json!({"iss": "bob"}), |_| Vec::new());
+        let twice = URL_SAFE_NO_PAD.encode("{\"alg\":\"none\",\"alg\":\"HS256\"}");
+        let crit = signed(json!({"alg": "HS256", "crit": ["x"]}), &json!({"iss": "bob"}), |_| vec![1]);
+        // A public key as a shared secret: what the token says of its algorithm counts for nothing.
+        let confused = hs256_by(pem().as_bytes(), json!({"iss": "rsa"}));
+        let good = hs256(json!({"iss": "bob"}));
+        let (text, signature) = good.rsplit_once('.').unwrap();
+        let swapped = signature.chars().rev().collect::<String>();
+        let list = signed(json!({"alg": "HS256"}), &json!(["iss"]), |_| vec![1]);
+        let es = signed(json!({"alg": "ES256"}), &json!({"iss": "es"}), |_| vec![0; 64]);
+        let rows = [
+            ("abc".to_owned(), "Bad token; invalid JSON"),
+            (format!("{good}.x"), "Bad token; invalid JSON"),
+            (format!("{twice}.{}", text.split_once('.').unwrap().1) + ".YQ", "Bad token; invalid JSON"),
+            (none, "Bad token; invalid alg"),
+            (crit, "Bad token; invalid crit"),
+            (list, "Bad token; invalid claims"),
+            (format!("{text}.{signature}="), "Bad token; invalid signature"),
+            (hs256(json!({})), "No mandatory 'iss' in claims"),
+            (hs256(json!({"iss": null})), "No mandatory 'iss' in claims"),
+            (hs256(json!({"iss": ""})), "Invalid 'iss' in claims"),
+            (hs256(json!({"iss": "bobby"})), "No credentials found for given 'iss'"),
+            (hs256(json!({"iss": ["bob"]})), "No credentials found for given 'iss'"),
+            (hs256(json!({"iss": "alice"})), "Invalid algorithm"),
+            (confused, "Invalid algorithm"),
+            (es, "Invalid key/secret"),
+            (hs256_by(b"x", json!({"iss": "blank"})), "Invalid key/secret"),
+            (format!("{text}."), "Invalid signature"),
+            (format!("{text}.{swapped}"), "Invalid signature"),
+            (hs256_by(b"guessed", json!({"iss": "bob"})), "Invalid signature"),
+        ];
+        for (token, want) in rows {
+            let seen = rig(json!({})).ask(&bearer(&token));
+            let got = said(&seen);
+            // Half of the reversed signatures end in bits that no encoder writes; both words are true then.
+            let spelled = want == "Invalid signature" && got == refused("Bad token; invalid signature");
+            assert!(got == refused(want) || spelled, "{token}: {got}, not {want}");
+            assert_eq!(seen.identity.consumer, None);
+        }
+        let seen = rig(json!({"realm": "here"})).ask(&bearer("abc"));
+        assert_eq!(seen.reply_field("WWW-Authenticate"), Some("Bearer realm=\"here\", error=\"invalid_token\""));
+        let seen = rig(json!({"realm": "here"})).ask("GET /");
+        assert_eq!(seen.reply_field("WWW-Authenticate"), Some("Bearer realm=\"here\""));
+    }
+
+    #[test]
+    fn the_upstream_is_told_who_it_is() {
+        let by_kid = signed(
+            json!({"alg": "HS256", "kid": "bob"}),
+            &json!({}),
+            hmac(aws_lc_rs::hmac::HMAC_SHA256, b"bobs secret"),
+        );
+        let alice =
+            signed(json!({"alg": "HS512"}), &json!({"iss": "alice"}), hmac(aws_lc_rs::hmac::HMAC_SHA512, b"alices"));
+        let rows = [
+            (json!({}), hs256(json!({"iss": "bob"})), "bob", "bob"),
+            (json!({}), rs256(json!({"iss": "rsa"})), "bob", "rsa"),
+            (json!({"key_claim_name": "kid"}), by_kid, "bob", "bob"),
+            (json!({"secret_is_base64": true}), alice, "alice", "alice"),
+        ];
+        for (config, token, username, key) in rows {
+            let seen = rig(config).ask(&(bearer(&token) + "\nX-Consumer-Username: evil\nX-Anonymous-Consumer: true"));
+            assert_eq!(seen.said(), "next");
+            assert_eq!(seen.upstream("X-Consumer-Username"), Some(username));
+            assert_eq!(seen.upstream("X-Credential-Identifier"), Some(key));
+            assert_eq!(seen.upstream("X-Anonymous-Consumer"), Some(""));
+        }
+        let seen = rig(json!({"anonymous": "guest"})).ask(&bearer("abc"));
+        assert_eq!((seen.said().as_str(), seen.upstream("X-Consumer-Username")), ("next", Some("guest")));
+        assert_eq!(rig(json!({"run_on_preflight": false})).ask("OPTIONS /").said(), "next");
+    }
+
+    #[test]
+    fn times_are_held_to_the_rules_at_every_request() {
+        let both = || json!({"claims_to_verify": ["exp", "nbf"]});
+        let exp = || json!({"claims_to_verify": ["exp"], "maximum_expiration": 300});
+        let rows = [
+            (json!({}), json!({"exp": 1, "nbf": NOW + 9}), "next"),
+            (both(), json!({"exp": NOW + 1, "nbf": NOW}), "next"),
+            (both(), json!({"exp": NOW, "nbf": NOW + 1}), r#"401 {"exp":"token expired","nbf":"token not valid yet"}"#),
+            (both(), json!({"exp": "9999999999"}), r#"401 {"exp":"must be a number","nbf":"must be a number"}"#),
+            (exp(), json!({"exp": NOW + 300}), "next"),
+            (exp(), json!({"exp": NOW + 600}), r#"401 {"exp":"exceeds maximum allowed expiration"}"#),
+        ];
+        for (config, mut claims, want) in rows {
+            claims["iss"] = "bob".into();
+            let (mut rig, request) = (rig(config), bearer(&hs256(claims.clone())));
+            for _ in 0..2 {
+                assert_eq!(rig.ask(&request).said(), want, "{claims}");
+            }
+        }
+        // A token that was remembered still expires.
+        let (mut rig, request) = (rig(both()), bearer(&hs256(json!({"iss": "bob", "exp": NOW + 5, "nbf": 0}))));
+        assert_eq!(rig.ask(&request).upstream("X-Credential-Identifier"), Some("bob"));
+        rig.now = WallMs(NOON.0 + 4_999);
+        assert_eq!(rig.ask(&request).upstream("X-Credential-Identifier"), Some("bob"));
+        rig.now = WallMs(NOON.0 + 5_000);
+        assert_eq!(rig.ask(&request).said(), r#"401 {"exp":"token expired"}"#);
+    }
+
+    #[test]
+    fn a_remembered_token_dies_with_its_secret_and_survives_other_reloads() {
+        let request = bearer(&hs256(json!({"iss": "bob"})));
+        let mut before = rig(json!({}));
+        assert_eq!([before.ask(&request).said(), before.ask(&request).said()], ["next", "next"]);
+        assert_eq!(before.locals.of(TokenCache::default).counts(), (1, 1));
+        // The same credentials: it is still known.
+        let mut same = rig(json!({"claims_to_verify": []}));
+        same.locals = before.locals;
+        assert_eq!(same.ask(&request).said(), "next");
+        assert_eq!(same.locals.of(TokenCache::default).counts(), (2, 1));
+        // Another secret, or another claim to name it: it is not.
+        let mut changed = credentials();
+        changed[0].secret = secret("bob", "another secret", "HS256", None);
+        let mut after = Rig::with(&DESCRIPTOR, json!({}), &Shelf::default(), changed);
+        after.locals = same.locals;
+        assert_eq!(said(&after.ask(&request)), refused("Invalid signature"));
+        let mut by_kid = rig(json!({"key_claim_name": "kid"}));
+        by_kid.locals = after.locals;
+        assert_eq!(said(&by_kid.ask(&request)), refused("No mandatory 'kid' in claims"));
+    }
+
+    #[test]
+    fn configurations_that_cannot_be_meant_are_refused() {
+        let found = faults(&DESCRIPTOR, json!({"maximum_expiration": 300}));
+        assert_eq!(found[0], ("claims_to_verify".to_owned(), "expected to contain: exp".to_owned()));
+        assert_eq!(faults(&DESCRIPTOR, json!({"maximum_expiration": 300, "claims_to_verify": ["exp"]})), []);
+        let plan = |secret| {
+            let mut plan = Rig::with(&DESCRIPTOR, json!({}), &Shelf::default(), Vec::new()).plan_copy();
+            plan.credentials = vec![credential(0xd0, BOB, secret)];
+            plan
+        };
+        let broken = Keys::of(&plan(secret("k", "", "RS256", Some("no pem".to_owned()))), false);
+        assert_eq!(broken.err(), Some("credential \"k\" (-): not a public key in PEM".to_owned()));
+        let unknown = Keys::of(&plan(secret("k", "", "HS1", None)), false);
+        assert_eq!(unknown.err(), Some("credential \"k\" (-): its algorithm is not known".to_owned()));
+    }
+}
