@@ -1,13 +1,25 @@
 //! The plugins: one file and one row each. Everything else knows them as `&'static [Descriptor]`.
 
+mod args;
+mod authentication;
 mod correlation_id;
+mod jwt;
+mod key_auth;
+mod rate_limiting;
+mod request_termination;
 #[cfg(test)]
 mod rig;
 
 use crate::hook::Descriptor;
 
 /// Every plugin, by name.
-pub static ALL: &[Descriptor] = &[correlation_id::DESCRIPTOR];
+pub static ALL: &[Descriptor] = &[
+    correlation_id::DESCRIPTOR,
+    jwt::DESCRIPTOR,
+    key_auth::DESCRIPTOR,
+    rate_limiting::DESCRIPTOR,
+    request_termination::DESCRIPTOR,
+];
 
 #[cfg(test)]
 mod tests {

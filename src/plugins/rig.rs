@@ -32,7 +32,8 @@ pub(super) struct Rig {
     plan: Arc<Plan>,
     directory: Directory,
     plugin: Arc<dyn Plugin>,
-    locals: Locals,
+    /// The shard's memory; outlives an instance.
+    pub(super) locals: Locals,
     rng: Rng,
     pub(super) now: WallMs,
     pub(super) client_ip: IpAddr,
@@ -106,6 +107,11 @@ impl Rig {
             identity: Identity::default(),
             matched: true,
         }
+    }
+
+    /// The plan that the rig stands on, to be changed.
+    pub(super) fn plan_copy(&self) -> Plan {
+        Plan::clone(&self.plan)
     }
 
     /// What happens to a request: `GET /path?query`, then fields, then after an empty line a body; one per line.
