@@ -22,9 +22,9 @@
 //!
 //! **Why one token at a time.** A shard could lease k tokens and spend them without touching the bank. But then a shard
 //! that nobody asks keeps tokens that another shard must refuse for (fewer than N pass), and `Remaining` shows what was
-//! leased, not what was used. One token costs one swap: 6 ns alone and 14–20 ns with two cores on the same word, by
-//! measurement (`benches/limit.rs` shows the same on this table). That is a thousandth of a request, so there is nothing
-//! to buy. Revisit beyond 16 shards that share one key.
+//! leased, not what was used. One token costs one swap: 11 ns alone, and 11 to
+//! 14 ns with two threads on the same word (`benches/limit.rs`, two cores). That is a thousandth of a request, so there is
+//! nothing to buy. Revisit beyond 16 shards that share one key.
 //!
 //! What is *not* exact: when all eight ways of a set hold living windows, the oldest is given up and its key starts
 //! afresh. That is counted ([`Bank::evicted_live`]).

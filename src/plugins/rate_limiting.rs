@@ -132,7 +132,7 @@ fn check_redis(config: &Value, fault: &mut impl FnMut(&str, String)) {
         let older = format!("redis_{}", field.name);
         let (old, new) = (config.get(&older).unwrap_or(&Value::Null), redis.get(field.name).unwrap_or(&Value::Null));
         // A value that is the default may be one that nobody wrote: then the older name has the say.
-        let is_default = new.to_string() == field.default;
+        let is_default = serde_json::from_str::<Value>(field.default).is_ok_and(|default| default == *new);
         if !old.is_null() && !new.is_null() && !is_default && old != new {
             let (name, old, new) = (field.name, plain(old), plain(new));
             fault(
