@@ -119,6 +119,11 @@ pub fn load(
     link::link(draft, hash, report)
 }
 
+/// The JSON Schema of the native dialect, with what these plugins take.
+pub fn schema(plugins: &[Descriptor]) -> serde_json::Value {
+    native::schema(&kong::shapes(), plugins)
+}
+
 /// Parses a file and sees what it speaks.
 fn take(
     name: &str,
