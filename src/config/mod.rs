@@ -7,6 +7,7 @@
 pub mod check;
 pub mod diagnostics;
 pub mod doc;
+pub mod gather;
 pub mod kong;
 pub mod native;
 
@@ -117,6 +118,11 @@ pub fn load(
     }
     let hash = hash.finish().as_ref().iter().map(|b| format!("{b:02x}")).collect();
     link::link(draft, hash, report)
+}
+
+/// JSON Schema of native files, for editors; `descriptors` are the plugins whose configuration it describes.
+pub fn schema(descriptors: &[Descriptor]) -> serde_json::Value {
+    native::schema(&kong::shapes(), descriptors)
 }
 
 /// Parses a file and sees what it speaks.
