@@ -24,3 +24,12 @@ pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
 
 /// Empty lines a client may send before a request line (RFC 9112 §2.2 asks to skip at least one).
 pub const EMPTY_LINES_MAX: usize = 8;
+
+/// Longest method, bytes. The longest registered one has 17; nothing legitimate comes near. Longer: 501.
+pub const METHOD_BYTES_MAX: usize = 32;
+
+/// Most names in the Connection fields of one message. Each costs a pass over the fields: 32 × 128 comparisons at worst.
+pub const CONNECTION_TOKENS_MAX: usize = 32;
+
+const _: () = assert!(HEAD_BYTES_MAX < u16::MAX as usize, "a field name's length is a u16");
+const _: () = assert!(TARGET_BYTES_MAX + METHOD_BYTES_MAX < HEAD_BYTES_MAX, "a long target is a 414, not a 431");
