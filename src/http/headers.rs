@@ -174,9 +174,9 @@ fn words_in(buf: &[u8], at: usize, len: usize) -> Words {
     fast().unwrap_or_else(|| words(&buf[at..at + len]))
 }
 
-/// The id of a *validated* name inside a buffer: `buf[at..at + len]` holds token characters only, `len > 0`.
+/// The id of a *validated* name inside a buffer: `buf[at..at + len]` holds token characters only, `len > 0`. For the parser
 #[inline(always)]
-pub(super) fn classify_in(buf: &[u8], at: usize, len: usize) -> Known {
+pub fn classify_in(buf: &[u8], at: usize, len: usize) -> Known {
     if len > NAME_BYTES_MAX {
         return Known::Other;
     }
