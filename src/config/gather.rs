@@ -25,6 +25,15 @@ pub struct Gathered {
     pub watch: Vec<String>,
 }
 
+/// What the command line names.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Named<'a> {
+    /// Files with entities or settings, in order; a `*.conf` among them holds the settings of a node.
+    pub files: &'a [String],
+    /// The settings of a node, whatever the file's name.
+    pub conf: Option<&'a str>,
+}
+
 /// What came of files.
 #[derive(Debug)]
 pub struct Loaded {
@@ -40,7 +49,7 @@ pub struct Loaded {
 ///
 /// `random` fills with unpredictable bytes, for ids and secrets that nobody wrote.
 pub fn load(
-    named: &[String],
+    named: Named<'_>,
     env: &[(String, String)],
     open: Open<'_>,
     descriptors: &'static [Descriptor],
@@ -68,25 +77,34 @@ impl Gathered {
     }
 }
 
-/// Reads the files of the command line; a `*.conf` among them holds the settings of a node.
+/// Reads the files of the command line.
 ///
 /// The usual places are looked at where no file is named; of them, that of the settings also beside a declarative file.
 /// A file that cannot be read is a fault, and the others are read all the same.
-pub fn gather(named: &[String], env: &[(String, String)], open: Open<'_>, report: &mut Report) -> Gathered {
+pub fn gather(named: Named<'_>, env: &[(String, String)], open: Open<'_>, report: &mut Report) -> Gathered {
     let mut found = Gathered::default();
-    for file in named {
-        let Some(text) = found.read(file, open, report) else { continue };
-        if !file.ends_with(".conf") {
-            found.files.push((file.clone(), text));
-        } else if found.conf.replace((file.clone(), text)).is_some() {
-            let span = Span::new(&Arc::from(file.as_str()), 0, 0);
-            report.fault(&span, "", "a second file of a node's settings", "name one *.conf");
+    let (confs, files): (Vec<&str>, Vec<&str>) =
+        named.files.iter().map(String::as_str).partition(|file| file.ends_with(".conf"));
+    let unnamed = files.is_empty();
+    for file in files {
+        if let Some(text) = found.read(file, open, report) {
+            found.files.push((file.to_owned(), text));
         }
+    }
+    for (ix, file) in confs.into_iter().chain(named.conf).enumerate() {
+        if ix > 0 {
+            let span = Span::new(&Arc::from(file), 0, 0);
+            report.fault(&span, "", "a second file of a node's settings", "name one");
+        }
+        found.conf = found.read(file, open, report).map(|text| (file.to_owned(), text)).or(found.conf);
     }
     // The key at the start of a line: a sketch of what `load` sees in the tree, good enough to look for one file more.
     let is_declarative =
         |text: &str| text.lines().any(|line| line.trim_start_matches(['{', '"', ' ']).starts_with(kong::VERSION_KEY));
-    if found.conf.is_none() && (named.is_empty() || found.files.iter().any(|(_, text)| is_declarative(text))) {
+    if found.conf.is_none()
+        && named.conf.is_none()
+        && (unnamed || found.files.iter().any(|(_, text)| is_declarative(text)))
+    {
         if let Some(path) = conf::CONF_PATHS.into_iter().find(|path| exists(open, path)) {
             found.conf = found.read(path, open, report).map(|text| (path.to_owned(), text));
         }
@@ -95,7 +113,7 @@ pub fn gather(named: &[String], env: &[(String, String)], open: Open<'_>, report
     // Its findings are those of `load`, which reads the settings again.
     let settings = conf::read(settings, env, &mut Report::default());
     let names_one = settings.declarative.is_some() || settings.declarative_text.is_some();
-    if named.is_empty() && !names_one {
+    if unnamed && !names_one {
         if exists(open, conf::DECLARATIVE_PATH) {
             if let Some(text) = found.read(conf::DECLARATIVE_PATH, open, report) {
                 found.files.push((conf::DECLARATIVE_PATH.to_owned(), text));
@@ -141,7 +159,7 @@ mod tests {
             let held = disk.iter().find(|(name, _)| *name == path);
             held.map(|(_, text)| (*text).to_owned()).ok_or(io::ErrorKind::NotFound.into())
         };
-        let found = gather(&named, &env, &open, &mut report);
+        let found = gather(Named { files: &named, conf: None }, &env, &open, &mut report);
         let mut out: Vec<String> = found.files.into_iter().map(|(name, _)| name).collect();
         out.extend(found.conf.map(|(name, _)| format!("[{name}]")));
         out.push(format!("watch {}", found.watch.join(" ")));
@@ -173,7 +191,7 @@ mod tests {
         );
         assert_eq!(
             run(&["a.conf", "b.conf"], &[("a.conf", ""), ("b.conf", "")], &[]),
-            "[b.conf]\nwatch a.conf b.conf\nb.conf: a second file of a node's settings; name one *.conf"
+            "[b.conf]\nwatch a.conf b.conf\nb.conf: a second file of a node's settings; name one"
         );
     }
 }
