@@ -1,6 +1,6 @@
 //! Every example of `config/` is loaded as a user would load it, so that none rots.
 
-use ringway::config::gather::{load, Loaded, Named};
+use ringway::config::gather::{load, Loaded};
 use ringway::plan::{Plan, Secret};
 use std::path::Path;
 
@@ -21,7 +21,7 @@ fn run(files: &[&str], env: &[(&str, &str)]) -> Loaded {
             *byte = next;
         }
     };
-    load(Named { files: &files, conf: None }, &env, &open, ringway::plugins::ALL, &mut random)
+    load(&files, &env, &open, ringway::plugins::ALL, &mut random)
 }
 
 /// The plan, of files that nothing is to be said about.

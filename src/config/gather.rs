@@ -25,15 +25,6 @@ pub struct Gathered {
     pub watch: Vec<String>,
 }
 
-/// What the command line names.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Named<'a> {
-    /// Files with entities or settings, in order; a `*.conf` among them holds the settings of a node.
-    pub files: &'a [String],
-    /// The settings of a node, whatever the file's name.
-    pub conf: Option<&'a str>,
-}
-
 /// What came of files.
 #[derive(Debug)]
 pub struct Loaded {
@@ -49,7 +40,7 @@ pub struct Loaded {
 ///
 /// `random` fills with unpredictable bytes, for ids and secrets that nobody wrote.
 pub fn load(
-    named: Named<'_>,
+    named: &[String],
     env: &[(String, String)],
     open: Open<'_>,
     descriptors: &'static [Descriptor],
@@ -77,34 +68,27 @@ impl Gathered {
     }
 }
 
-/// Reads the files of the command line.
+/// Reads the files of the command line; one of them may hold the settings of a node.
 ///
 /// The usual places are looked at where no file is named; of them, that of the settings also beside a declarative file.
 /// A file that cannot be read is a fault, and the others are read all the same.
-pub fn gather(named: Named<'_>, env: &[(String, String)], open: Open<'_>, report: &mut Report) -> Gathered {
+pub fn gather(named: &[String], env: &[(String, String)], open: Open<'_>, report: &mut Report) -> Gathered {
     let mut found = Gathered::default();
-    let (confs, files): (Vec<&str>, Vec<&str>) =
-        named.files.iter().map(String::as_str).partition(|file| file.ends_with(".conf"));
-    let unnamed = files.is_empty();
-    for file in files {
-        if let Some(text) = found.read(file, open, report) {
-            found.files.push((file.to_owned(), text));
-        }
-    }
-    for (ix, file) in confs.into_iter().chain(named.conf).enumerate() {
-        if ix > 0 {
-            let span = Span::new(&Arc::from(file), 0, 0);
+    for file in named {
+        let Some(text) = found.read(file, open, report) else { continue };
+        if !is_settings(&text) {
+            found.files.push((file.clone(), text));
+        } else if found.conf.replace((file.clone(), text)).is_some() {
+            let span = Span::new(&Arc::from(file.as_str()), 0, 0);
             report.fault(&span, "", "a second file of a node's settings", "name one");
         }
-        found.conf = found.read(file, open, report).map(|text| (file.to_owned(), text)).or(found.conf);
     }
+    // One that is named and cannot be read is no reason to look elsewhere.
+    let unnamed = found.files.is_empty() && report.is_clean();
     // The key at the start of a line: a sketch of what `load` sees in the tree, good enough to look for one file more.
     let is_declarative =
         |text: &str| text.lines().any(|line| line.trim_start_matches(['{', '"', ' ']).starts_with(kong::VERSION_KEY));
-    if found.conf.is_none()
-        && named.conf.is_none()
-        && (unnamed || found.files.iter().any(|(_, text)| is_declarative(text)))
-    {
+    if found.conf.is_none() && (unnamed || found.files.iter().any(|(_, text)| is_declarative(text))) {
         if let Some(path) = conf::CONF_PATHS.into_iter().find(|path| exists(open, path)) {
             found.conf = found.read(path, open, report).map(|text| (path.to_owned(), text));
         }
@@ -141,6 +125,13 @@ impl Gathered {
     }
 }
 
+/// Is this `key = value`, the settings of a node? No document with entities begins so.
+fn is_settings(text: &str) -> bool {
+    let first = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+    let key = first.and_then(|line| line.split_once('=')).map(|(key, _)| key.trim_end());
+    key.is_some_and(|key| !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
+}
+
 /// Is there such a file? One that cannot be read is there.
 fn exists(open: Open<'_>, path: &str) -> bool {
     !matches!(open(path), Err(error) if error.kind() == io::ErrorKind::NotFound)
@@ -159,7 +150,7 @@ mod tests {
             let held = disk.iter().find(|(name, _)| *name == path);
             held.map(|(_, text)| (*text).to_owned()).ok_or(io::ErrorKind::NotFound.into())
         };
-        let found = gather(Named { files: &named, conf: None }, &env, &open, &mut report);
+        let found = gather(&named, &env, &open, &mut report);
         let mut out: Vec<String> = found.files.into_iter().map(|(name, _)| name).collect();
         out.extend(found.conf.map(|(name, _)| format!("[{name}]")));
         out.push(format!("watch {}", found.watch.join(" ")));
@@ -190,8 +181,12 @@ mod tests {
             "n.yaml\nwatch gone.yaml n.yaml\ngone.yaml: cannot be read: entity not found"
         );
         assert_eq!(
-            run(&["a.conf", "b.conf"], &[("a.conf", ""), ("b.conf", "")], &[]),
-            "[b.conf]\nwatch a.conf b.conf\nb.conf: a second file of a node's settings; name one"
+            run(
+                &["a.conf", "n.yaml", "b.conf"],
+                &[("a.conf", "# a\n\nlog_level=info"), native, ("b.conf", "prefix = /")],
+                &[]
+            ),
+            "n.yaml\n[b.conf]\nwatch a.conf n.yaml b.conf\nb.conf: a second file of a node's settings; name one"
         );
     }
 }
