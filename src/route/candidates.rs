@@ -21,8 +21,9 @@ pub(super) struct Lists {
     lists: Vec<List>,
     candidates: Vec<Candidate>,
     splits: Vec<Split>,
-    /// What candidates ask for.
+    /// What candidates ask for. Equal needs are held once: the few that a table has stay in the cache.
     needs: Vec<Needs>,
+    known: HashMap<Needs, u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -185,10 +186,10 @@ impl Lists {
         let at = self.candidates.len() as u32;
         for &ord in &rest {
             let needs = match asking.of(ord).without(asked) {
-                Some(needs) => {
-                    self.needs.push(needs);
+                Some(needs) => *self.known.entry(needs).or_insert_with_key(|needs| {
+                    self.needs.push(needs.clone());
                     self.needs.len() as u32 - 1
-                }
+                }),
                 None => NONE,
             };
             self.candidates.push(Candidate { ord, needs });

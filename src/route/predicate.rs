@@ -7,7 +7,7 @@ use super::{Fields, Query};
 use crate::plan::{HeaderWant, HostName, Route};
 
 /// The predicates of one route; all must hold. An empty list asks for nothing.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Needs {
     /// One of these, byte for byte.
     pub(super) methods: Box<[Box<[u8]>]>,
@@ -18,7 +18,7 @@ pub(super) struct Needs {
 }
 
 /// A header and what it must say.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct HeaderNeed {
     /// Lower-case name.
     pub(super) name: Box<str>,
@@ -27,7 +27,7 @@ pub(super) struct HeaderNeed {
 }
 
 /// What a value must be, after it was put in lower case.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Want {
     /// One of these.
     OneOf(Box<[Box<[u8]>]>),

@@ -35,8 +35,8 @@ pub struct Table {
     patterns: Patterns,
     /// By matcher.
     outcomes: Vec<Outcome>,
-    /// What [`Outcome::exprs`] means: path expressions in the order of their route.
-    exprs: Vec<Box<[u32]>>,
+    /// Path expressions of matchers that have several, in the order of their route.
+    several: Vec<Box<[u32]>>,
     token: Arc<()>,
 }
 
@@ -45,8 +45,6 @@ pub struct Table {
 struct Group {
     /// The best matcher of all.
     best: u32,
-    /// The list of those that want the end of the path, or [`NONE`].
-    end: u32,
     /// Rest and the list of its matchers; the one with the best matcher first.
     members: Vec<(u32, u32)>,
     /// The members in larger pieces, in order; empty where they are few.
@@ -66,10 +64,18 @@ struct Piece {
 #[derive(Clone, Copy, Debug)]
 struct Outcome {
     route: RouteIx,
-    /// Bytes that its prefixes have.
-    prefix_len: u32,
-    /// Index into `exprs`; [`NONE`] for a matcher of prefixes or of any path.
-    exprs: u32,
+    by: By,
+}
+
+/// By what a matcher matches paths.
+#[derive(Clone, Copy, Debug)]
+enum By {
+    /// Prefixes of so many bytes; 0 for any path.
+    Prefix(u32),
+    /// One path expression.
+    Expr(u32),
+    /// Those at this place of `several`.
+    Several(u32),
 }
 
 /// What a search writes to: one per shard. It serves any table; the first search in another one starts it afresh.
@@ -116,24 +122,28 @@ impl Table {
         }
         let matchers = ordered(routes);
         let mut outcomes = Vec::with_capacity(matchers.len());
-        let mut exprs = Vec::new();
+        let mut several: Vec<Box<[u32]>> = Vec::new();
         for matcher in &matchers {
-            let mut outcome = Outcome { route: matcher.route, prefix_len: 0, exprs: NONE };
-            match &matcher.paths {
-                Paths::Any => {}
-                Paths::Prefixes(texts) => outcome.prefix_len = texts[0].len() as u32,
+            let by = match &matcher.paths {
+                Paths::Any => By::Prefix(0),
+                Paths::Prefixes(texts) => By::Prefix(texts[0].len() as u32),
                 Paths::Regexes(texts) => {
-                    let compiled: Result<_, _> = texts.iter().map(|text| patterns.add_path(text)).collect();
-                    match compiled {
+                    let compiled: Result<Box<[u32]>, String> =
+                        texts.iter().map(|text| patterns.add_path(text)).collect();
+                    match compiled.as_deref() {
+                        Ok([one]) => By::Expr(*one),
                         Ok(all) => {
-                            outcome.exprs = exprs.len() as u32;
-                            exprs.push(all);
+                            several.push(all.into());
+                            By::Several(several.len() as u32 - 1)
                         }
-                        Err(what) => faults.push(Fault { route: matcher.route, what }),
+                        Err(what) => {
+                            faults.push(Fault { route: matcher.route, what: what.clone() });
+                            By::Prefix(0)
+                        }
                     }
                 }
-            }
-            outcomes.push(outcome);
+            };
+            outcomes.push(Outcome { route: matcher.route, by });
         }
         if !faults.is_empty() {
             return Err(faults);
@@ -146,7 +156,7 @@ impl Table {
             groups: Vec::new(),
             patterns,
             outcomes,
-            exprs,
+            several,
             token: Arc::new(()),
         };
         let mut gather = Gather::default();
@@ -165,14 +175,16 @@ impl Table {
         let mut host = std::mem::take(&mut pad.host);
         self.hosts.visit(query.host, query.port_meant(), &mut host, |root| self.search(root, 0, query, pad, &mut best));
         pad.host = host;
-        let Outcome { route, prefix_len, exprs } = *self.outcomes.get(best.ord as usize)?;
-        if exprs == NONE {
-            return Some(Match { route, prefix_len: prefix_len as usize, expr: NONE });
-        }
-        match (&*self.exprs[exprs as usize], best.matched) {
-            ([expr], Some(prefix_len)) => Some(Match { route, prefix_len, expr: *expr }),
-            // Several: the first listed counts, which need not be the one that was met.
-            (all, _) => all.iter().find_map(|expr| {
+        let Outcome { route, by } = *self.outcomes.get(best.ord as usize)?;
+        match (by, best.matched) {
+            (By::Prefix(bytes), _) => Some(Match { route, prefix_len: bytes as usize, expr: NONE }),
+            (By::Expr(expr), Some(prefix_len)) => Some(Match { route, prefix_len, expr }),
+            (By::Expr(expr), None) => {
+                let prefix_len = self.patterns.matched(expr, query.path, pad)?;
+                Some(Match { route, prefix_len, expr })
+            }
+            // The first listed counts, which need not be the one that was met.
+            (By::Several(at), _) => self.several[at as usize].iter().find_map(|expr| {
                 let prefix_len = self.patterns.matched(*expr, query.path, pad)?;
                 Some(Match { route, prefix_len, expr: *expr })
             }),
@@ -211,6 +223,9 @@ impl Table {
             if stop.plant.list != NONE {
                 self.take_better(stop.plant.list, Some(at), query, pad, best);
             }
+            if stop.plant.end != NONE && at == query.path.len() {
+                self.take_better(stop.plant.end, Some(at), query, pad, best);
+            }
             if stop.plant.group != NONE {
                 self.search_group(&self.groups[stop.plant.group as usize], at, query, pad, best);
             }
@@ -235,9 +250,6 @@ impl Table {
     ) {
         if group.best >= best.ord {
             return;
-        }
-        if group.end != NONE && at == query.path.len() {
-            self.take_better(group.end, Some(at), query, pad, best);
         }
         if group.sets.is_empty() {
             return self.search_members(&group.members, at, query, pad, best);
@@ -303,7 +315,12 @@ impl Table {
                     texts.iter().for_each(|text| push(&mut level.place(text.as_bytes()).done, ord));
                 }
                 Paths::Regexes(_) => {
-                    for &ix in &self.exprs[self.outcomes[ord as usize].exprs as usize] {
+                    let exprs = match &self.outcomes[ord as usize].by {
+                        By::Prefix(_) => &[],
+                        By::Expr(one) => std::slice::from_ref(one),
+                        By::Several(at) => &self.several[*at as usize][..],
+                    };
+                    for &ix in exprs {
                         let expr = self.patterns.path(ix);
                         level.add(&expr.steps, expr.tail, ord);
                     }
@@ -319,12 +336,16 @@ impl Table {
         let mut best_of_all = NONE;
         for (key, place) in level.places {
             let mut best = NONE;
-            let mut list = NONE;
-            if let Some(first) = place.done.first() {
-                best = *first;
-                list = self.lists.add(&place.done, asking);
-            }
-            let group = self.add_group(place.end, place.rests, asking);
+            let mut add_list = |ords: &[u32]| match ords.first() {
+                Some(first) => {
+                    best = best.min(*first);
+                    self.lists.add(ords, asking)
+                }
+                None => NONE,
+            };
+            let list = add_list(&place.done);
+            let end = add_list(&place.end);
+            let group = self.add_group(place.rests, asking);
             if let Some(group) = self.groups.get(group as usize) {
                 best = best.min(group.best);
             }
@@ -336,18 +357,15 @@ impl Table {
             }
             edges.sort_by_key(|edge| edge.best);
             let runs = self.trie.add_runs(&edges);
-            plants.push((key, Plant { best, list, group, runs }));
+            plants.push((key, Plant { best, list, end, group, runs }));
             best_of_all = best_of_all.min(best);
         }
         (self.trie.grow(&plants), best_of_all)
     }
 
-    fn add_group(&mut self, end: Vec<u32>, mut rests: Vec<(u32, Vec<u32>)>, asking: Asking<'_>) -> u32 {
-        if end.is_empty() && rests.is_empty() {
-            return NONE;
-        }
+    fn add_group(&mut self, mut rests: Vec<(u32, Vec<u32>)>, asking: Asking<'_>) -> u32 {
         rests.sort_by_key(|(_, ords)| ords[0]);
-        let best = end.iter().chain(rests.first().map(|(_, ords)| &ords[0])).copied().min().unwrap_or(NONE);
+        let Some(best) = rests.first().map(|(_, ords)| ords[0]) else { return NONE };
         let mut sets = Vec::new();
         if rests.len() > limits::ROUTE_RESTS_ONE_BY_ONE_MAX {
             for (nth, piece) in rests.chunks(limits::ROUTE_SET_RESTS_MAX).enumerate() {
@@ -357,9 +375,8 @@ impl Table {
                 sets.push(Piece { best: piece[0].1[0], set, from, to: from + piece.len() });
             }
         }
-        let end = if end.is_empty() { NONE } else { self.lists.add(&end, asking) };
         let members = rests.into_iter().map(|(ix, ords)| (ix, self.lists.add(&ords, asking))).collect();
-        self.groups.push(Group { best, end, members, sets });
+        self.groups.push(Group { best, members, sets });
         self.groups.len() as u32 - 1
     }
 }

@@ -52,6 +52,8 @@ pub(super) struct Plant {
     pub(super) best: u32,
     /// Matchers that have matched by coming here.
     pub(super) list: u32,
+    /// Matchers that have, if the path ends here.
+    pub(super) end: u32,
     /// Matchers that want more.
     pub(super) group: u32,
     /// The first and the end of the runs from here; see [`Trie::runs`].
@@ -179,7 +181,7 @@ mod tests {
     use super::*;
 
     fn plant(nth: u32) -> Plant {
-        Plant { best: nth, list: nth, group: NONE, runs: (0, 0) }
+        Plant { best: nth, list: nth, end: NONE, group: NONE, runs: (0, 0) }
     }
 
     #[track_caller]
