@@ -18,6 +18,7 @@
 //! Who may name whom is a table in `tests/tidy.rs`, checked by `cargo test`.
 
 pub mod auth;
+pub mod balance;
 pub mod base;
 pub mod boot;
 pub mod bus;
