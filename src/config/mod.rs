@@ -7,6 +7,7 @@
 pub mod check;
 pub mod diagnostics;
 pub mod doc;
+pub mod gather;
 pub mod kong;
 pub mod native;
 
@@ -119,9 +120,9 @@ pub fn load(
     link::link(draft, hash, report)
 }
 
-/// The JSON Schema of the native dialect, with what these plugins take.
-pub fn schema(plugins: &[Descriptor]) -> serde_json::Value {
-    native::schema(&kong::shapes(), plugins)
+/// JSON Schema of native files, for editors; `descriptors` are the plugins whose configuration it describes.
+pub fn schema(descriptors: &[Descriptor]) -> serde_json::Value {
+    native::schema(&kong::shapes(), descriptors)
 }
 
 /// Parses a file and sees what it speaks.

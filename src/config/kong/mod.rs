@@ -17,12 +17,12 @@ pub use vault::Vaults;
 
 use super::check::{self, join, Cx};
 use super::doc::{Key, Node, Value};
+use super::native::Shape;
 use crate::base::span::{At, Span};
 use crate::hook::Descriptor;
 use crate::plan::draft::{Common, Draft, Ref};
 use crate::plan::ids::{derived, Table};
 use crate::plan::report::Report;
-use crate::plan::schema::Field;
 use fields::{noun, Noun, COMMON, IGNORED, NOUNS, UNSERVED};
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
@@ -60,10 +60,16 @@ pub fn nouns() -> Vec<&'static str> {
     NOUNS.iter().map(|noun| noun.name).collect()
 }
 
-/// Every kind of entity: name of its list, what it is, its fields.
-pub fn shapes() -> Vec<(&'static str, &'static str, Vec<Field>)> {
-    let all = |noun: &Noun| COMMON.iter().chain(noun.fields).copied().collect();
-    NOUNS.iter().map(|noun| (noun.name, noun.about, all(noun))).collect()
+/// Every kind of entity as its rows, for those who describe it.
+pub fn shapes() -> Vec<Shape> {
+    let shape = |noun: &Noun| Shape {
+        noun: noun.name,
+        about: noun.about,
+        common: COMMON,
+        fields: noun.fields,
+        children: noun.children,
+    };
+    NOUNS.iter().map(shape).collect()
 }
 
 /// Reads a file of this format.

@@ -3,6 +3,7 @@
 //! Not here: what a key means (`mod.rs`), and whether it is one (`known.rs`).
 
 use crate::base::span::{At, Span};
+use crate::config::kong::Vaults;
 use crate::plan::report::Report;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -76,31 +77,15 @@ pub(crate) fn environment(env: &[(String, String)], settings: &mut Settings) {
 
 /// Resolves what is written as `{vault://env/…}`; what cannot be resolved is a warning and becomes empty.
 pub(crate) fn resolve(settings: &mut Settings, env: &[(String, String)], report: &mut Report) {
-    for setting in settings.values_mut() {
-        let Some(inside) = setting.value.strip_prefix("{vault://").and_then(|rest| rest.strip_suffix('}')) else {
-            continue;
-        };
-        let resolved = reference(inside, env);
-        if resolved.is_none() {
-            let message = format!("cannot resolve \"{}\"", setting.value);
-            report.warning(&setting.span, &setting.shown, message, "only the env vault is known here");
+    let vaults = Vaults::new(env);
+    for setting in settings.values_mut().filter(|setting| setting.value.starts_with("{vault://")) {
+        let resolved = vaults.resolve(&setting.value);
+        if let Err(why) = &resolved {
+            let message = format!("could not resolve reference {}: {why}", setting.value);
+            report.warning(&setting.span, &setting.shown, message, "the setting keeps its default");
         }
         setting.value = resolved.unwrap_or_default();
         setting.secret = true;
-    }
-}
-
-/// The value of `env/<resource>[/<key>][?prefix=…]`; a key looks into the JSON that the variable holds.
-fn reference(inside: &str, env: &[(String, String)]) -> Option<String> {
-    let (path, query) = inside.split_once('?').unwrap_or((inside, ""));
-    let prefix = query.split('&').find_map(|pair| pair.strip_prefix("prefix=")).unwrap_or_default();
-    let mut parts = path.strip_prefix("env/")?.splitn(2, '/');
-    let variable = format!("{prefix}{}", parts.next()?).replace('-', "_").to_ascii_uppercase();
-    let value = env.iter().find(|(name, _)| *name == variable).map(|(_, value)| value)?;
-    let Some(key) = parts.next() else { return Some(value.clone()) };
-    match serde_json::from_str::<serde_json::Value>(value).ok()?.get(key)? {
-        serde_json::Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
     }
 }
 
@@ -212,19 +197,7 @@ mod tests {
 
     #[test]
     fn references_are_resolved_and_not_repeated() {
-        let env = pairs(&[("MY_LEVEL", "debug"), ("MY_JSON", r#"{"a":"b","n":1}"#), ("X_LEVEL", "info")]);
-        let rows = [
-            ("env/my-level", Some("debug")),
-            ("env/my-json/a", Some("b")),
-            ("env/my-json/n", Some("1")),
-            ("env/level?prefix=x_", Some("info")),
-            ("env/none", None),
-            ("env/my-json/c", None),
-            ("aws/my-level", None),
-        ];
-        for (inside, want) in rows {
-            assert_eq!(reference(inside, &env).as_deref(), want, "{inside}");
-        }
+        let env = pairs(&[("MY_LEVEL", "debug")]);
         let (mut settings, mut report) = (Settings::new(), Report::default());
         file("k.conf", "log_level = {vault://env/my-level}\nx = {vault://env/none}", &mut settings, &mut report);
         resolve(&mut settings, &env, &mut report);
