@@ -129,7 +129,8 @@ fn typed(kind: &Kind, rules: &[Rule], node: &Node, path: &str, cx: &mut Cx<'_>) 
         }
         (Kind::Record(_), _) => return expected("a record", cx),
     };
-    let may_be_empty = rules.iter().any(|rule| matches!(rule, Rule::MayBeEmpty | Rule::Referenceable));
+    // What a reference stands for may be empty: that was warned of, and is for its reader to judge.
+    let may_be_empty = rules.iter().any(|rule| matches!(rule, Rule::MayBeEmpty)) || node.str() != Some("");
     if value.as_str().is_some_and(str::is_empty) && !may_be_empty {
         cx.report.fault(&node.span, path, "length must be at least 1", "");
         return None;
@@ -303,6 +304,7 @@ mod tests {
             ("{}", "f:1:1: config.name: required field missing\n"),
             ("{name: 5}", "f:1:8: config.name: expected a string; put it in quotes\n"),
             ("{name: ''}", "f:1:8: config.name: length must be at least 1\n"),
+            ("{name: a, secret: ''}", "f:1:19: config.secret: length must be at least 1\n"),
             ("{name: a, minut: 5}", "f:1:11: config.minut: unknown field; did you mean \"minute\"?\n"),
             ("{name: a, minute: 0}", "f:1:19: config.minute: value must be greater than 0\n"),
             ("{name: a, minute: '5'}", "f:1:19: config.minute: expected a number; write 5 without quotes\n"),

@@ -97,8 +97,8 @@ pub fn load(
             Dialect::Native => native::read(doc, &nouns, &mut node, &mut report),
             Dialect::Kong => doc,
             Dialect::Envoy => {
-                let hint = "write its routes as services and routes for now";
-                report.fault(&doc.span, "", "Envoy's configuration is not read yet", hint);
+                let hint = "declare services and routes in ringway.yaml or kong.yml";
+                report.fault(&doc.span, "", "an Envoy bootstrap: this dialect is not read yet", hint);
                 continue;
             }
         };
