@@ -30,10 +30,10 @@ impl Setup {
         Setup { kong: text.into(), runtime: vec!["shards: 1".into()], ..Setup::default() }
     }
 
-    /// One service at `upstream` and one route that takes every path as it is.
+    /// One service at `upstream`, tried once, and one route that takes every path as it is.
     pub(crate) fn open_to(upstream: SocketAddr) -> Setup {
         Setup::kong(format!(
-            "_format_version: \"3.0\"\nservices:\n- name: up\n  url: http://{upstream}\n  connect_timeout: 1000\n  \
+            "_format_version: \"3.0\"\nservices:\n- name: up\n  url: http://{upstream}\n  retries: 0\n  connect_timeout: 1000\n  \
              read_timeout: 1000\n  write_timeout: 1000\n  routes:\n  - name: all\n    paths: [/]\n    strip_path: false\n"
         ))
     }
