@@ -135,9 +135,9 @@ fn run(file: &str, rows: &str) {
     let only = std::env::var("RINGWAY_CASE").unwrap_or_default();
     let upstream = Upstream::start();
     let mut gateway = Setup::open_to(upstream.addr)
-        .runtime("header_timeout: 2s")
-        .runtime("body_timeout: 2s")
-        .runtime("keepalive_timeout: 10s")
+        .runtime("timeouts.header: 2s")
+        .runtime("timeouts.body: 2s")
+        .runtime("timeouts.keepalive: 10s")
         .start();
     let mut failed = Vec::new();
     let mut ran = 0;
