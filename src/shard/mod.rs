@@ -83,7 +83,6 @@ pub struct Start {
 /// All state of one core.
 pub struct Shard {
     index: usize,
-    wait: Wait,
     gauges: Vec<Arc<Gauges>>,
     shards: Vec<Sender<ToShard<Tables>>>,
     report: Box<dyn Fn(FromShard)>,
@@ -143,7 +142,6 @@ async fn live(start: Start, cpu: Option<usize>) -> std::io::Result<()> {
     let world = Rc::new(World::empty(tables.clone()));
     let shard = Rc::new(Shard {
         index: start.index,
-        wait: start.wait,
         gauges: start.gauges,
         shards: start.shards,
         report: start.report,
