@@ -73,7 +73,6 @@ pub const COMPLAINT_MS: u64 = 10_000;
 
 const _: () = assert!(IDLE_BUFFERS_MS < 5000, "idle connections must not hold buffers for long");
 
-
 /// Longest method, bytes. The longest registered one has 17; nothing legitimate comes near. Longer: 501.
 pub const METHOD_BYTES_MAX: usize = 32;
 
@@ -231,4 +230,3 @@ pub const TOKEN_DEPTH_MAX: usize = 16;
 /// Verified tokens a shard remembers, some 80 bytes each. More clients than this at once: the others pay a signature
 /// check per request, 2 µs (HS256) to 60 µs (ES256).
 pub const TOKENS_CACHED: usize = 8 * 1024;
-
