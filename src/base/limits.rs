@@ -230,3 +230,7 @@ pub const TOKEN_DEPTH_MAX: usize = 16;
 /// Verified tokens a shard remembers, some 80 bytes each. More clients than this at once: the others pay a signature
 /// check per request, 2 µs (HS256) to 60 µs (ES256).
 pub const TOKENS_CACHED: usize = 8 * 1024;
+
+/// How long a client that has closed its side (FIN) is waited for with its answer, ms. Some close only half and read on;
+/// most have left, and hold an upstream for nothing.
+pub const HALF_CLOSED_MS: u64 = 5000;
