@@ -44,17 +44,14 @@ pub const ACCEPTS_PER_TURN: usize = 64;
 /// Pause after the process has run out of descriptors, ms: long enough not to spin, short enough not to be felt.
 pub const ACCEPT_PAUSE_MS: u64 = 50;
 
-/// How long an upstream connection counts as surely alive without asking the kernel, ms. See `shard/pool.rs`.
-pub const UPSTREAM_FRESH_MS: u64 = 2;
-
 /// Longest wait of a quiet client before its buffers go back to the pool, ms.
 pub const IDLE_BUFFERS_MS: u64 = 1000;
 
 /// After a refusal: how long the rest of what the client sends is read and thrown away, so that the answer is not lost
-/// to a reset (RFC 9112 §9.6), ms and bytes.
-pub const LINGER_MS: u64 = 2000;
+/// to a reset (RFC 9112 §9.6), ms: in all, and of silence. Many clients send their whole body before they read.
+pub const LINGER_MS: u64 = 15_000;
 /// See [`LINGER_MS`].
-pub const LINGER_BYTES_MAX: usize = 1024 * 1024;
+pub const LINGER_QUIET_MS: u64 = 2000;
 
 /// Interim (1xx) answers an upstream may send before the final one.
 pub const INTERIM_REPLIES_MAX: usize = 16;

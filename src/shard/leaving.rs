@@ -33,8 +33,7 @@ pub(super) struct Watched {
 
 impl Leaving {
     pub(super) fn watch(&self, client: RawFd, link: RawFd, now: Millis) -> Watched {
-        let exchange =
-            Exchange { client, link, since: now.0, closed_at: Cell::new(0), given_up: Cell::new(false) };
+        let exchange = Exchange { client, link, since: now.0, closed_at: Cell::new(0), given_up: Cell::new(false) };
         let key = self.0.borrow_mut().insert(exchange);
         Watched { all: self.clone(), key }
     }
