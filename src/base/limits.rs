@@ -73,6 +73,7 @@ pub const COMPLAINT_MS: u64 = 10_000;
 
 const _: () = assert!(IDLE_BUFFERS_MS < 5000, "idle connections must not hold buffers for long");
 
+
 /// Longest method, bytes. The longest registered one has 17; nothing legitimate comes near. Longer: 501.
 pub const METHOD_BYTES_MAX: usize = 32;
 
@@ -185,18 +186,25 @@ pub const ROUTE_ONE_PASS_BYTES_MAX: usize = 512 * 1024;
 /// which clients choose: expressions × shards of these must be bearable.
 pub const ROUTE_PATTERN_MEMORY_BYTES: usize = 256 * 1024;
 
-/// Regular expressions that begin alike and are still searched one by one: an automaton of all costs as much as four.
-pub const ROUTE_PATTERNS_ONE_BY_ONE_MAX: usize = 4;
+/// Rests of expressions at one place that are searched one by one: an automaton of all costs as much as four.
+pub const ROUTE_RESTS_ONE_BY_ONE_MAX: usize = 4;
 
-/// Largest automaton of the expressions that begin alike, bytes; beyond it they are searched one by one.
+/// Rests in one automaton. More make its states so large that a few hundred paths fill its memory.
+pub const ROUTE_SET_RESTS_MAX: usize = 128;
+
+/// Largest such automaton, bytes; beyond it the rests are searched one by one.
 pub const ROUTE_SET_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Memory that the automaton of one group of expressions may take on each shard, bytes. When a request would make it
-/// larger it starts again from nothing, so that this also bounds the work a hostile path can cause.
+/// Memory that such an automaton may take on each shard, bytes. When a request would make it larger it starts again
+/// from nothing, so that this also bounds the work a hostile path can cause.
 pub const ROUTE_SET_MEMORY_BYTES: usize = 2 * 1024 * 1024;
 
 /// Routes with the same host and path that are asked one by one; longer lists are split by a field.
 pub const ROUTE_CANDIDATES_MAX: usize = 8;
+
+/// Fields by which one list of routes is split, one after the other: each is a look-up for every request that comes
+/// there.
+pub const ROUTE_SPLITS_MAX: usize = 4;
 
 /// Largest configuration file, bytes. 10,000 routes are 2 MB; a tree takes about ten times its text.
 pub const DOC_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -223,3 +231,4 @@ pub const TOKEN_DEPTH_MAX: usize = 16;
 /// Verified tokens a shard remembers, some 80 bytes each. More clients than this at once: the others pay a signature
 /// check per request, 2 µs (HS256) to 60 µs (ES256).
 pub const TOKENS_CACHED: usize = 8 * 1024;
+

@@ -2,10 +2,12 @@
 //!
 //! A short list is asked one by one, best first. A long one (ten thousand tenants on one path, told apart by a header)
 //! is split by the field that divides it best: method, one header's value, or the TLS server name. What the field says
-//! is looked up by hash; matchers that do not ask for the field, or not for plain values, stay in the list beside it.
+//! is looked up by hash; matchers that do not ask for the field, or not for plain values, stay in the list beside it,
+//! which may be split again. What a look-up has answered is not asked again.
 
 use super::pattern::{fold, Patterns, Scratchpad};
 use super::predicate::{sni_asked, Needs, Want};
+use super::trie::NONE;
 use super::{Fields, Query};
 use crate::base::id::RouteIx;
 use crate::base::limits;
@@ -19,6 +21,9 @@ pub(super) struct Lists {
     lists: Vec<List>,
     candidates: Vec<Candidate>,
     splits: Vec<Split>,
+    /// What candidates ask for. Equal needs are held once: the few that a table has stay in the cache.
+    needs: Vec<Needs>,
+    known: HashMap<Needs, u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,15 +33,16 @@ struct List {
     /// Range of `candidates`, best first.
     at: u32,
     end: u32,
-    /// Index into `splits`, or [`NONE`].
-    split: u32,
+    /// Range of `splits`.
+    splits_at: u32,
+    splits_end: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     /// The matcher: its place in the order.
     ord: u32,
-    /// Index into the needs of routes; [`NONE`] for a route that asks for nothing more.
+    /// Index into `needs`; [`NONE`] for one that asks for nothing more.
     needs: u32,
 }
 
@@ -57,21 +63,51 @@ enum Field {
     Header(Box<str>),
 }
 
-const NONE: u32 = u32::MAX;
+/// In the number of a list: this is no list, but the one matcher it would hold, which asks for nothing.
+const JUST: u32 = 1 << 31;
+
+/// What routes ask for, and whose the matchers are.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'a> {
+    /// By matcher.
+    pub(super) routes: &'a [RouteIx],
+    /// By route.
+    pub(super) needs: &'a [Needs],
+}
+
+impl<'a> Asking<'a> {
+    fn of(self, ord: u32) -> &'a Needs {
+        &self.needs[self.routes[ord as usize].ix()]
+    }
+}
 
 impl Lists {
-    /// Adds a list of these matchers, given in order. `needs_of` says which predicates a matcher has.
-    pub(super) fn add(&mut self, ords: &[u32], routes: &[RouteIx], needs: &[Needs]) -> u32 {
-        self.build(ords, routes, needs, &mut Vec::new())
+    /// Adds a list of these matchers, at least one, best first. Returns its number, which is never [`NONE`].
+    pub(super) fn add(&mut self, ords: &[u32], asking: Asking<'_>) -> u32 {
+        self.build(ords, asking, &mut Vec::new())
     }
 
     /// The best matcher of `list` that is better than `best` and whose predicates hold; `best` if there is none.
+    #[inline]
     pub(super) fn better<F: Fields + ?Sized>(
+        &self,
+        list: u32,
+        best: u32,
+        query: &Query<'_, F>,
+        patterns: &Patterns,
+        pad: &mut Scratchpad,
+    ) -> u32 {
+        if list & JUST != 0 {
+            return best.min(list & !JUST);
+        }
+        self.better_in(list, best, query, patterns, pad)
+    }
+
+    fn better_in<F: Fields + ?Sized>(
         &self,
         list: u32,
         mut best: u32,
         query: &Query<'_, F>,
-        needs: &[Needs],
         patterns: &Patterns,
         pad: &mut Scratchpad,
     ) -> u32 {
@@ -83,24 +119,37 @@ impl Lists {
             if candidate.ord >= best {
                 break;
             }
-            if candidate.needs == NONE || needs[candidate.needs as usize].hold(query, patterns, pad) {
+            if candidate.needs == NONE || self.needs[candidate.needs as usize].hold(query, patterns, pad) {
                 best = candidate.ord;
                 break;
             }
         }
-        let Some(split) = self.splits.get(list.split as usize) else { return best };
+        for split in &self.splits[list.splits_at as usize..list.splits_end as usize] {
+            best = self.better_by(split, best, query, patterns, pad);
+        }
+        best
+    }
+
+    fn better_by<F: Fields + ?Sized>(
+        &self,
+        split: &Split,
+        mut best: u32,
+        query: &Query<'_, F>,
+        patterns: &Patterns,
+        pad: &mut Scratchpad,
+    ) -> u32 {
         match &split.by {
             Field::Method => {
                 if let Some(list) = split.lists.get(query.method) {
-                    best = self.better(*list, best, query, needs, patterns, pad);
+                    best = self.better(*list, best, query, patterns, pad);
                 }
             }
-            Field::Sni if !query.tls => best = self.better(split.plain, best, query, needs, patterns, pad),
+            Field::Sni if !query.tls => best = self.better(split.plain, best, query, patterns, pad),
             Field::Sni => {
                 if let Some(sni) = sni_asked(query) {
                     fold(sni, &mut pad.lower);
                     if let Some(list) = split.lists.get(&*pad.lower) {
-                        best = self.better(*list, best, query, needs, patterns, pad);
+                        best = self.better(*list, best, query, patterns, pad);
                     }
                 }
             }
@@ -108,7 +157,7 @@ impl Lists {
                 query.headers.any(name, |value| {
                     fold(value, &mut pad.lower);
                     if let Some(list) = split.lists.get(&*pad.lower) {
-                        best = self.better(*list, best, query, needs, patterns, pad);
+                        best = self.better(*list, best, query, patterns, pad);
                     }
                     false
                 });
@@ -117,53 +166,102 @@ impl Lists {
         best
     }
 
-    fn build(&mut self, ords: &[u32], routes: &[RouteIx], needs: &[Needs], used: &mut Vec<Field>) -> u32 {
-        let needs_of = |ord: u32| &needs[routes[ord as usize].ix()];
-        let mut split = NONE;
-        let mut rest = Vec::new();
-        let field = (ords.len() > limits::ROUTE_CANDIDATES_MAX).then(|| divider(ords, needs_of, used)).flatten();
-        if let Some(field) = field {
-            let mut kin: HashMap<Box<[u8]>, Vec<u32>> = HashMap::new();
-            for &ord in ords {
-                match keys(needs_of(ord), &field) {
-                    Some(keys) => keys.into_iter().for_each(|key| {
-                        let list = kin.entry(key.into()).or_default();
-                        // A route that names a value twice is one candidate.
-                        if list.last() != Some(&ord) {
-                            list.push(ord);
-                        }
-                    }),
-                    None => rest.push(ord),
-                }
+    /// `asked` are the fields that the way here has answered.
+    fn build(&mut self, ords: &[u32], asking: Asking<'_>, asked: &mut Vec<Field>) -> u32 {
+        if let [ord] = ords {
+            if asking.of(*ord).without(asked).is_none() {
+                return ord | JUST;
             }
-            used.push(field.clone());
-            let mut lists = HashMap::with_hasher(RandomState::with_seeds(5, 6, 7, 8));
-            for (key, ords) in kin {
-                lists.insert(key, self.build(&ords, routes, needs, used));
-            }
-            let plain = match field {
-                Field::Sni => {
-                    let split: Vec<u32> =
-                        ords.iter().copied().filter(|ord| keys(needs_of(*ord), &field).is_some()).collect();
-                    self.build(&split, routes, needs, used)
-                }
-                Field::Method | Field::Header(_) => NONE,
-            };
-            used.pop();
-            split = self.splits.len() as u32;
-            self.splits.push(Split { by: field, lists, plain });
-        } else {
-            rest.extend_from_slice(ords);
         }
+        let mut splits = Vec::new();
+        let mut rest = ords.to_vec();
+        while rest.len() > limits::ROUTE_CANDIDATES_MAX && splits.len() < limits::ROUTE_SPLITS_MAX {
+            let Some(field) = divider(&rest, asking, asked) else { break };
+            let all = std::mem::take(&mut rest);
+            splits.push(self.split(field, &all, &mut rest, asking, asked));
+        }
+        let splits_at = self.splits.len() as u32;
+        self.splits.extend(splits);
+        let splits_end = self.splits.len() as u32;
         let at = self.candidates.len() as u32;
         for &ord in &rest {
-            let route = routes[ord as usize];
-            let needs = if needs[route.ix()].is_empty() { NONE } else { route.0 };
+            let needs = match asking.of(ord).without(asked) {
+                Some(needs) => *self.known.entry(needs).or_insert_with_key(|needs| {
+                    self.needs.push(needs.clone());
+                    self.needs.len() as u32 - 1
+                }),
+                None => NONE,
+            };
             self.candidates.push(Candidate { ord, needs });
         }
         let best = ords.first().copied().unwrap_or(NONE);
-        self.lists.push(List { best, at, end: self.candidates.len() as u32, split });
+        self.lists.push(List { best, at, end: self.candidates.len() as u32, splits_at, splits_end });
         self.lists.len() as u32 - 1
+    }
+
+    /// Puts those that want plain values of `field` into lists by value, and the others into `rest`.
+    fn split(
+        &mut self,
+        field: Field,
+        ords: &[u32],
+        rest: &mut Vec<u32>,
+        asking: Asking<'_>,
+        asked: &mut Vec<Field>,
+    ) -> Split {
+        let mut kin: HashMap<&[u8], Vec<u32>> = HashMap::new();
+        let mut keyed = Vec::new();
+        for &ord in ords {
+            let Some(keys) = keys(asking.of(ord), &field) else {
+                rest.push(ord);
+                continue;
+            };
+            keyed.push(ord);
+            for key in keys {
+                let list = kin.entry(key).or_default();
+                // A route that names a value twice is one candidate.
+                if list.last() != Some(&ord) {
+                    list.push(ord);
+                }
+            }
+        }
+        asked.push(field.clone());
+        let mut lists = HashMap::with_hasher(RandomState::with_seeds(5, 6, 7, 8));
+        for (key, ords) in kin {
+            lists.insert(key.into(), self.build(&ords, asking, asked));
+        }
+        let plain = match field {
+            Field::Sni => self.build(&keyed, asking, asked),
+            Field::Method | Field::Header(_) => NONE,
+        };
+        asked.pop();
+        Split { by: field, lists, plain }
+    }
+}
+
+impl Needs {
+    /// What is left to ask once these fields were answered; `None` for nothing. A field is answered only where plain
+    /// values were wanted.
+    fn without(&self, asked: &[Field]) -> Option<Needs> {
+        let mut left = self.clone();
+        for field in asked.iter().filter(|field| keys(self, field).is_some()) {
+            match field {
+                Field::Method => left.methods = Box::default(),
+                Field::Sni => left.snis = Box::default(),
+                Field::Header(name) => {
+                    // The first of this name is the one that was looked up.
+                    if let Some(at) = left.headers.iter().position(|need| need.name == *name) {
+                        left.headers = left
+                            .headers
+                            .iter()
+                            .enumerate()
+                            .filter(|(nth, _)| *nth != at)
+                            .map(|(_, need)| need.clone())
+                            .collect();
+                    }
+                }
+            }
+        }
+        (!left.is_empty()).then_some(left)
     }
 }
 
@@ -190,34 +288,40 @@ fn keys<'n>(needs: &'n Needs, field: &Field) -> Option<Vec<&'n [u8]>> {
     }
 }
 
-/// The field that leaves the fewest matchers to ask in the worst case: those without the field, and the most of one
-/// value. None, if no field would halve the list.
-fn divider<'n>(ords: &[u32], needs_of: impl Fn(u32) -> &'n Needs, used: &[Field]) -> Option<Field> {
-    let mut counts: HashMap<Field, (usize, HashMap<&[u8], usize>)> = HashMap::new();
+/// The field that spares the most questions: those who want it, less the most of one value. None, if no field would
+/// halve those who want it.
+fn divider(ords: &[u32], asking: Asking<'_>, asked: &[Field]) -> Option<Field> {
+    #[derive(Default)]
+    struct Count<'n> {
+        with: usize,
+        values: HashMap<&'n [u8], usize>,
+    }
+    let mut counts: HashMap<Field, Count<'_>> = HashMap::new();
     for &ord in ords {
-        let needs = needs_of(ord);
+        let needs = asking.of(ord);
         let headers = needs.headers.iter().map(|need| Field::Header(need.name.clone()));
         for field in headers.chain([Field::Method, Field::Sni]) {
-            if used.contains(&field) {
+            if asked.contains(&field) {
                 continue;
             }
             if let Some(keys) = keys(needs, &field) {
-                let (with, values) = counts.entry(field).or_default();
-                *with += 1;
-                keys.into_iter().for_each(|key| *values.entry(key).or_default() += 1);
+                let count = counts.entry(field).or_default();
+                count.with += 1;
+                keys.into_iter().for_each(|key| *count.values.entry(key).or_default() += 1);
             }
         }
     }
-    let worst = |(with, values): &(usize, HashMap<&[u8], usize>)| {
-        ords.len() - with + values.values().copied().max().unwrap_or(0)
+    let spared = |count: &Count<'_>| count.with.saturating_sub(count.values.values().copied().max().unwrap_or(0));
+    // A matcher stands in the list of every value it takes; a split must not multiply the table.
+    let entries = |count: &Count<'_>| count.values.values().sum::<usize>();
+    let worth = |count: &Count<'_>| {
+        count.with > limits::ROUTE_CANDIDATES_MAX && spared(count) * 2 >= count.with && entries(count) <= count.with * 4
     };
-    let entries = |(_, values): &(usize, HashMap<&[u8], usize>)| values.values().sum::<usize>();
-    let best = counts
-        .iter()
-        // A matcher stands in the list of every value it takes; a split must not multiply the table.
-        .filter(|(_, count)| worst(count) * 2 <= ords.len() && entries(count) <= ords.len() * 4)
-        .min_by(|a, b| worst(a.1).cmp(&worst(b.1)).then_with(|| name_of(a.0).cmp(name_of(b.0))))?;
-    Some(best.0.clone())
+    counts
+        .into_iter()
+        .filter(|(_, count)| worth(count))
+        .max_by(|a, b| spared(&a.1).cmp(&spared(&b.1)).then_with(|| name_of(&a.0).cmp(name_of(&b.0))))
+        .map(|(field, _)| field)
 }
 
 /// Makes the choice the same every time.

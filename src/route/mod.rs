@@ -19,6 +19,7 @@
 //! Not here: taking the target apart and normalising its path (`http/target.rs`), answering (`shard/refusal.rs`).
 
 mod candidates;
+mod engine;
 pub mod entry;
 pub mod explain;
 mod host;
@@ -27,6 +28,7 @@ pub mod naive;
 pub mod path;
 mod pattern;
 mod predicate;
+mod steps;
 mod table;
 mod trie;
 #[doc(hidden)]

@@ -31,6 +31,9 @@ pub(super) struct Entry<'a> {
     snis: Vec<HostName>,
 }
 
+/// Name and bytes of a group.
+type Group = (Option<String>, Option<Vec<u8>>);
+
 /// The first predicate that does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Miss {
@@ -71,6 +74,18 @@ impl<'a> Naive<'a> {
         self.entries.iter().find_map(|entry| {
             let matched = self.judge(entry, query).ok()?;
             Some((entry.matcher.route, matched))
+        })
+    }
+
+    /// Names and bytes of the groups of the expression that wins, whole match first; `None` where none does.
+    pub(super) fn groups<F: Fields + ?Sized>(&self, query: &Query<'_, F>) -> Option<Vec<Group>> {
+        let winner = self.entries.iter().find(|entry| self.judge(entry, query).is_ok())?;
+        winner.regexes.iter().find_map(|regex| {
+            let mut found = regex.create_captures();
+            regex.captures(Input::new(query.path).anchored(Anchored::Yes), &mut found);
+            let names = found.group_info().pattern_names(found.pattern()?);
+            let bytes = found.iter().map(|span| Some(query.path[span?.range()].to_vec()));
+            Some(names.map(|name| name.map(String::from)).zip(bytes).collect())
         })
     }
 

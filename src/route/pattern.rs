@@ -1,237 +1,258 @@
-//! The regular expressions of a table: compiled once, shared by all shards, searched with memory that the caller
-//! brings. `regex::Regex` keeps such memory in a pool behind a lock; here a shard has its own, so that no request
-//! waits for another core.
+//! The regular expressions of a table: those of paths, taken apart into steps and a rest, and those of header values.
 //!
-//! Three engines. A path expression that never needs to look back ("one-pass", most of them) is a table that also
-//! yields captures, of fixed size. The others get `regex_automata`'s choice of engines. Where many expressions stand
-//! at one place of the trie, a [`Set`] runs them all at once as a lazily built automaton, and gives up to one-by-one
-//! when a request would make that automaton too large.
-//!
-//! Paths and values are bytes. An expression is Unicode: `.` is one character, and never part of a broken one.
+//! Equal runs and equal rests are held once, whatever expression they come from.
 
-use super::table::Match;
-use crate::base::limits;
-use regex_automata::dfa::onepass;
-use regex_automata::hybrid::{dfa as lazy, LazyStateID};
-use regex_automata::nfa::thompson::{self, NFA};
-use regex_automata::util::captures::GroupInfo;
+use super::engine::{Engine, Memory, Set, SetMemory, Slots};
+use super::steps::{group_names, take_apart, Rest, Run, Step};
 use regex_automata::util::primitives::NonMaxUsize;
-use regex_automata::{meta, Anchored, Input, MatchKind, PatternID};
-use regex_syntax::hir::literal::{ExtractKind, Extractor};
+use regex_automata::{Anchored, Input};
 use regex_syntax::hir::Hir;
-use regex_syntax::ParserBuilder;
 use std::collections::HashMap;
 
-/// Where a match must begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Anchor {
-    /// At the first byte: paths.
-    Start,
-    /// Anywhere: values of headers.
-    Nowhere,
-}
-
-/// The expressions of one table; the same text is compiled once.
+/// The expressions of one table.
 #[derive(Debug, Default)]
 pub(super) struct Patterns {
-    all: Vec<Pattern>,
+    paths: Vec<PathExpr>,
+    runs: Vec<Run>,
+    rests: Vec<Compiled>,
+    values: Vec<Engine>,
     sets: Vec<Set>,
-    by_text: HashMap<(Box<str>, Anchor), u32>,
+    path_by_text: HashMap<Box<str>, u32>,
+    rest_by_text: HashMap<String, u32>,
+    value_by_text: HashMap<Box<str>, u32>,
+}
+
+/// A path expression.
+#[derive(Debug)]
+pub(super) struct PathExpr {
+    /// Its steps, with runs by their place in [`Patterns`].
+    pub(super) steps: Vec<Stride>,
+    /// What follows.
+    pub(super) tail: Tail,
+    /// Names of its groups, whole match first.
+    names: Vec<Option<Box<str>>>,
+    /// Groups in the steps; those of the rest are counted on from here.
+    step_groups: usize,
+}
+
+/// A step whose run has a number.
+#[derive(Clone, Debug)]
+pub(super) enum Stride {
+    /// These bytes.
+    Literal(Box<[u8]>),
+    /// A run, and whether it is a group.
+    Run(u32, bool),
+}
+
+/// A rest that has a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Tail {
+    /// Nothing.
+    Done,
+    /// The end of the path.
+    End,
+    /// Something for an engine.
+    Rest(u32),
 }
 
 #[derive(Debug)]
-struct Pattern {
-    text: Box<str>,
+struct Compiled {
+    hir: Hir,
     engine: Engine,
-    /// Every match begins with these bytes.
-    prefix: Box<[u8]>,
 }
 
-#[derive(Debug)]
-enum Engine {
-    OnePass(Box<onepass::DFA>),
-    Any(Box<meta::Regex>),
-}
-
-/// Several path expressions as one automaton that reports every one that matches.
-#[derive(Debug)]
-struct Set {
-    automaton: lazy::DFA,
-    members: u32,
-}
-
-/// The memory that searches need: one per shard, for one table.
+/// The memory that searches need: one per shard, for one table. Filled as engines are first used.
 #[derive(Debug, Default)]
 pub(super) struct Scratchpad {
-    patterns: Vec<Option<Memory>>,
-    sets: Vec<Option<Box<lazy::Cache>>>,
-    /// Members of a set that matched, in the order of the set.
-    pub(super) hits: Vec<u32>,
-    /// A bit per member.
-    seen: Vec<u64>,
+    rests: Vec<Option<Memory>>,
+    values: Vec<Option<Memory>>,
+    /// Of sets.
+    pub(super) sets: SetMemory,
     /// A value in lower case.
     pub(super) lower: Vec<u8>,
     /// The host in lower case.
     pub(super) host: Vec<u8>,
+    groups: Vec<Option<(usize, usize)>>,
     slots: Vec<Option<NonMaxUsize>>,
 }
 
-#[derive(Debug)]
-enum Memory {
-    OnePass(Box<onepass::Cache>),
-    Any(Box<meta::Cache>),
-}
-
 impl Patterns {
-    /// The place of the expression `text`.
+    /// The place of a path expression.
     ///
     /// # Errors
     /// A sentence: it is no expression, or too large a one.
-    pub(super) fn take_or_compile(&mut self, text: &str, anchor: Anchor) -> Result<u32, String> {
-        if let Some(ix) = self.by_text.get(&(Box::from(text), anchor)) {
+    pub(super) fn add_path(&mut self, text: &str) -> Result<u32, String> {
+        if let Some(ix) = self.path_by_text.get(text) {
             return Ok(*ix);
         }
-        let ix = self.all.len() as u32;
-        self.all.push(Pattern::compile(text, anchor)?);
-        self.by_text.insert((text.into(), anchor), ix);
+        let hir = parse(text)?;
+        let (steps, rest, step_groups) = take_apart(&hir);
+        let mut strides = Vec::with_capacity(steps.len());
+        for step in steps {
+            strides.push(match step {
+                Step::Literal(bytes) => Stride::Literal(bytes.into()),
+                Step::Run { run, group } => Stride::Run(self.add_run(run), group),
+            });
+        }
+        let tail = match rest {
+            Rest::Done => Tail::Done,
+            Rest::End => Tail::End,
+            Rest::More(hir) => Tail::Rest(self.add_rest(hir).map_err(|e| format!("{text}: {e}"))?),
+        };
+        let names = group_names(&hir);
+        self.paths.push(PathExpr { steps: strides, tail, names, step_groups: step_groups as usize });
+        let ix = self.paths.len() as u32 - 1;
+        self.path_by_text.insert(text.into(), ix);
         Ok(ix)
     }
 
-    /// Makes a set of path expressions, or `None` where together they are too large for one.
-    pub(super) fn make_set(&mut self, members: &[u32]) -> Option<u32> {
-        let parsed: Result<Vec<Hir>, String> = members.iter().map(|ix| parse(&self.all[*ix as usize].text)).collect();
-        let nfa = compiler(limits::ROUTE_SET_BYTES_MAX).build_many_from_hir(&parsed.ok()?).ok()?;
-        let config = lazy::Config::new()
-            .match_kind(MatchKind::All)
-            .unicode_word_boundary(true)
-            .cache_capacity(limits::ROUTE_SET_MEMORY_BYTES)
-            .minimum_cache_clear_count(Some(0));
-        let automaton = lazy::Builder::new().configure(config).build_from_nfa(nfa).ok()?;
-        self.sets.push(Set { automaton, members: members.len() as u32 });
+    /// The place of an expression for header values in lower case.
+    ///
+    /// # Errors
+    /// A sentence: it is no expression, or too large a one.
+    pub(super) fn add_value(&mut self, text: &str) -> Result<u32, String> {
+        if let Some(ix) = self.value_by_text.get(text) {
+            return Ok(*ix);
+        }
+        self.values.push(Engine::anywhere(&parse(text)?).map_err(|e| format!("{text}: {e}"))?);
+        let ix = self.values.len() as u32 - 1;
+        self.value_by_text.insert(text.into(), ix);
+        Ok(ix)
+    }
+
+    /// Joins rests for one search, or `None` where together they are too large.
+    pub(super) fn add_set(&mut self, rests: &[u32]) -> Option<u32> {
+        let hirs: Vec<&Hir> = rests.iter().map(|ix| &self.rests[*ix as usize].hir).collect();
+        self.sets.push(Set::of(&hirs)?);
         Some(self.sets.len() as u32 - 1)
     }
 
-    /// What every match of `ix` begins with; often empty for expressions that are not anchored.
-    pub(super) fn prefix(&self, ix: u32) -> &[u8] {
-        &self.all[ix as usize].prefix
+    /// A path expression by its place.
+    pub(super) fn path(&self, ix: u32) -> &PathExpr {
+        &self.paths[ix as usize]
     }
 
-    /// The end of the match at the start of `path`.
-    pub(super) fn matched(&self, ix: u32, path: &[u8], pad: &mut Scratchpad) -> Option<usize> {
+    /// Where run number `ix` ends if it starts at `at`.
+    #[inline]
+    pub(super) fn run_end(&self, ix: u32, path: &[u8], at: usize) -> Option<usize> {
+        self.runs[ix as usize].end(path, at)
+    }
+
+    /// Where the match of rest number `ix` ends if it starts at `at`.
+    pub(super) fn rest_end(&self, ix: u32, path: &[u8], at: usize, pad: &mut Scratchpad) -> Option<usize> {
         let mut slots = [None; 2];
-        self.search(ix, &Input::new(path).anchored(Anchored::Yes), pad, &mut slots);
+        self.search_rest(ix, path, at, pad, &mut slots);
         slots[1].map(NonMaxUsize::get)
+    }
+
+    /// Fills `pad.sets.hits` with the members of a set that match at `at`. False: the set gave up.
+    pub(super) fn search_set(&self, ix: u32, path: &[u8], at: usize, pad: &mut Scratchpad) -> bool {
+        self.sets[ix as usize].search(ix as usize, path, at, &mut pad.sets)
     }
 
     /// Is the expression found in `value`, put in lower case?
     pub(super) fn found_in_lower(&self, ix: u32, value: &[u8], pad: &mut Scratchpad) -> bool {
-        let mut lower = std::mem::take(&mut pad.lower);
-        fold(value, &mut lower);
+        fold(value, &mut pad.lower);
         let mut slots = [None; 2];
-        self.search(ix, &Input::new(&lower), pad, &mut slots);
-        pad.lower = lower;
+        self.values[ix as usize].search(&Input::new(&pad.lower), &mut pad.values[ix as usize], &mut slots);
         slots[1].is_some()
     }
 
-    /// Fills `pad.hits` with the members of `set` that match `path`. False: the set gave up, ask them one by one.
-    pub(super) fn matching(&self, set: u32, path: &[u8], pad: &mut Scratchpad) -> bool {
-        let Set { automaton, members } = &self.sets[set as usize];
-        let memory = pad.sets[set as usize].get_or_insert_with(|| Box::new(automaton.create_cache()));
-        pad.hits.clear();
-        pad.seen.clear();
-        pad.seen.resize(members.div_ceil(64) as usize, 0);
-        match collect(automaton, memory, path, &mut pad.hits, &mut pad.seen) {
-            Ok(()) => true,
-            Err(GaveUp::AtByte) => false,
-            Err(GaveUp::Full) => {
-                // The next search starts from nothing, or every path not seen before would give up from now on.
-                automaton.reset_cache(memory);
-                false
-            }
+    /// Bytes that a path expression matches.
+    pub(super) fn matched(&self, ix: u32, path: &[u8], pad: &mut Scratchpad) -> Option<usize> {
+        let expr = &self.paths[ix as usize];
+        let mut at = 0;
+        for step in &expr.steps {
+            at = self.stride(step, path, at)?;
+        }
+        match expr.tail {
+            Tail::Done => Some(at),
+            Tail::End => (at == path.len()).then_some(at),
+            Tail::Rest(ix) => self.rest_end(ix, path, at, pad),
         }
     }
 
-    /// The groups of the match that `found` stands for; `None` where it was no expression that matched.
+    /// The groups of a path expression that matches.
     pub(super) fn captures<'t, 'p>(
         &'t self,
         ix: u32,
         path: &'p [u8],
         pad: &'t mut Scratchpad,
     ) -> Option<Captures<'t, 'p>> {
-        let info = self.all[ix as usize].group_info();
-        let mut slots = std::mem::take(&mut pad.slots);
-        slots.clear();
-        slots.resize(info.slot_len(), None);
-        self.search(ix, &Input::new(path).anchored(Anchored::Yes), pad, &mut slots);
-        pad.slots = slots;
-        (*pad.slots.get(1)?)?;
-        Some(Captures { path, slots: &pad.slots, info })
+        let expr = &self.paths[ix as usize];
+        let mut groups = std::mem::take(&mut pad.groups);
+        groups.clear();
+        groups.resize(expr.names.len(), None);
+        let mut at = 0;
+        let mut group = 0;
+        for step in &expr.steps {
+            let end = self.stride(step, path, at)?;
+            if let Stride::Run(_, true) = step {
+                group += 1;
+                groups[group] = Some((at, end));
+            }
+            at = end;
+        }
+        if let Tail::Rest(rest) = expr.tail {
+            let mut slots = std::mem::take(&mut pad.slots);
+            slots.clear();
+            slots.resize(self.rests[rest as usize].engine.groups().slot_len(), None);
+            self.search_rest(rest, path, at, pad, &mut slots);
+            for (nth, pair) in slots.chunks_exact(2).enumerate().skip(1) {
+                groups[expr.step_groups + nth] = pair[0].zip(pair[1]).map(|(from, to)| (from.get(), to.get()));
+            }
+            at = slots[1]?.get();
+            pad.slots = slots;
+        }
+        groups[0] = Some((0, at));
+        pad.groups = groups;
+        Some(Captures { path, groups: &pad.groups, names: &expr.names })
     }
 
-    /// Memory for searches: filled as expressions are first used.
+    /// Memory for searches.
     pub(super) fn pad(&self) -> Scratchpad {
         Scratchpad {
-            patterns: self.all.iter().map(|_| None).collect(),
-            sets: self.sets.iter().map(|_| None).collect(),
+            rests: self.rests.iter().map(|_| None).collect(),
+            values: self.values.iter().map(|_| None).collect(),
             ..Scratchpad::default()
         }
     }
 
-    fn search(&self, ix: u32, input: &Input<'_>, pad: &mut Scratchpad, slots: &mut [Option<NonMaxUsize>]) {
-        let memory = &mut pad.patterns[ix as usize];
-        match &self.all[ix as usize].engine {
-            Engine::OnePass(dfa) => {
-                if !matches!(memory, Some(Memory::OnePass(_))) {
-                    *memory = Some(Memory::OnePass(Box::new(dfa.create_cache())));
-                }
-                if let Some(Memory::OnePass(memory)) = memory {
-                    // Fails only for searches that are not anchored; these are.
-                    let _ = dfa.try_search_slots(memory, input, slots);
-                }
-            }
-            Engine::Any(regex) => {
-                if !matches!(memory, Some(Memory::Any(_))) {
-                    *memory = Some(Memory::Any(Box::new(regex.create_cache())));
-                }
-                if let Some(Memory::Any(memory)) = memory {
-                    regex.search_slots_with(memory, input, slots);
-                }
-            }
+    #[inline]
+    fn stride(&self, step: &Stride, path: &[u8], at: usize) -> Option<usize> {
+        match step {
+            Stride::Literal(bytes) => path[at..].starts_with(bytes).then_some(at + bytes.len()),
+            Stride::Run(run, _) => self.run_end(*run, path, at),
         }
     }
-}
 
-impl Pattern {
-    fn compile(text: &str, anchor: Anchor) -> Result<Pattern, String> {
-        let hir = parse(text)?;
-        let too_large = |e: &dyn std::fmt::Display| format!("{text}: {e}");
-        let nfa = compiler(limits::ROUTE_PATTERN_BYTES_MAX).build_from_hir(&hir).map_err(|e| too_large(&e))?;
-        let engine = match (anchor, one_pass(&nfa)) {
-            (Anchor::Start, Some(dfa)) => Engine::OnePass(Box::new(dfa)),
-            _ => {
-                let config = meta::Config::new()
-                    .utf8_empty(false)
-                    .nfa_size_limit(Some(limits::ROUTE_PATTERN_BYTES_MAX))
-                    .hybrid_cache_capacity(limits::ROUTE_PATTERN_MEMORY_BYTES);
-                let regex = meta::Builder::new().configure(config).build_from_hir(&hir);
-                Engine::Any(Box::new(regex.map_err(|e| too_large(&e))?))
-            }
-        };
-        let prefix = match anchor {
-            Anchor::Start => {
-                let literals = Extractor::new().kind(ExtractKind::Prefix).extract(&hir);
-                literals.longest_common_prefix().unwrap_or_default().into()
-            }
-            Anchor::Nowhere => Box::default(),
-        };
-        Ok(Pattern { text: text.into(), engine, prefix })
+    fn search_rest(&self, ix: u32, path: &[u8], at: usize, pad: &mut Scratchpad, slots: &mut Slots) {
+        // The whole path, searched from `at`: what looks behind (\b) sees the byte before.
+        let input = Input::new(path).range(at..).anchored(Anchored::Yes);
+        self.rests[ix as usize].engine.search(&input, &mut pad.rests[ix as usize], slots);
     }
 
-    fn group_info(&self) -> &GroupInfo {
-        match &self.engine {
-            Engine::OnePass(dfa) => dfa.get_nfa().group_info(),
-            Engine::Any(regex) => regex.group_info(),
+    /// O(distinct runs), a handful.
+    fn add_run(&mut self, run: Run) -> u32 {
+        let known = self.runs.iter().position(|held| *held == run);
+        known.unwrap_or_else(|| {
+            self.runs.push(run);
+            self.runs.len() - 1
+        }) as u32
+    }
+
+    fn add_rest(&mut self, hir: Hir) -> Result<u32, String> {
+        let text = hir.to_string();
+        if let Some(ix) = self.rest_by_text.get(&text) {
+            if self.rests[*ix as usize].hir == hir {
+                return Ok(*ix);
+            }
         }
+        let engine = Engine::anchored(&hir)?;
+        self.rests.push(Compiled { hir, engine });
+        let ix = self.rests.len() as u32 - 1;
+        self.rest_by_text.insert(text, ix);
+        Ok(ix)
     }
 }
 
@@ -239,105 +260,30 @@ impl Pattern {
 #[derive(Debug)]
 pub struct Captures<'t, 'p> {
     path: &'p [u8],
-    slots: &'t [Option<NonMaxUsize>],
-    info: &'t GroupInfo,
+    groups: &'t [Option<(usize, usize)>],
+    names: &'t [Option<Box<str>>],
 }
 
 impl<'t, 'p> Captures<'t, 'p> {
     /// The group at this place; `None` where it took no part in the match.
     pub fn at(&self, group: usize) -> Option<&'p [u8]> {
-        let start = (*self.slots.get(group * 2)?)?.get();
-        let end = (*self.slots.get(group * 2 + 1)?)?.get();
-        self.path.get(start..end)
+        let (from, to) = (*self.groups.get(group)?)?;
+        self.path.get(from..to)
     }
 
     /// The group of this name.
     pub fn named(&self, name: &str) -> Option<&'p [u8]> {
-        self.at(self.info.to_index(PatternID::ZERO, name)?)
+        self.at(self.names.iter().position(|held| held.as_deref() == Some(name))?)
     }
 
     /// Every group: place, name if it has one, bytes if it took part.
     pub fn iter(&self) -> impl Iterator<Item = (usize, Option<&'t str>, Option<&'p [u8]>)> + use<'_, 't, 'p> {
-        self.info.pattern_names(PatternID::ZERO).enumerate().map(|(at, name)| (at, name, self.at(at)))
-    }
-}
-
-impl Match {
-    /// The path expression that matched, where it was one.
-    pub(super) fn pattern(&self) -> Option<u32> {
-        (self.pattern != u32::MAX).then_some(self.pattern)
-    }
-}
-
-/// Why the members of a set must be asked one by one.
-enum GaveUp {
-    /// The automaton would grow too large.
-    Full,
-    /// It met a byte that it cannot judge: one that is not ASCII, beside a Unicode word boundary.
-    AtByte,
-}
-
-/// Walks the automaton over the whole path and notes every member that matches some beginning of it.
-///
-/// A state tells its matches one byte late, and the last ones at the end of the input.
-fn collect(
-    automaton: &lazy::DFA,
-    memory: &mut lazy::Cache,
-    path: &[u8],
-    hits: &mut Vec<u32>,
-    seen: &mut [u64],
-) -> Result<(), GaveUp> {
-    let input = Input::new(path).anchored(Anchored::Yes);
-    let mut state = automaton.start_state_forward(memory, &input).map_err(|_| GaveUp::Full)?;
-    let mut told = state;
-    for &byte in path {
-        state = automaton.next_state(memory, state, byte).map_err(|_| GaveUp::Full)?;
-        if !state.is_tagged() {
-            continue;
-        }
-        if state.is_dead() {
-            return Ok(());
-        }
-        if state.is_quit() {
-            return Err(GaveUp::AtByte);
-        }
-        // `.*` stays in one state for the rest of the path; its matches are told once.
-        if state.is_match() && state != told {
-            told = state;
-            tell(automaton, memory, state, hits, seen);
-        }
-    }
-    state = automaton.next_eoi_state(memory, state).map_err(|_| GaveUp::Full)?;
-    if state.is_match() {
-        tell(automaton, memory, state, hits, seen);
-    }
-    Ok(())
-}
-
-fn tell(automaton: &lazy::DFA, memory: &lazy::Cache, state: LazyStateID, hits: &mut Vec<u32>, seen: &mut [u64]) {
-    for nth in 0..automaton.match_len(memory, state) {
-        let member = automaton.match_pattern(memory, state, nth).as_u32();
-        let (word, bit) = (&mut seen[(member / 64) as usize], 1 << (member % 64));
-        if *word & bit == 0 {
-            *word |= bit;
-            hits.push(member);
-        }
+        self.names.iter().enumerate().map(|(at, name)| (at, name.as_deref(), self.at(at)))
     }
 }
 
 fn parse(text: &str) -> Result<Hir, String> {
-    ParserBuilder::new().utf8(false).build().parse(text).map_err(|e| format!("{text}: {e}"))
-}
-
-fn compiler(bytes_max: usize) -> thompson::Compiler {
-    let mut compiler = thompson::Compiler::new();
-    compiler.configure(thompson::Config::new().utf8(false).nfa_size_limit(Some(bytes_max)));
-    compiler
-}
-
-fn one_pass(nfa: &NFA) -> Option<onepass::DFA> {
-    let config = onepass::Config::new().size_limit(Some(limits::ROUTE_ONE_PASS_BYTES_MAX));
-    onepass::Builder::new().configure(config).build_from_nfa(nfa.clone()).ok()
+    regex_syntax::ParserBuilder::new().utf8(false).build().parse(text).map_err(|e| e.to_string())
 }
 
 /// Puts `text` in lower case into `lower`, ASCII only.

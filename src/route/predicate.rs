@@ -2,12 +2,12 @@
 //! candidates that host and path leave; `candidates.rs` splits by them where candidates are many.
 
 use super::host::{fits, name_of};
-use super::pattern::{Anchor, Patterns, Scratchpad};
+use super::pattern::{Patterns, Scratchpad};
 use super::{Fields, Query};
 use crate::plan::{HeaderWant, HostName, Route};
 
 /// The predicates of one route; all must hold. An empty list asks for nothing.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Needs {
     /// One of these, byte for byte.
     pub(super) methods: Box<[Box<[u8]>]>,
@@ -18,7 +18,7 @@ pub(super) struct Needs {
 }
 
 /// A header and what it must say.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct HeaderNeed {
     /// Lower-case name.
     pub(super) name: Box<str>,
@@ -27,7 +27,7 @@ pub(super) struct HeaderNeed {
 }
 
 /// What a value must be, after it was put in lower case.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Want {
     /// One of these.
     OneOf(Box<[Box<[u8]>]>),
@@ -47,7 +47,7 @@ impl Needs {
                 HeaderWant::OneOf(values) => {
                     Want::OneOf(values.iter().map(|value| value.to_ascii_lowercase().into_bytes().into()).collect())
                 }
-                HeaderWant::Regex(text) => Want::Pattern(patterns.take_or_compile(text, Anchor::Nowhere)?),
+                HeaderWant::Regex(text) => Want::Pattern(patterns.add_value(text)?),
             };
             headers.push(HeaderNeed { name: header.name.to_ascii_lowercase().into(), want });
         }
