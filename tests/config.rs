@@ -7,8 +7,6 @@
 
 #[path = "config/render.rs"]
 mod render;
-#[path = "config/rows.rs"]
-mod rows;
 
 use ringway::base::rng::Rng;
 use ringway::config::{diagnostics, load, Sources};
@@ -28,7 +26,7 @@ fn read(files: &[(String, String)]) -> (Option<Plan>, Report) {
     let mut rng = Rng::new(7);
     let mut random = |bytes: &mut [u8]| bytes.iter_mut().for_each(|b| *b = rng.next_u64() as u8);
     let sources = Sources { files, conf: None, env: &env, read: &|_| Err("no such file".to_owned()) };
-    load(&sources, rows::PLUGINS, &mut random)
+    load(&sources, ringway::plugins::ALL, &mut random)
 }
 
 /// The cases of a folder: name → its files, in order.
