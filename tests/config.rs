@@ -107,6 +107,31 @@ fn the_same_files_have_the_same_hash_and_ids() {
     assert_ne!(one.hash, other.hash);
 }
 
+#[test]
+fn no_text_brings_the_reader_down() {
+    const SEED: u64 = 0x5eed;
+    let mut rng = Rng::new(SEED);
+    let pieces = [
+        "", "~", "'", "\"", "{", "}", "[", "]", ":", "- ", "\n", "\t", "&a ", "*a", "<<: ", "null", "-1", "1e999", "é",
+        "%",
+    ];
+    for paths in cases("good").into_values().chain(cases("bad").into_values()) {
+        for (name, text) in texts(&paths) {
+            for _ in 0..100 {
+                let mut broken: Vec<char> = text.chars().collect();
+                for _ in 0..=rng.below(3) {
+                    let at = rng.below(broken.len() as u64) as usize;
+                    let end = (at + rng.below(4) as usize).min(broken.len());
+                    broken.splice(at..end, pieces[rng.below(pieces.len() as u64) as usize].chars());
+                }
+                let files = [(name.clone(), broken.into_iter().collect())];
+                let (plan, report) = read(&files);
+                assert_eq!(plan.is_some(), report.is_clean(), "seed {SEED:#x}: {}", files[0].1);
+            }
+        }
+    }
+}
+
 /// Not a test of speed: the figure is printed, for `cargo test --release --test config -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]
