@@ -328,7 +328,7 @@ impl Drop {
         Drop::of(head, HOP_BY_HOP)
     }
 
-    /// What ends here of a reply. As for requests, and Content-Length too where RFC 9110 §8.6 forbids one (1xx, 204).
+    /// What ends here of a reply. Trailer stays; whoever drops the trailers drops it too. As for requests, and Content-Length too where RFC 9110 §8.6 forbids one (1xx, 204).
     ///
     /// # Errors
     /// As [`Drop::of_request`].
