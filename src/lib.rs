@@ -17,18 +17,19 @@
 //!
 //! Who may name whom is a table in `tests/tidy.rs`, checked by `cargo test`.
 
-pub mod base;
-pub mod http;
-pub mod plan;
-pub mod route;
-pub mod hook;
-pub mod limit;
 pub mod auth;
-pub mod plugins;
-pub mod config;
-pub mod bus;
-pub mod io;
-pub mod shard;
-pub mod control;
-pub mod cli;
+pub mod balance;
+pub mod base;
 pub mod boot;
+pub mod bus;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod hook;
+pub mod http;
+pub mod io;
+pub mod limit;
+pub mod plan;
+pub mod plugins;
+pub mod route;
+pub mod shard;

@@ -11,7 +11,9 @@ pub fn duration_ms(text: &str) -> Result<u64, String> {
         "s" => 1000,
         "m" | "min" => 60_000,
         "h" => 3_600_000,
-        "" => return Err(format!("\"{text}\" has no unit; write \"{text}ms\", \"{text}s\", \"{text}m\" or \"{text}h\"")),
+        "" => {
+            return Err(format!("\"{text}\" has no unit; write \"{text}ms\", \"{text}s\", \"{text}m\" or \"{text}h\""))
+        }
         other => return Err(format!("unknown unit \"{other}\"; durations are written in ms, s, m or h")),
     };
     number.checked_mul(scale).ok_or_else(|| format!("\"{text}\" is too long"))

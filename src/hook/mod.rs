@@ -1,0 +1,245 @@
+//! The plugin contract. A plugin is synchronous and pure: it reads a [`Ctx`], writes [`Edits`], and answers with a
+//! [`Verdict`]; what it needs of the world it asks for by [`Need`] and gets as an [`Outcome`].
+//!
+//! One [`Descriptor`] row per plugin holds its name, its place in the order, the shape of its configuration and its
+//! constructor; `boot` hands the rows to those who need them, so that neither `config` nor `shard` knows a plugin.
+
+pub mod directory;
+mod edits;
+mod shelf;
+
+pub use edits::{Edit, Edits, Op};
+pub use shelf::{Locals, Shelf};
+
+use crate::base::id::{ConsumerIx, CredentialIx};
+use crate::base::rng::Rng;
+use crate::base::time::WallMs;
+use crate::http::HeadRef;
+use crate::plan::schema::Field;
+use crate::plan::{Plan, PluginInstance, Protocol, Route, Service};
+use directory::Directory;
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// A configured plugin at work; shared by all shards, so it holds nothing that changes but atomics.
+pub trait Plugin: Send + Sync {
+    /// Before the request is sent on. Called once per request, in order of priority.
+    fn on_request(&self, cx: &mut Ctx<'_>) -> Verdict {
+        let _ = cx;
+        Verdict::Next
+    }
+
+    /// What was needed has come; called after [`Verdict::Need`].
+    fn on_outcome(&self, cx: &mut Ctx<'_>, outcome: Outcome<'_>) -> Verdict {
+        let _ = (cx, outcome);
+        Verdict::Next
+    }
+
+    /// Before the head of the answer goes to the client, whoever made it: an upstream, a plugin or a refusal. Also for
+    /// requests that no route matched. Edits with [`Edits::set_reply`] and its siblings.
+    fn on_response(&self, cx: &mut Ctx<'_>, status: u16) {
+        let _ = (cx, status);
+    }
+}
+
+/// What a plugin decided.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Go on with the next plugin.
+    Next,
+    /// Answer with this; later plugins' request hooks are skipped, their response hooks are not.
+    Reply(Box<Reply>),
+    /// Ask the world first; [`Plugin::on_outcome`] follows.
+    Need(Need),
+}
+
+/// What a plugin may ask of the world. Closed: a new need is a new variant that every interpreter must handle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// The request's body, whole, if it has at most so many bytes.
+    Body {
+        /// Largest body that is of use.
+        bytes_max: usize,
+    },
+}
+
+/// What the world answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome<'a> {
+    /// The body, decoded from its framing; `None`: there is more of it than asked for.
+    Body(Option<&'a [u8]>),
+}
+
+/// An answer made by a plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// Status code.
+    pub status: u16,
+    /// Fields beside those that the body implies.
+    pub headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+    /// Its content.
+    pub body: ReplyBody,
+}
+
+/// The content of an answer made here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplyBody {
+    /// None; `Content-Length: 0`.
+    Empty,
+    /// The node's error template with this message, in the media type the client accepts.
+    Message(Cow<'static, str>),
+    /// These bytes as `application/json; charset=utf-8`.
+    Json(Cow<'static, str>),
+    /// These bytes of this media type.
+    Raw {
+        /// `Content-Type`.
+        content_type: Cow<'static, str>,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+}
+
+impl Reply {
+    /// The error template with `message`.
+    pub fn message(status: u16, message: impl Into<Cow<'static, str>>) -> Reply {
+        Reply { status, headers: Vec::new(), body: ReplyBody::Message(message.into()) }
+    }
+
+    /// A JSON body.
+    pub fn json(status: u16, body: impl Into<Cow<'static, str>>) -> Reply {
+        Reply { status, headers: Vec::new(), body: ReplyBody::Json(body.into()) }
+    }
+
+    /// The same with one more field.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) -> Reply {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+}
+
+/// One request as a plugin sees it.
+pub struct Ctx<'a> {
+    /// Wall clock at the start of the request.
+    pub now: WallMs,
+    /// The head as the client sent it; edits do not change it.
+    pub head: HeadRef<'a>,
+    /// What is known of the request beside its head.
+    pub facts: &'a Facts<'a>,
+    /// The matched route; `None` in response hooks of requests that none matched.
+    pub route: Option<&'a Route>,
+    /// Its service.
+    pub service: Option<&'a Service>,
+    /// Consumers and credentials of this generation.
+    pub directory: &'a Directory,
+    /// Who sends it, once a plugin has said so.
+    pub identity: &'a mut Identity,
+    /// What to change on the way to the upstream and back.
+    pub edits: &'a mut Edits,
+    /// State of plugins on this shard.
+    pub locals: &'a mut Locals,
+    /// Random numbers; not for secrets.
+    pub rng: &'a mut Rng,
+}
+
+/// What is known of a request beside its head.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// Client address after trust.
+    pub client_ip: IpAddr,
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// This end of the connection.
+    pub local: SocketAddr,
+    /// Did it come by TLS, or does a trusted peer say so?
+    pub https: bool,
+    /// Host without port, as sent; empty where there is none.
+    pub host: &'a [u8],
+    /// Port that the client meant: of `Host`, or of the listener.
+    pub port: u16,
+    /// Normalised path.
+    pub path: &'a [u8],
+    /// Query without `?`; `None` where there is no `?`.
+    pub query: Option<&'a [u8]>,
+    /// The request's id, 32 lower-case hex digits.
+    pub request_id: &'a str,
+    /// Serial of the connection on this process.
+    pub connection: u64,
+    /// Serial of the request on its connection, from 1.
+    pub connection_request: u64,
+}
+
+/// Who sends a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The consumer.
+    pub consumer: Option<ConsumerIx>,
+    /// By which credential; `None` with a consumer means the anonymous one.
+    pub credential: Option<CredentialIx>,
+}
+
+/// A plugin as a row of data.
+#[derive(Clone, Copy)]
+pub struct Descriptor {
+    /// Its name in configurations.
+    pub name: &'static str,
+    /// Larger runs first.
+    pub priority: i32,
+    /// Version shown by the Admin API.
+    pub version: &'static str,
+    /// One or two sentences for the documentation.
+    pub about: &'static str,
+    /// The shape of `config`.
+    pub fields: &'static [Field],
+    /// May an instance be scoped to a consumer?
+    pub consumer_scope: bool,
+    /// Protocols of an instance that names none.
+    pub protocols: &'static [Protocol],
+    /// Checks that span fields, in the words of the reference; returns (path below `config`, message). Given the value
+    /// after defaults. An empty path speaks of `config` as a whole.
+    pub check: fn(&serde_json::Value) -> Vec<(String, String)>,
+    /// Builds the plugin from a checked configuration.
+    ///
+    /// # Errors
+    /// A sentence: what the checks could not see.
+    pub build: fn(&serde_json::Value, &Env<'_>) -> Result<Arc<dyn Plugin>, String>,
+    /// Which hooks it has; a route whose plugins have no response hook skips that phase.
+    pub hooks: Hooks,
+}
+
+/// Which hooks a plugin has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hooks {
+    /// `on_request`.
+    pub request: bool,
+    /// `on_response`.
+    pub response: bool,
+}
+
+/// What a plugin may look at while it is built.
+pub struct Env<'a> {
+    /// The generation it belongs to.
+    pub plan: &'a Plan,
+    /// Its consumers and credentials.
+    pub directory: &'a Directory,
+    /// The instance being built.
+    pub instance: &'a PluginInstance,
+    /// Things that outlive a reload and are shared by all shards.
+    pub shelf: &'a Shelf,
+    /// Things shared by the plugins of this generation.
+    pub generation: &'a Shelf,
+}
+
+impl Env<'_> {
+    /// Id of the route the instance is attached to, or the nil UUID.
+    pub fn route_id(&self) -> Uuid {
+        self.instance.scope.route.map_or(Uuid::nil(), |ix| self.plan.routes[ix.ix()].id)
+    }
+
+    /// Id of the service the instance is attached to, or the nil UUID.
+    pub fn service_id(&self) -> Uuid {
+        self.instance.scope.service.map_or(Uuid::nil(), |ix| self.plan.services[ix.ix()].id)
+    }
+}

@@ -1,0 +1,101 @@
+//! The shape of a configuration record, as data: names, kinds, defaults, rules. One table serves validation, the
+//! documentation and the Admin API, so that the three cannot disagree. Checking a document against it is `config`'s.
+
+use super::Protocol;
+
+/// One field of a record.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// Its key.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// JSON text of the default; `null` where there is none.
+    pub default: &'static str,
+    /// Must it be there (after defaults)?
+    pub required: bool,
+    /// What its values must satisfy.
+    pub rules: &'static [Rule],
+    /// One sentence: what it does.
+    pub about: &'static str,
+}
+
+impl Field {
+    /// An optional field without a default.
+    pub const fn optional(name: &'static str, kind: Kind, about: &'static str) -> Field {
+        Field { name, kind, default: "null", required: false, rules: &[], about }
+    }
+
+    /// A field with a default, as JSON text.
+    pub const fn with_default(name: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Field {
+        Field { name, kind, default, required: false, rules: &[], about }
+    }
+
+    /// The same field, required.
+    pub const fn required(self) -> Field {
+        Field { required: true, ..self }
+    }
+
+    /// The same field with rules.
+    pub const fn rules(self, rules: &'static [Rule]) -> Field {
+        Field { rules, ..self }
+    }
+}
+
+/// The types values have.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// `true` or `false`.
+    Boolean,
+    /// A whole number.
+    Integer,
+    /// Any number.
+    Number,
+    /// Text, not empty unless [`Rule::MayBeEmpty`].
+    String,
+    /// A list; order and duplicates kept.
+    Array(&'static Element),
+    /// A list without duplicates.
+    Set(&'static Element),
+    /// String keys to values.
+    Map(&'static Element),
+    /// Fields.
+    Record(&'static [Field]),
+}
+
+/// What a list or map holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Element {
+    /// Its type.
+    pub kind: Kind,
+    /// What each must satisfy.
+    pub rules: &'static [Rule],
+}
+
+/// What a value must satisfy beyond its type.
+#[derive(Clone, Copy, Debug)]
+pub enum Rule {
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// Within these bounds, both included.
+    Between(f64, f64),
+    /// Larger than this.
+    GreaterThan(f64),
+    /// Empty text is a value.
+    MayBeEmpty,
+    /// At least so many elements or characters.
+    LengthMin(usize),
+    /// May be a reference to a vault, resolved at load; its value is a secret.
+    Referenceable,
+    /// A header's name: token characters.
+    HeaderName,
+    /// A URL with scheme and host.
+    Url,
+    /// One of these numbers.
+    OneOfNumbers(&'static [i64]),
+    /// Text of its own shape; the error is a sentence.
+    Text(fn(&str) -> Result<(), String>),
+}
+
+/// The protocols a plugin of HTTP requests runs for when its instance names none.
+pub const HTTP_PROTOCOLS: &[Protocol] = &[Protocol::Grpc, Protocol::Grpcs, Protocol::Http, Protocol::Https];
