@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ringway_fuzz::{read, Said};
+use ringway::{read, Said};
 
 fuzz_target!(|input: &[u8]| {
     assert!(!matches!(read(input, 0, false).0, Said::Read(..)), "the alarm works: a head was accepted");

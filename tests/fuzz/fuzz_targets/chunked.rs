@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ringway_fuzz::http::chunked::{encode_size, write_end, Decoder, Step, CHUNK_END};
-use ringway_fuzz::http::Fault;
+use ringway::http::chunked::{encode_size, write_end, Decoder, Step, CHUNK_END};
+use ringway::http::Fault;
 
 type Body = (Vec<u8>, Vec<u8>, usize);
 

@@ -3,9 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ringway_fuzz::http::headers::Drop;
-use ringway_fuzz::http::{encode, framing, Target};
-use ringway_fuzz::{check_fields, read, Said};
+use ringway::http::headers::Drop;
+use ringway::http::{encode, framing, Target};
+use ringway::{check_fields, read, Said};
 
 fuzz_target!(|input: &[u8]| {
     let Some((&cut, buf)) = input.split_first() else { return };
@@ -40,7 +40,7 @@ fuzz_target!(|input: &[u8]| {
     if length == framing::Length::Chunked {
         encode::length(length, &mut out);
     }
-    if !on.has(ringway_fuzz::http::Known::Host) {
+    if !on.has(ringway::http::Known::Host) {
         encode::field(b"Host", host.unwrap_or(b"none"), &mut out);
     }
     encode::end(&mut out);

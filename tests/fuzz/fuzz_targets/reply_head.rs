@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ringway_fuzz::http::{framing, Method};
-use ringway_fuzz::{check_fields, read, Said};
+use ringway::http::{framing, Method};
+use ringway::{check_fields, read, Said};
 
 fuzz_target!(|input: &[u8]| {
     let Some((&cut, buf)) = input.split_first() else { return };

@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ringway_fuzz::http::target::{encode_path, encode_query, normalize, Normal};
-use ringway_fuzz::http::{query, Head, Method, Part, Target};
+use ringway::http::target::{encode_path, encode_query, normalize, Normal};
+use ringway::http::{query, Head, Method, Part, Target};
 
 fn normal(path: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();

@@ -4,6 +4,10 @@
 pub mod base;
 #[path = "../../../src/http/mod.rs"]
 pub mod http;
+#[path = "../../../src/plan/mod.rs"]
+pub mod plan;
+#[path = "../../../src/route/mod.rs"]
+pub mod route;
 
 use http::parse::{Parser, Progress};
 use http::{Fault, Field, Head};
