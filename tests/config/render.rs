@@ -11,7 +11,8 @@ pub fn plan(plan: &Plan) -> String {
         let upstream = plan.upstream(service.upstream);
         let mut line = format!("service {} {}", service.id, name(&service.name));
         let path = service.path.as_deref().unwrap_or_default();
-        let _ = write!(line, " {}://{}:{}{path} -> {}", service.protocol.word(), service.host, service.port, upstream.name);
+        let _ =
+            write!(line, " {}://{}:{}{path} -> {}", service.protocol.word(), service.host, service.port, upstream.name);
         if service.retries != 5 {
             let _ = write!(line, " retries={}", service.retries);
         }
