@@ -1,1 +1,5 @@
-fn main() {}
+//! argv → command.
+
+fn main() -> std::process::ExitCode {
+    ringway::cli::main()
+}

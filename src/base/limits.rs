@@ -1,5 +1,11 @@
 //! Every bound of the gateway: value, unit, why, and what breaks if it is larger. Relations are checked by the compiler.
 
+/// Largest body that is looked into for an API key, bytes. Held whole while the request waits; forms are far smaller.
+pub const KEY_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Largest body that is shown back to who sent it, bytes.
+pub const ECHO_BODY_BYTES_MAX: usize = 1024 * 1024;
+
 /// Largest request head, bytes: request line, fields and the empty line. 32 KiB holds every cookie jar we have seen
 /// and is what four of nginx's 8 KiB buffers hold; one such buffer per connection that is busy with a head.
 pub const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -24,3 +30,207 @@ pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
 
 /// Empty lines a client may send before a request line (RFC 9112 §2.2 asks to skip at least one).
 pub const EMPTY_LINES_MAX: usize = 8;
+
+/// Slots of a round-robin wheel; weights are rounded to fit. Memory: two bytes a slot, per upstream and shard.
+pub const WHEEL_SLOTS_MAX: usize = 4096;
+
+/// Messages waiting in a shard's mailbox. Adopted clients are the only ones that come in numbers; beyond it the
+/// accepting shard keeps its client.
+pub const MAILBOX_MESSAGES_MAX: usize = 4096;
+
+/// Connections taken from a listener before other work gets its turn.
+pub const ACCEPTS_PER_TURN: usize = 64;
+
+/// Pause after the process has run out of descriptors, ms: long enough not to spin, short enough not to be felt.
+pub const ACCEPT_PAUSE_MS: u64 = 50;
+
+/// How long an upstream connection counts as surely alive without asking the kernel, ms. See `shard/pool.rs`.
+pub const UPSTREAM_FRESH_MS: u64 = 2;
+
+/// Longest wait of a quiet client before its buffers go back to the pool, ms.
+pub const IDLE_BUFFERS_MS: u64 = 1000;
+
+/// After a refusal: how long the rest of what the client sends is read and thrown away, so that the answer is not lost
+/// to a reset (RFC 9112 §9.6), ms and bytes.
+pub const LINGER_MS: u64 = 2000;
+/// See [`LINGER_MS`].
+pub const LINGER_BYTES_MAX: usize = 1024 * 1024;
+
+/// Interim (1xx) answers an upstream may send before the final one.
+pub const INTERIM_REPLIES_MAX: usize = 16;
+
+/// Seconds a request body may take before its rate is judged.
+pub const BODY_RATE_GRACE_MS: u64 = 5000;
+
+/// Body that is kept in memory for a plugin that asked for it, bytes.
+pub const BODY_KEPT_BYTES_MAX: usize = 1024 * 1024;
+
+/// How long clients that are quiet when draining begins may still send a request, ms.
+pub const DRAIN_QUIET_MS: u64 = 300;
+
+/// One kind of complaint is written to the log at most once in this time, ms; the rest is counted.
+pub const COMPLAINT_MS: u64 = 10_000;
+
+const _: () = assert!(IDLE_BUFFERS_MS < 5000, "idle connections must not hold buffers for long");
+
+/// Longest method, bytes. The longest registered one has 17; nothing legitimate comes near. Longer: 501.
+pub const METHOD_BYTES_MAX: usize = 32;
+
+/// Most names in the Connection fields of one message. Each costs a pass over the fields: 32 × 128 comparisons at worst.
+pub const CONNECTION_TOKENS_MAX: usize = 32;
+
+const _: () = assert!(HEAD_BYTES_MAX < u16::MAX as usize, "a field name's length is a u16");
+const _: () = assert!(TARGET_BYTES_MAX + METHOD_BYTES_MAX < HEAD_BYTES_MAX, "a long target is a 414, not a 431");
+
+// ---- The control thread ----------------------------------------------------------------------------------------------
+
+/// Bytes the access-log writer gathers before it writes, at least. One write of 256 KiB costs a syscall per ~1000 lines;
+/// larger gains nothing and only ages in memory. It may hold one whole ring more.
+pub const ACCESS_LOG_WRITE_BYTES: usize = 256 * 1024;
+
+/// Shortest and longest sleep of the access-log writer between two looks at the rings, ms. At 20 ms a ring of 1 MiB holds
+/// what a shard logs at 50 MB/s; longer would drop lines under load, shorter would wake an idle machine for nothing.
+pub const ACCESS_LOG_NAP_MS: (u64, u64) = (1, 20);
+
+/// How long the end of the process waits for the access log to be written, ms. A stuck disk must not hold a restart.
+pub const ACCESS_LOG_FLUSH_MS: u64 = 2_000;
+
+/// How often a log file is compared with what its path names now, ms: renamed files are reopened without a signal.
+pub const LOG_RENAME_CHECK_MS: u64 = 1_000;
+
+/// Lines of the program's own log (and of the Admin API's) that wait for the disk; more are dropped and counted.
+pub const JOURNAL_LINES_MAX: usize = 8_192;
+
+/// Shortest life of a DNS answer, ms, whatever its TTL says. A TTL of 0 would ask for every name all the time.
+pub const DNS_TTL_MS_MIN: u64 = 1_000;
+
+/// Longest life of a DNS answer, ms. Longer, and a TTL of a week would hide a move for a week.
+pub const DNS_TTL_MS_MAX: u64 = 3_600_000;
+
+/// How long an entry of the hosts file is believed before the file is read again, ms.
+pub const DNS_HOSTS_FILE_MS: u64 = 10_000;
+
+/// First and longest wait before a failed name is asked again, ms; doubled between, with a quarter of jitter.
+pub const DNS_RETRY_MS: (u64, u64) = (500, 30_000);
+
+/// Denials in a row (no such name, no addresses) that outlive a stale answer. Timeouts and server failures never do:
+/// they say nothing of the name (RFC 8767 §4).
+pub const DNS_DENIALS_MAX: u32 = 3;
+
+/// One question to a DNS server, ms, before it is repeated; and the whole look-up of a name, search list included.
+pub const DNS_QUESTION_MS: u64 = 1_500;
+/// See [`DNS_QUESTION_MS`].
+pub const DNS_LOOKUP_MS: u64 = 10_000;
+const _: () = assert!(DNS_QUESTION_MS * 2 < DNS_LOOKUP_MS, "a lost packet must leave room for a second question");
+
+/// Look-ups under way at once. More would flood a small resolver at every reload of a large plan.
+pub const DNS_LOOKUPS_MAX: usize = 32;
+
+/// Addresses used of one name. Bounds what a bad answer can put into the balancers.
+pub const DNS_ADDRESSES_MAX: usize = 256;
+
+/// How long the first publication, or that of a reload, waits for names nobody has resolved yet, ms. Names that are late
+/// count as failed and arrive by a refresh.
+pub const RESOLVE_WAIT_MS: u64 = 2_000;
+
+/// Quiet time after the last change of a watched folder before files are read, ms; editors and volume mounts change
+/// several entries in one go. And the longest that a busy folder can put it off.
+pub const WATCH_QUIET_MS: u64 = 100;
+/// See [`WATCH_QUIET_MS`].
+pub const WATCH_DELAY_MS_MAX: u64 = 1_000;
+const _: () = assert!(WATCH_QUIET_MS < WATCH_DELAY_MS_MAX);
+
+/// Symbolic links followed from a config file to its text; the kernel's own bound is 40.
+pub const SYMLINKS_MAX: usize = 40;
+
+/// Open connections of the Admin API; one more is closed at once. It serves operators and scrapers, not clients.
+pub const ADMIN_CONNECTIONS_MAX: usize = 128;
+
+/// From accept, or from the end of the last answer, to the end of an admin request's head, ms.
+pub const ADMIN_HEAD_MS: u64 = 10_000;
+
+/// One admin request from head to answer, ms.
+pub const ADMIN_REQUEST_MS: u64 = 10_000;
+
+/// Bytes of an admin request's head, and of its body.
+pub const ADMIN_HEAD_BYTES_MAX: usize = 16 * 1024;
+/// See [`ADMIN_HEAD_BYTES_MAX`].
+pub const ADMIN_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a scrape waits for the shards' counters, ms; a shard that is late is shown as it was last time.
+pub const SCRAPE_WAIT_MS: u64 = 250;
+
+/// Pairs of service and route that metrics name; later ones are counted together under `other`. A pair costs about 45
+/// lines of text, so this is some 20 MB for a scraper.
+pub const METRIC_ROUTES_MAX: usize = 4_000;
+
+/// Label values of one node-wide counter; later ones are counted together under `other`.
+pub const METRIC_LABELS_MAX: usize = 1_000;
+
+/// Findings of the last load that `/status` shows.
+pub const STATUS_FINDINGS_MAX: usize = 100;
+
+/// How long the start waits for every shard to accept before it says what listens where, ms.
+pub const READY_WAIT_MS: u64 = 5_000;
+
+/// Largest regular expression of a route, bytes once compiled. What the `regex` crate allows; 10 MiB is an expression
+/// with Unicode classes repeated by the thousand. Larger ones make a table slow to compile.
+pub const ROUTE_PATTERN_BYTES_MAX: usize = 10 * 1024 * 1024;
+
+/// Largest table of an expression that needs no looking back, bytes; one for all shards. Larger ones are searched by
+/// engines that need memory per shard.
+pub const ROUTE_ONE_PASS_BYTES_MAX: usize = 512 * 1024;
+
+/// Memory that one expression which is not one-pass may take on each shard, bytes. Grows with the variety of paths,
+/// which clients choose: expressions × shards of these must be bearable.
+pub const ROUTE_PATTERN_MEMORY_BYTES: usize = 256 * 1024;
+
+/// Rests of expressions at one place that are searched one by one: an automaton of all costs as much as four.
+pub const ROUTE_RESTS_ONE_BY_ONE_MAX: usize = 4;
+
+/// Rests in one automaton. More make its states so large that a few hundred paths fill its memory.
+pub const ROUTE_SET_RESTS_MAX: usize = 128;
+
+/// Largest such automaton, bytes; beyond it the rests are searched one by one.
+pub const ROUTE_SET_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Memory that such an automaton may take on each shard, bytes. When a request would make it larger it starts again
+/// from nothing, so that this also bounds the work a hostile path can cause.
+pub const ROUTE_SET_MEMORY_BYTES: usize = 2 * 1024 * 1024;
+
+/// Routes with the same host and path that are asked one by one; longer lists are split by a field.
+pub const ROUTE_CANDIDATES_MAX: usize = 8;
+
+/// Fields by which one list of routes is split, one after the other: each is a look-up for every request that comes
+/// there.
+pub const ROUTE_SPLITS_MAX: usize = 4;
+
+/// Largest configuration file, bytes. 10,000 routes are 2 MB; a tree takes about ten times its text.
+pub const DOC_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Deepest nesting of a configuration document. The deepest real path, a plugin's map below a nested route, is 12;
+/// larger lets a hostile document take the stack.
+pub const DOC_DEPTH_MAX: usize = 64;
+
+/// Most nodes of a configuration document with its aliases written out. Anchors of anchors grow a few lines into
+/// gigabytes ("billion laughs"); 100,000 routes written out are 3 million.
+pub const DOC_NODES_MAX: usize = 4_000_000;
+
+/// Sets of the bank that counts fixed windows, eight counts each; 128 bytes a set, so 8 MiB and 524 288 counts, taken
+/// when the first limit is configured. A count is one client, one limit, one period. Fewer: living counts are given up
+/// when very many clients come at once (counted); more: memory that nobody touches.
+pub const BANK_SETS: usize = 64 * 1024;
+
+/// Longest JSON Web Token, bytes; longer ones are not decoded. Real ones have 300 to 2000, those with group lists 6000.
+pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
+
+/// Deepest nesting of a token's JSON. Claims are flat or nearly so; deeper is somebody looking for a stack to overflow.
+pub const TOKEN_DEPTH_MAX: usize = 16;
+
+/// Verified tokens a shard remembers, some 80 bytes each. More clients than this at once: the others pay a signature
+/// check per request, 2 µs (HS256) to 60 µs (ES256).
+pub const TOKENS_CACHED: usize = 8 * 1024;
+
+/// How long a client that has closed its side (FIN) is waited for with its answer, ms. Some close only half and read on;
+/// most have left, and hold an upstream for nothing.
+pub const HALF_CLOSED_MS: u64 = 5000;

@@ -2,6 +2,7 @@
 
 pub mod id;
 pub mod limits;
+pub mod nearest;
 pub mod rng;
 pub mod span;
 pub mod time;

@@ -1,6 +1,7 @@
 //! Consumers and credentials of one generation, found by what a request brings. Built once, shared by all shards.
 
 use crate::base::id::{ConsumerIx, CredentialIx};
+use crate::base::time::WallMs;
 use crate::plan::{Plan, Secret};
 use ahash::RandomState;
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ pub struct Directory {
     keys: HashMap<u64, Vec<CredentialIx>, RandomState>,
     jwts: HashMap<Box<str>, CredentialIx, RandomState>,
     consumers: HashMap<Box<str>, ConsumerIx, RandomState>,
+    loaded: WallMs,
 }
 
 impl Directory {
@@ -28,6 +30,7 @@ impl Directory {
             keys: HashMap::default(),
             jwts: HashMap::default(),
             consumers: HashMap::default(),
+            loaded: WallMs(0),
         };
         for (ix, consumer) in plan.consumers.iter().enumerate() {
             let ix = ConsumerIx(ix as u32);
@@ -50,6 +53,21 @@ impl Directory {
             }
         }
         directory
+    }
+
+    /// The same, loaded at `now`: from then on credentials with a time to live have it. Without it they are long dead,
+    /// so that forgetting to say when lets nobody in.
+    #[must_use]
+    pub fn loaded_at(self, now: WallMs) -> Directory {
+        Directory { loaded: now, ..self }
+    }
+
+    /// Does this credential still live? True for all but keys whose time to live is over.
+    pub fn alive(&self, credential: CredentialIx, now: WallMs) -> bool {
+        match &self.plan.credentials[credential.ix()].secret {
+            Secret::Key { ttl_s: Some(ttl_s), .. } => now.0 < self.loaded.0.saturating_add(ttl_s.saturating_mul(1000)),
+            _ => true,
+        }
     }
 
     /// The plan that the indexes mean.

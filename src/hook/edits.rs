@@ -90,6 +90,19 @@ impl Edits {
         (found.op != Op::Remove).then(|| self.value(found))
     }
 
+    /// Sends the client what the upstream gets under `name` by an edit, as [`Edits::set_reply`]. `false`: no edit wrote it.
+    pub fn copy_to_reply(&mut self, name: &str) -> bool {
+        let of_name = |edit: &&Edit| self.name(edit).eq_ignore_ascii_case(name.as_bytes());
+        match self.request.iter().rev().find(of_name).copied() {
+            Some(edit) if edit.op != Op::Remove => {
+                Self::forget(&self.text, &mut self.reply, name);
+                self.reply.push(Edit { op: Op::Set, ..edit });
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The edits of the request, in order.
     pub fn of_request(&self) -> &[Edit] {
         &self.request
@@ -153,6 +166,16 @@ mod tests {
         edits.remove_request("X-a");
         assert_eq!(edits.request_value("x-a"), None);
         assert_eq!(edits.of_request().len(), 1);
+    }
+
+    #[test]
+    fn what_the_upstream_gets_can_be_sent_to_the_client() {
+        let mut edits = Edits::default();
+        assert!(!edits.copy_to_reply("X-A"));
+        edits.set_request("X-A", b"1");
+        edits.set_reply("x-a", b"0");
+        assert!(edits.copy_to_reply("x-a"));
+        assert_eq!(edits.of_reply().iter().map(|edit| edits.value(edit)).collect::<Vec<_>>(), [b"1"]);
     }
 
     #[test]

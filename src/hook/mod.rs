@@ -14,7 +14,7 @@ pub use shelf::{Locals, Shelf};
 use crate::base::id::{ConsumerIx, CredentialIx};
 use crate::base::rng::Rng;
 use crate::base::time::WallMs;
-use crate::http::headers::HeadRef;
+use crate::http::HeadRef;
 use crate::plan::schema::Field;
 use crate::plan::{Plan, PluginInstance, Protocol, Route, Service};
 use directory::Directory;

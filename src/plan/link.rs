@@ -1,1 +1,503 @@
-//! Draft → Plan: names become places, and every fault is found at once.
+//! Draft → Plan: references become places in tables, names become unique, services get their upstreams.
+//!
+//! What is disabled is taken out here, after it was held to the same rules as everything else. What is not served yet
+//! was warned of by its reader; routes of streams are left out, as a request would match them by what they do not say.
+
+use super::draft::{Common, CredentialDraft, Draft, PluginDraft, Ref, RouteDraft, ServiceDraft};
+use super::ids::{derived, Table};
+use super::report::Report;
+use super::{
+    Algorithm, Consumer, Credential, Plan, PluginInstance, Protocol, Route, Scope, Secret, Service, Target, Upstream,
+};
+use crate::base::id::{ConsumerIx, RouteIx, ServiceIx, UpstreamIx};
+use crate::base::span::{At, Span};
+use std::collections::{HashMap, HashSet};
+use uuid::Uuid;
+
+/// Weight of the one target of an implied upstream; any will do.
+const IMPLIED_WEIGHT: u32 = 100;
+
+/// Links a draft. `hash` names the sources; `report` holds what reading them has found, and is added to.
+///
+/// `None` for the plan where there is any fault, earlier ones included. O(entities).
+pub fn link(draft: Draft, hash: String, mut report: Report) -> (Option<Plan>, Report) {
+    let plan = linked(draft, hash, &mut report);
+    (report.is_clean().then_some(plan), report)
+}
+
+/// The plan of what could be linked; every fault is found.
+fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
+    let Draft { node, services, routes, upstreams, targets, consumers, groups, credentials, plugins, others } = draft;
+    let (node, listeners) = node.finish(report);
+
+    let mut service_names = Names::of(Table::Services);
+    for (ix, service) in services.iter().enumerate() {
+        service_names.add(&service.common, service.name.as_deref().map(|name| ("name", name)), ix, report);
+    }
+    let mut route_names = Names::of(Table::Routes);
+    for (ix, route) in routes.iter().enumerate() {
+        route_names.add(&route.common, route.name.as_deref().map(|name| ("name", name)), ix, report);
+    }
+    let mut upstream_names = Names::of(Table::Upstreams);
+    for (ix, upstream) in upstreams.iter().enumerate() {
+        upstream_names.add(&upstream.common, Some(("name", &upstream.name)), ix, report);
+    }
+    let mut consumer_names = Names::of(Table::Consumers);
+    let mut custom_ids = HashMap::new();
+    for (ix, consumer) in consumers.iter().enumerate() {
+        consumer_names.add(&consumer.common, consumer.username.as_deref().map(|name| ("username", name)), ix, report);
+        if let Some(custom_id) = &consumer.custom_id {
+            unique(&mut custom_ids, custom_id.as_str(), Table::Consumers, "custom_id", &consumer.common, report);
+        }
+    }
+    other_names(&others, report);
+
+    // Upstreams, and the places of their names for the services.
+    let mut linked_upstreams: Vec<Upstream> = upstreams
+        .iter()
+        .map(|upstream| Upstream {
+            id: upstream.common.id,
+            name: upstream.name.clone(),
+            implied: false,
+            algorithm: upstream.algorithm,
+            host_header: upstream.host_header.clone(),
+            targets: Vec::new(),
+            tags: upstream.common.tags.clone(),
+            at: upstream.common.at.clone(),
+        })
+        .collect();
+    let mut target_names = HashMap::new();
+    for target in &targets {
+        let Some(ix) = upstream_names.find("upstream", &target.upstream, &target.common, report) else { continue };
+        let name = format!("{}|{}:{}", linked_upstreams[ix].name, target.host, target.port);
+        let shown = format!("{}:{}", target.host, target.port);
+        if let Some(first) = target_names.insert(name, target.common.at.clone()) {
+            violation(Table::Targets, "target", &shown, &target.common, &first, report);
+        }
+        linked_upstreams[ix].targets.push(Target {
+            host: target.host.clone(),
+            port: target.port,
+            weight: target.weight,
+            at: target.common.at.clone(),
+        });
+    }
+
+    // Services that are enabled; their places move up.
+    let mut implied: HashMap<String, UpstreamIx> = HashMap::new();
+    let mut service_places: Vec<Option<ServiceIx>> = Vec::with_capacity(services.len());
+    let mut linked_services = Vec::with_capacity(services.len());
+    for service in &services {
+        service_places.push(service.enabled.then_some(ServiceIx(linked_services.len() as u32)));
+        if service.enabled {
+            let upstream = match upstream_names.by_name.get(service.host.as_str()) {
+                Some(ix) => UpstreamIx(*ix as u32),
+                None => imply(service, &mut implied, &mut linked_upstreams),
+            };
+            linked_services.push(link_service(service, upstream));
+        }
+    }
+
+    // Routes of enabled services and of none.
+    let mut route_places: Vec<Option<RouteIx>> = Vec::with_capacity(routes.len());
+    let mut route_services: Vec<Option<usize>> = Vec::with_capacity(routes.len());
+    let mut service_protocols: HashMap<usize, HashSet<Protocol>> = HashMap::new();
+    let mut linked_routes = Vec::with_capacity(routes.len());
+    for route in &routes {
+        let target = route.service.as_ref().map(|at| service_names.find("service", at, &route.common, report));
+        let service = target.flatten();
+        route_services.push(service);
+        if let Some(ix) = service {
+            service_protocols.entry(ix).or_default().extend(&route.protocols);
+        }
+        let place = service.and_then(|ix| service_places[ix]);
+        let served = (service.is_none() || place.is_some()) && !route.protocols.iter().all(is_stream);
+        route_places.push(served.then_some(RouteIx(linked_routes.len() as u32)));
+        if served {
+            linked_routes.push(link_route(route, place));
+        }
+    }
+
+    let mut linked_consumers: Vec<Consumer> = consumers
+        .iter()
+        .map(|consumer| Consumer {
+            id: consumer.common.id,
+            username: consumer.username.clone(),
+            custom_id: consumer.custom_id.clone(),
+            groups: Vec::new(),
+            tags: consumer.common.tags.clone(),
+            at: consumer.common.at.clone(),
+        })
+        .collect();
+    for group in &groups {
+        let Some(ix) = consumer_names.find("consumer", &group.consumer, &group.common, report) else { continue };
+        let held = &mut linked_consumers[ix].groups;
+        if held.contains(&group.group) {
+            let message =
+                format!("uniqueness violation: 'acls' entity with group set to '{}' already declared", group.group);
+            report.fault(&group.common.at, &group.common.path, message, "");
+        } else {
+            held.push(group.group.clone());
+        }
+    }
+
+    let linked_credentials = link_credentials(credentials, &consumer_names, &linked_consumers, report);
+
+    let mut linker = PluginLinker {
+        service_names: &service_names,
+        route_names: &route_names,
+        consumer_names: &consumer_names,
+        service_protocols: &service_protocols,
+        routes: &routes,
+        scopes: HashMap::new(),
+        ids: HashMap::new(),
+        instances: HashMap::new(),
+    };
+    let mut linked_plugins = Vec::with_capacity(plugins.len());
+    for plugin in plugins {
+        let Some((route, service, consumer)) = linker.link(&plugin, report) else { continue };
+        // An instance of what is not served is not there either: it must not become a global one.
+        let route_place = route.map(|ix| route_places[ix]);
+        let service_place = service.map(|ix| service_places[ix]);
+        if !plugin.enabled || route_place == Some(None) || service_place == Some(None) {
+            continue;
+        }
+        let scope = Scope {
+            route: route_place.flatten(),
+            service: service_place.flatten(),
+            consumer: consumer.map(|ix| ConsumerIx(ix as u32)),
+        };
+        linked_plugins.push(link_plugin(plugin, scope));
+    }
+
+    Plan {
+        hash,
+        node,
+        listeners,
+        services: linked_services,
+        routes: linked_routes,
+        upstreams: linked_upstreams,
+        consumers: linked_consumers,
+        credentials: linked_credentials,
+        plugins: linked_plugins,
+    }
+}
+
+/// Ids and names of a table, and where each was declared.
+struct Names<'a> {
+    table: Table,
+    by_id: HashMap<Uuid, usize>,
+    by_name: HashMap<&'a str, usize>,
+    spans: Vec<&'a Span>,
+}
+
+impl<'a> Names<'a> {
+    fn of(table: Table) -> Names<'a> {
+        Names { table, by_id: HashMap::new(), by_name: HashMap::new(), spans: Vec::new() }
+    }
+
+    /// Declares an entity; what is declared twice is a fault, and the first counts.
+    fn add(&mut self, common: &'a Common, name: Option<(&str, &'a str)>, ix: usize, report: &mut Report) {
+        self.spans.push(&common.at);
+        if let Some((column, name)) = name {
+            if let Some(first) = self.by_name.get(name) {
+                violation(self.table, column, name, common, self.spans[*first], report);
+                // The id follows from the name as a rule: the second violation would say the same.
+                self.by_id.entry(common.id).or_insert(ix);
+                return;
+            }
+            self.by_name.insert(name, ix);
+        }
+        match self.by_id.get(&common.id) {
+            Some(first) => {
+                let id = common.id.to_string();
+                violation(self.table, "primary key", &id, common, self.spans[*first], report);
+            }
+            None => {
+                self.by_id.insert(common.id, ix);
+            }
+        }
+    }
+
+    /// What a reference means; a fault where it means nothing.
+    fn find(&self, column: &str, at: &At<Ref>, common: &Common, report: &mut Report) -> Option<usize> {
+        let found = match &at.value {
+            Ref::Id(id) => self.by_id.get(id),
+            Ref::Text(text) => {
+                let id = (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten();
+                id.and_then(|id| self.by_id.get(&id)).or_else(|| self.by_name.get(text.as_str()))
+            }
+        };
+        if found.is_none() {
+            let shown = match &at.value {
+                Ref::Id(id) => id.to_string(),
+                Ref::Text(text) => text.clone(),
+            };
+            let message = format!("invalid reference '{column}: {shown}' (no such entry in '{}')", self.table.name());
+            let near = crate::base::nearest::nearest(&shown, self.by_name.keys().copied());
+            let hint = near.map_or(String::new(), |near| format!("did you mean \"{near}\"?"));
+            report.fault(&at.span, format!("{}.{column}", common.path), message, hint);
+        }
+        found.copied()
+    }
+}
+
+fn violation(table: Table, column: &str, value: &str, common: &Common, first: &Span, report: &mut Report) {
+    let table = table.name();
+    let message = format!("uniqueness violation: '{table}' entity with {column} set to '{value}' already declared");
+    report.fault(&common.at, &common.path, message, format!("first at {first}"));
+}
+
+/// Holds a column to its being unique.
+fn unique<'a>(
+    seen: &mut HashMap<&'a str, &'a Span>,
+    value: &'a str,
+    table: Table,
+    column: &str,
+    common: &'a Common,
+    report: &mut Report,
+) {
+    if let Some(first) = seen.get(value) {
+        violation(table, column, value, common, first, report);
+    } else {
+        seen.insert(value, &common.at);
+    }
+}
+
+/// Names, ids and references of what is not served yet.
+fn other_names(others: &[super::draft::OtherDraft], report: &mut Report) {
+    let tables = [Table::Certificates, Table::Authorities, Table::KeySets, Table::Vaults, Table::Snis, Table::SetKeys];
+    let mut names: Vec<Names<'_>> = Vec::new();
+    for table in tables {
+        let mut held = Names::of(table);
+        for (ix, other) in others.iter().filter(|other| other.table == table).enumerate() {
+            held.add(&other.common, other.name.as_ref().map(|(column, name)| (*column, name.as_str())), ix, report);
+        }
+        names.push(held);
+    }
+    for held in &names {
+        let first = others.iter().find(|other| other.table == held.table && other.table != Table::Vaults);
+        if let Some(first) = first {
+            let message = format!("{} are not served yet", held.table.name());
+            report.warning(&first.common.at, &*first.common.path, message, "");
+        }
+    }
+    for other in others {
+        let Some((column, table, at)) = &other.parent else { continue };
+        if let Some(held) = names.iter().find(|held| held.table == *table) {
+            held.find(column, at, &other.common, report);
+        }
+    }
+}
+
+/// The upstream of a service with a plain host; services of one host and port share it, and so its connections.
+fn imply(
+    service: &ServiceDraft,
+    implied: &mut HashMap<String, UpstreamIx>,
+    upstreams: &mut Vec<Upstream>,
+) -> UpstreamIx {
+    let bracketed = service.host.contains(':');
+    let name = if bracketed {
+        format!("[{}]:{}", service.host, service.port)
+    } else {
+        format!("{}:{}", service.host, service.port)
+    };
+    *implied.entry(name).or_insert_with_key(|name| {
+        upstreams.push(Upstream {
+            // Names of declared upstreams have no port: the two can never be the same.
+            id: derived(Table::Upstreams, &[name]),
+            name: name.clone(),
+            implied: true,
+            algorithm: Algorithm::RoundRobin,
+            host_header: None,
+            targets: vec![Target {
+                host: service.host.clone(),
+                port: service.port,
+                weight: IMPLIED_WEIGHT,
+                at: service.common.at.clone(),
+            }],
+            tags: Vec::new(),
+            at: service.common.at.clone(),
+        });
+        UpstreamIx(upstreams.len() as u32 - 1)
+    })
+}
+
+fn link_service(service: &ServiceDraft, upstream: UpstreamIx) -> Service {
+    Service {
+        id: service.common.id,
+        name: service.name.clone(),
+        protocol: service.protocol,
+        host: service.host.clone(),
+        port: service.port,
+        path: service.prefix.clone(),
+        retries: service.retries,
+        connect_timeout_ms: service.connect_timeout_ms,
+        write_timeout_ms: service.write_timeout_ms,
+        read_timeout_ms: service.read_timeout_ms,
+        upstream,
+        tls_verify: service.tls_verify,
+        tags: service.common.tags.clone(),
+        at: service.common.at.clone(),
+    }
+}
+
+fn is_stream(protocol: &Protocol) -> bool {
+    matches!(protocol, Protocol::Tcp | Protocol::Tls | Protocol::Udp | Protocol::TlsPassthrough)
+}
+
+fn link_route(route: &RouteDraft, service: Option<ServiceIx>) -> Route {
+    Route {
+        id: route.common.id,
+        name: route.name.clone(),
+        protocols: route.protocols.clone(),
+        methods: route.methods.clone(),
+        hosts: route.hosts.clone(),
+        paths: route.paths.clone(),
+        headers: route.headers.clone(),
+        snis: route.snis.clone(),
+        strip_path: route.strip_path,
+        preserve_host: route.preserve_host,
+        https_redirect_status: route.https_redirect_status,
+        regex_priority: route.regex_priority,
+        request_buffering: route.request_buffering,
+        response_buffering: route.response_buffering,
+        service,
+        tags: route.common.tags.clone(),
+        at: route.common.at.clone(),
+    }
+}
+
+fn link_plugin(plugin: PluginDraft, scope: Scope) -> PluginInstance {
+    PluginInstance {
+        id: plugin.common.id,
+        name: plugin.name,
+        instance_name: plugin.instance_name,
+        scope,
+        protocols: plugin.protocols,
+        config: plugin.config,
+        tags: plugin.common.tags,
+        at: plugin.common.at,
+    }
+}
+
+/// Credentials by kind must be unique in what they are found by.
+fn link_credentials(
+    drafts: Vec<CredentialDraft>,
+    consumer_names: &Names<'_>,
+    consumers: &[Consumer],
+    report: &mut Report,
+) -> Vec<Credential> {
+    let mut seen: HashMap<(Table, String), Span> = HashMap::new();
+    let mut ids: HashMap<(Table, Uuid), Span> = HashMap::new();
+    let mut out = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        let (table, column, value) = match &draft.secret {
+            Secret::Key { key, .. } => (Table::Keys, "key", key),
+            Secret::Jwt { key, .. } => (Table::Jwts, "key", key),
+            Secret::Basic { username, .. } => (Table::Basics, "username", username),
+            Secret::Hmac { username, .. } => (Table::Hmacs, "username", username),
+        };
+        let (common, at) = (&draft.common, draft.common.at.clone());
+        if let Some(first) = seen.insert((table, value.clone()), at.clone()) {
+            // An API key is a secret: a log must not show it.
+            let shown = if table == Table::Keys { "***" } else { value };
+            violation(table, column, shown, common, &first, report);
+        } else if let Some(first) = ids.insert((table, common.id), at.clone()) {
+            violation(table, "primary key", &common.id.to_string(), common, &first, report);
+        }
+        let Some(ix) = consumer_names.find("consumer", &draft.consumer, common, report) else { continue };
+        let secret = match draft.secret {
+            Secret::Basic { username, password_hash } if draft.plain => {
+                let password_hash = salted(&password_hash, consumers[ix].id);
+                Secret::Basic { username, password_hash }
+            }
+            other => other,
+        };
+        out.push(Credential { id: draft.common.id, consumer: ConsumerIx(ix as u32), secret, at });
+    }
+    out
+}
+
+/// SHA-1 of password and consumer id, hex. What a migrated database holds; weak as hashes of passwords go.
+fn salted(password: &str, consumer: Uuid) -> String {
+    use aws_lc_rs::digest::{digest, SHA1_FOR_LEGACY_USE_ONLY};
+    let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{password}{consumer}").as_bytes());
+    hash.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Places in the draft's tables: route, service, consumer.
+type Places = (Option<usize>, Option<usize>, Option<usize>);
+
+struct PluginLinker<'a> {
+    service_names: &'a Names<'a>,
+    route_names: &'a Names<'a>,
+    consumer_names: &'a Names<'a>,
+    /// Schemes of a service's routes together.
+    service_protocols: &'a HashMap<usize, HashSet<Protocol>>,
+    routes: &'a [RouteDraft],
+    scopes: HashMap<(String, Places), Span>,
+    ids: HashMap<Uuid, Span>,
+    instances: HashMap<String, Span>,
+}
+
+impl PluginLinker<'_> {
+    /// Resolves what an instance is for; `None` where it has a fault that makes the rest unknowable.
+    fn link(&mut self, plugin: &PluginDraft, report: &mut Report) -> Option<Places> {
+        let common = &plugin.common;
+        let mut broken = false;
+        let mut place = |names: &Names<'_>, column: &str, at: &Option<At<Ref>>, report: &mut Report| {
+            let at = at.as_ref()?;
+            let found = names.find(column, at, common, report);
+            broken |= found.is_none();
+            found
+        };
+        let route = place(self.route_names, "route", &plugin.route, report);
+        let service = place(self.service_names, "service", &plugin.service, report);
+        let consumer = place(self.consumer_names, "consumer", &plugin.consumer, report);
+        if broken {
+            return None;
+        }
+        let places = (route, service, consumer);
+        if let Some(name) = &plugin.instance_name {
+            if let Some(first) = self.instances.insert(name.clone(), common.at.clone()) {
+                violation(Table::Plugins, "instance_name", name, common, &first, report);
+            }
+        }
+        if let Some(first) = self.scopes.insert((plugin.name.clone(), places), common.at.clone()) {
+            let id = |names: &Names<'_>, place: Option<usize>| match place {
+                Some(ix) => {
+                    let id = names.by_id.iter().find(|(_, held)| **held == ix).map(|(id, _)| id.to_string());
+                    format!("{{id=\"{}\"}}", id.unwrap_or_default())
+                }
+                None => "null".to_owned(),
+            };
+            let message = format!(
+                "UNIQUE violation detected on '{{consumer={},name=\"{}\",route={},service={}}}'",
+                id(self.consumer_names, consumer),
+                plugin.name,
+                id(self.route_names, route),
+                id(self.service_names, service),
+            );
+            report.fault(&common.at, &common.path, message, format!("first at {first}"));
+        } else if let Some(first) = self.ids.insert(common.id, common.at.clone()) {
+            violation(Table::Plugins, "primary key", &common.id.to_string(), common, &first, report);
+        }
+        self.protocols(plugin, route, service, report);
+        Some(places)
+    }
+
+    /// An instance that could never run is a mistake.
+    fn protocols(&self, plugin: &PluginDraft, route: Option<usize>, service: Option<usize>, report: &mut Report) {
+        let runs = |one: &Protocol| plugin.protocols.contains(one);
+        let message = match (route, service.and_then(|ix| self.service_protocols.get(&ix))) {
+            (Some(ix), _) if !self.routes[ix].protocols.iter().any(runs) => {
+                "must match the associated route's protocols"
+            }
+            (None, Some(protocols)) if !protocols.iter().any(runs) => {
+                "must match the protocols of at least one route pointing to this Plugin's service"
+            }
+            _ => return,
+        };
+        report.fault(&plugin.common.at, format!("{}.protocols", plugin.common.path), message, "");
+    }
+}

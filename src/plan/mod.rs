@@ -7,7 +7,9 @@
 
 pub mod chain;
 pub mod draft;
+pub mod ids;
 pub mod link;
+pub mod node;
 pub mod rank;
 pub mod report;
 pub mod schema;

@@ -91,6 +91,10 @@ pub enum Rule {
     HeaderName,
     /// A URL with scheme and host.
     Url,
+    /// One of these numbers.
+    OneOfNumbers(&'static [i64]),
+    /// Text of its own shape; the error is a sentence.
+    Text(fn(&str) -> Result<(), String>),
 }
 
 /// The protocols a plugin of HTTP requests runs for when its instance names none.

@@ -1,1 +1,361 @@
+//! The data plane: one thread, one runtime, one [`Shard`] that owns everything a request touches.
+//!
+//! ```text
+//! accept ─→ serve: a connection's life ─→ request ★: one request's story
+//!                                           ├ phase     plugins, in order
+//!                                           ├ upstream  pick, connect, send, try again
+//!                                           ├ forward   the heads that leave, both ways
+//!                                           ├ body      streaming, both ways at once
+//!                                           ├ tunnel    after a 101
+//!                                           └ refusal   every failure a client can see, in one match
+//! tables: what is compiled per generation    pool: idle upstream connections    log, count: what is left of a request
+//! ```
+//!
+//! Nothing here locks, and no borrow of a cell lives across an `.await`. The control thread is heard through a mailbox
+//! and answered through a callback; without it a shard goes on serving.
 
+mod accept;
+mod body;
+mod count;
+mod forward;
+mod leaving;
+mod log;
+mod phase;
+mod pool;
+mod refusal;
+mod request;
+mod serve;
+mod tables;
+mod tunnel;
+mod upstream;
+
+pub use log::LINE_BYTES_MAX;
+pub use tables::Tables;
+
+use crate::base::limits;
+use crate::base::rng::Rng;
+use crate::base::time::Millis;
+use crate::bus::{Endpoints, FromShard, Gauges, ToShard};
+use crate::hook::Locals;
+use crate::io::deadline::Deadlines;
+use crate::io::listen::Bound;
+use crate::io::mailbox::{Seat, Sender};
+use crate::io::runtime::Wait;
+use crate::io::{buf, clock};
+use crate::plan::{Listener, Runtime};
+use count::{Counters, RouteCounts};
+use pool::{Bounds, Pool};
+use slab::Slab;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use tables::World;
+use upstream::Group;
+
+/// What a shard's thread is started with.
+pub struct Start {
+    /// Its number, from 0.
+    pub index: usize,
+    /// The CPU to stay on.
+    pub cpu: Option<usize>,
+    /// Its driver.
+    pub wait: Wait,
+    /// Sizes and bounds; those that only a restart changes are read here.
+    pub runtime: Runtime,
+    /// Its listeners, bound but not listening yet.
+    pub listeners: Vec<(Arc<Listener>, Bound)>,
+    /// Its mailbox.
+    pub seat: Seat<ToShard<Tables>>,
+    /// Everybody's mailboxes, its own included, by index.
+    pub shards: Vec<Sender<ToShard<Tables>>>,
+    /// Everybody's gauges, by index.
+    pub gauges: Vec<Arc<Gauges>>,
+    /// Ring of access-log lines; `None` where the log is off.
+    pub log: Option<rtrb::Producer<u8>>,
+    /// Seed of its random numbers.
+    pub seed: u64,
+    /// How it speaks to the control thread; must not block.
+    pub report: Box<dyn Fn(FromShard)>,
+}
+
+/// All state of one core.
+pub struct Shard {
+    index: usize,
+    gauges: Vec<Arc<Gauges>>,
+    shards: Vec<Sender<ToShard<Tables>>>,
+    report: Box<dyn Fn(FromShard)>,
+    /// Today's tables; a request takes the `Rc` at its start and sees nothing else.
+    world: RefCell<Rc<World>>,
+    endpoints: RefCell<Arc<Endpoints>>,
+    /// Upstreams by name: they outlive a reload.
+    groups: RefCell<HashMap<String, Rc<Group>>>,
+    /// Idle connections by address: they outlive a reload.
+    pools: RefCell<HashMap<SocketAddr, Rc<Pool>>>,
+    pool_bounds: Bounds,
+    hand_off: bool,
+    small: buf::Pool,
+    large: buf::Pool,
+    works: RefCell<Vec<Box<serve::Work>>>,
+    /// Who waits for a client's next request, so that those who wait for long give their buffers back.
+    waiting: RefCell<Slab<Rc<serve::Waiting>>>,
+    deadlines: Deadlines,
+    leaving: leaving::Leaving,
+    locals: RefCell<Locals>,
+    rng: RefCell<Rng>,
+    /// `Date` of the current second.
+    date: Cell<(u64, [u8; 29])>,
+    log: RefCell<log::Ring>,
+    counters: Counters,
+    counts: RouteCounts,
+    complaints: Complaints,
+    serial: Cell<u64>,
+    draining: Cell<Option<Millis>>,
+    drain_wakers: RefCell<Vec<Waker>>,
+}
+
+/// Runs a shard on this thread until it has drained.
+///
+/// # Errors
+/// Where the driver cannot be built or a listener cannot listen.
+pub fn run(start: Start) -> std::io::Result<()> {
+    let cpu = start.cpu.filter(|&cpu| crate::io::runtime::pin(cpu));
+    let (wait, entries) = (start.wait, start.runtime.ring_entries);
+    crate::io::runtime::run(wait, entries, live(start, cpu))?
+}
+
+async fn live(start: Start, cpu: Option<usize>) -> std::io::Result<()> {
+    let runtime = &start.runtime;
+    let kept = runtime.buffers_kept as usize;
+    let mut mailbox = start.seat.sit(start.wait.non_blocking())?;
+    // Nobody is let in before there is something to serve by.
+    let mut endpoints = Arc::default();
+    let tables = loop {
+        match mailbox.next().await {
+            Some(ToShard::Publish(tables)) => break tables,
+            Some(ToShard::Endpoints(new)) => endpoints = new,
+            Some(ToShard::Drain) => (start.report)(FromShard::Drained { shard: start.index }),
+            Some(ToShard::Adopt { .. } | ToShard::Scrape(_)) => {}
+            None => return Ok(()),
+        }
+    };
+    let world = Rc::new(World::empty(tables.clone()));
+    let shard = Rc::new(Shard {
+        index: start.index,
+        gauges: start.gauges,
+        shards: start.shards,
+        report: start.report,
+        world: RefCell::new(world),
+        endpoints: RefCell::new(endpoints),
+        groups: RefCell::default(),
+        pools: RefCell::default(),
+        pool_bounds: Bounds {
+            idle_max: runtime.upstream_idle_max as usize,
+            requests_max: runtime.upstream_requests_max,
+            idle_ms: runtime.upstream_idle_ms,
+        },
+        hand_off: runtime.hand_off,
+        small: buf::Pool::new(runtime.buffer_small as usize, kept),
+        large: buf::Pool::new(runtime.buffer_large as usize, kept),
+        works: RefCell::default(),
+        waiting: RefCell::default(),
+        deadlines: Deadlines::default(),
+        leaving: leaving::Leaving::default(),
+        locals: RefCell::default(),
+        rng: RefCell::new(Rng::new(start.seed)),
+        date: Cell::new((0, *b"Thu, 01 Jan 1970 00:00:00 GMT")),
+        log: RefCell::new(log::Ring::new(start.log)),
+        counters: Counters::default(),
+        counts: RouteCounts::default(),
+        complaints: Complaints::default(),
+        serial: Cell::new(0),
+        draining: Cell::new(None),
+        drain_wakers: RefCell::default(),
+    });
+    shard.publish(tables);
+    crate::io::spawn(shard.deadlines.clone().run());
+    crate::io::spawn(shard.clone().housekeeping());
+    for (listener, bound) in start.listeners {
+        let socket = bound.listen(listener.bind.backlog, start.wait.non_blocking())?;
+        crate::io::spawn(accept::accept(shard.clone(), listener, socket));
+    }
+    (shard.report)(FromShard::Ready { shard: shard.index, cpu, driver: start.wait.word() });
+    while let Some(message) = mailbox.next().await {
+        match message {
+            ToShard::Publish(tables) => shard.publish(tables),
+            ToShard::Endpoints(endpoints) => shard.relocate(endpoints),
+            ToShard::Adopt { socket, listener } => accept::adopt(&shard, socket, listener),
+            ToShard::Scrape(answer) => {
+                // A full or closed channel means that nobody waits any more.
+                let _ = answer.try_send(shard.counts.snapshot(shard.index, &shard.counters));
+            }
+            ToShard::Drain => shard.drain(),
+        }
+    }
+    Ok(())
+}
+
+impl Shard {
+    fn gauges(&self) -> &Gauges {
+        &self.gauges[self.index]
+    }
+
+    fn world(&self) -> Rc<World> {
+        self.world.borrow().clone()
+    }
+
+    /// Swaps one pointer. What did not change lives on: groups, pools and counters are kept by name, address and id.
+    fn publish(&self, tables: Arc<Tables>) {
+        let endpoints = self.endpoints.borrow().clone();
+        let mut groups = self.groups.borrow_mut();
+        let of_plan: Vec<Rc<Group>> = tables
+            .plan
+            .upstreams
+            .iter()
+            .zip(&tables.turns)
+            .map(|(upstream, turn)| {
+                let group = groups
+                    .entry(upstream.name.clone())
+                    .or_insert_with(|| Rc::new(Group::new(&upstream.name, turn.clone())));
+                group.locate(endpoints.of.get(&upstream.name), |addr| self.pool(addr));
+                group.clone()
+            })
+            .collect();
+        groups.retain(|name, _| tables.plan.upstreams.iter().any(|upstream| upstream.name == *name));
+        drop(groups);
+        *self.world.borrow_mut() = Rc::new(World::new(tables, of_plan));
+    }
+
+    fn relocate(&self, endpoints: Arc<Endpoints>) {
+        *self.endpoints.borrow_mut() = endpoints.clone();
+        for (name, group) in self.groups.borrow().iter() {
+            group.locate(endpoints.of.get(name), |addr| self.pool(addr));
+        }
+    }
+
+    fn pool(&self, addr: SocketAddr) -> Rc<Pool> {
+        self.pools.borrow_mut().entry(addr).or_default().clone()
+    }
+
+    /// `Date` for answers made now; rendered once a second.
+    fn date(&self) -> [u8; 29] {
+        let now = clock::wall();
+        let (second, date) = self.date.get();
+        if second == now.seconds() {
+            return date;
+        }
+        let date = now.imf_fixdate();
+        self.date.set((now.seconds(), date));
+        date
+    }
+
+    /// Once a second: buffers of quiet clients, pools of upstreams nobody uses.
+    async fn housekeeping(self: Rc<Shard>) {
+        let mut seconds = 0u64;
+        loop {
+            crate::io::sleep_ms(1000).await;
+            seconds += 1;
+            let now = clock::millis();
+            let quiet: Vec<Rc<serve::Waiting>> =
+                self.waiting.borrow().iter().filter(|(_, w)| w.is_long(now)).map(|(_, w)| w.clone()).collect();
+            quiet.iter().for_each(|waiting| waiting.stop());
+            self.leaving.sweep(now);
+            if seconds.is_multiple_of(5) {
+                let pools: Vec<Rc<Pool>> = self.pools.borrow().values().cloned().collect();
+                pools.iter().for_each(|pool| pool.sweep(now, self.pool_bounds));
+                // A pool that only this map holds belongs to an address that no upstream has any more.
+                self.pools.borrow_mut().retain(|_, pool| Rc::strong_count(pool) > 1 || pool.len() > 0);
+            }
+        }
+    }
+
+    /// Stops accepting and lets clients finish; answers [`FromShard::Drained`] when none is left.
+    fn drain(self: &Rc<Shard>) {
+        if self.draining.get().is_some() {
+            return;
+        }
+        self.draining.set(Some(clock::millis()));
+        self.drain_wakers.borrow_mut().drain(..).for_each(Waker::wake);
+        let shard = self.clone();
+        crate::io::spawn(async move {
+            // Clients that are quiet now may have a request on its way: they have a moment to send it.
+            crate::io::sleep_ms(limits::DRAIN_QUIET_MS).await;
+            loop {
+                let waiting: Vec<Rc<serve::Waiting>> =
+                    shard.waiting.borrow().iter().map(|(_, waiting)| waiting.clone()).collect();
+                waiting.iter().for_each(|waiting| waiting.stop());
+                shard.deadlines.end_quiet();
+                if shard.gauges().connections.load(std::sync::atomic::Ordering::Relaxed) == 0 {
+                    break;
+                }
+                crate::io::sleep_ms(20).await;
+            }
+            shard.pools.borrow().values().for_each(|pool| pool.clear());
+            (shard.report)(FromShard::Drained { shard: shard.index });
+        });
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.get().is_some()
+    }
+
+    /// Waits until the shard drains.
+    async fn drained(&self) {
+        std::future::poll_fn(|cx| {
+            if self.is_draining() {
+                return Poll::Ready(());
+            }
+            self.drain_wakers.borrow_mut().push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn next_serial(&self) -> u64 {
+        self.serial.set(self.serial.get() + 1);
+        // Serials of different shards must not meet: the number of shards is far below 2¹⁶.
+        self.serial.get() << 16 | self.index as u64
+    }
+
+    /// Says a fault in the log, unless its kind was said a moment ago; then it is only counted.
+    fn complain(&self, kind: Complaint, text: impl FnOnce() -> String) {
+        let Some(silent) = self.complaints.may(kind, clock::millis()) else { return };
+        let text = text();
+        if silent > 0 {
+            tracing::warn!(shard = self.index, "{text} ({silent} more of the kind went unsaid)");
+        } else {
+            tracing::warn!(shard = self.index, "{text}");
+        }
+    }
+}
+
+/// Kinds of faults that come in floods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Complaint {
+    Accept,
+    Panic,
+    UpstreamConnect,
+    UpstreamReply,
+    UpstreamTimeout,
+    UpstreamName,
+}
+
+/// When a kind was said last, and how often it went unsaid since.
+#[derive(Default)]
+struct Complaints([Cell<(u64, u64)>; 6]);
+
+impl Complaints {
+    /// Whether to say it now; how many went unsaid.
+    fn may(&self, kind: Complaint, now: Millis) -> Option<u64> {
+        let cell = &self.0[kind as usize];
+        let (said, silent) = cell.get();
+        if said != 0 && now.0 < said + limits::COMPLAINT_MS {
+            cell.set((said, silent + 1));
+            return None;
+        }
+        cell.set((now.0.max(1), 0));
+        Some(silent)
+    }
+}

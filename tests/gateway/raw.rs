@@ -345,7 +345,8 @@ fn after_answers(conn: &str, client: &mut Client) -> Result<(), String> {
 
 /// A request that must get its own answer: not another's, and not an error.
 fn canary(client: &mut Client, name: &str) -> Result<(), String> {
-    let answer = client.try_get(&format!("/canary-{name}"), "Host: canary.test\r\n").map_err(|end| format!("{end:?}"))?;
+    let answer =
+        client.try_get(&format!("/canary-{name}"), "Host: canary.test\r\n").map_err(|end| format!("{end:?}"))?;
     let body = latin1(&answer.body);
     match answer.head.status() == 200 && body == format!("GET /canary-{name}") {
         true => Ok(()),

@@ -1,0 +1,72 @@
+//! Where the command line reaches configuration, plugins and the data plane: thin functions, so that the commands
+//! themselves name none of them.
+
+use super::sources::{Files, Overrides};
+use crate::config::{self, gather, Sources};
+use crate::control::journal::Journal;
+use crate::control::sink::Reopen;
+use crate::control::{First, Inbox, Line, Loaded};
+use crate::hook::Descriptor;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Everything a gateway is started with.
+pub(super) struct Start {
+    /// What was read.
+    pub(super) first: First,
+    /// Reads it anew.
+    pub(super) load: Arc<dyn Fn() -> Loaded + Send + Sync>,
+    /// To tell the control thread something.
+    pub(super) line: Line,
+    /// Its other end.
+    pub(super) inbox: Inbox,
+    /// Reopens log files.
+    pub(super) reopen: Reopen,
+    /// The program's own log.
+    pub(super) journal: Option<Journal>,
+}
+
+/// The plugins there are.
+pub(super) fn descriptors() -> &'static [Descriptor] {
+    crate::boot::descriptors()
+}
+
+/// Reads the files of the command line, or without any those that the node's settings name.
+pub(super) fn load(files: &Files, overrides: &Overrides) -> Loaded {
+    let named: Vec<String> =
+        files.config.iter().chain(&files.conf).map(|path| path.to_string_lossy().into_owned()).collect();
+    // A variable that is no text cannot be one of ours.
+    let env: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let open = |path: &str| std::fs::read_to_string(path);
+    let gather::Loaded { mut plan, report, watch } = gather::load(&named, &env, &open, descriptors(), &mut random);
+    if let Some(plan) = &mut plan {
+        overrides.apply(plan);
+    }
+    Loaded { plan, report, files: watch.into_iter().map(Into::into).collect() }
+}
+
+fn random(bytes: &mut [u8]) {
+    aws_lc_rs::rand::fill(bytes).expect("the system gives random bytes, or nothing secret can be made");
+}
+
+/// Reads a configuration that is no file.
+pub(super) fn load_text(name: &str, text: &str) -> Loaded {
+    let files = [(name.to_owned(), text.to_owned())];
+    let read = |path: &str| Err(format!("{path} is not to be read from here"));
+    let sources = Sources { files: &files, conf: None, env: &[], read: &read };
+    let (plan, report) = config::load(&sources, descriptors(), &mut random);
+    Loaded { plan, report, files: Vec::new() }
+}
+
+/// The JSON Schema of the native dialect.
+pub(super) fn schema() -> serde_json::Value {
+    config::schema(descriptors())
+}
+
+/// Serves until the process is to end.
+pub(super) fn serve(start: Start) -> ExitCode {
+    let Start { first, load, line, inbox, reopen, journal } = start;
+    crate::boot::serve(crate::boot::Start { first, load, line, inbox, reopen, journal })
+}

@@ -1,0 +1,80 @@
+//! Plugin instances. Their `config` is checked here, against the row of the plugin.
+
+use super::entities::protocols;
+use super::{Entity, Reader};
+use crate::base::nearest::nearest;
+use crate::config::check::{self, Cx};
+use crate::config::doc::Value;
+use crate::hook::Descriptor;
+use crate::plan::draft::PluginDraft;
+use serde_json::{Map, Value as Json};
+
+pub(super) fn plugin(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
+    let Some(name) = entity.owned("name") else { return };
+    let Some(descriptor) = reader.descriptors.iter().find(|descriptor| descriptor.name == name) else {
+        let message = format!("plugin '{name}' not enabled; add it to the 'plugins' configuration property");
+        let names = || reader.descriptors.iter().map(|descriptor| descriptor.name);
+        let there_are = names().collect::<Vec<_>>().join(", ");
+        let hint = match nearest(&name, names()) {
+            Some(near) => format!("did you mean \"{near}\"? there are: {there_are}"),
+            None => format!("there are: {there_are}"),
+        };
+        let span = entity.span("name").clone();
+        return reader.report.fault(&span, entity.path("name"), message, hint);
+    };
+    let config = config(reader, &entity, descriptor);
+    if !descriptor.consumer_scope && entity.references.iter().any(|(c, r)| *c == "consumer" && r.is_some()) {
+        let span = entity.span("consumer").clone();
+        let hint = format!("{name} runs before the consumer is known");
+        reader.report.fault(&span, entity.path("consumer"), "value must be null", hint);
+    }
+    let written = protocols(&entity.texts("protocols"));
+    let known: Vec<_> = written.iter().filter(|protocol| descriptor.protocols.contains(protocol)).copied().collect();
+    if known.len() < written.len() {
+        let words: Vec<&str> = descriptor.protocols.iter().map(|protocol| protocol.word()).collect();
+        let span = entity.span("protocols").clone();
+        let message = format!("expected one of: {}", words.join(", "));
+        reader.report.fault(&span, entity.path("protocols"), message, "");
+    }
+    let (route, service, consumer) = (entity.take("route"), entity.take("service"), entity.take("consumer"));
+    reader.draft.plugins.push(PluginDraft {
+        instance_name: entity.owned("instance_name"),
+        protocols: if written.is_empty() { descriptor.protocols.to_vec() } else { known },
+        enabled: entity.flag("enabled"),
+        common: entity.common,
+        name,
+        route,
+        service,
+        consumer,
+        config,
+    });
+}
+
+/// The config with defaults; its faults, those between fields too, are placed at the field they speak of.
+fn config(reader: &mut Reader<'_>, entity: &Entity<'_>, descriptor: &Descriptor) -> Json {
+    let path = entity.path("config");
+    let node = entity.node.get("config").filter(|node| !node.is_null());
+    let span = node.map_or(&entity.common.at, |node| &node.span);
+    let entries = match node.map(|node| &node.value) {
+        None => &[],
+        Some(Value::Map(entries)) => entries.as_slice(),
+        Some(_) => {
+            reader.report.fault(span, path, "expected a record", "");
+            return Json::Object(Map::new());
+        }
+    };
+    let faults = reader.report.findings.len();
+    let vaults = reader.vaults;
+    let mut cx = Cx { report: reader.report, resolve: &|text| vaults.resolve(text) };
+    let config = Json::Object(check::record(descriptor.fields, entries.iter(), span, &path, &mut cx));
+    // Between fields is asked only where each by itself is right: a default that stands for a fault proves nothing.
+    if reader.report.findings[faults..].iter().all(|f| f.severity == crate::plan::report::Severity::Warning) {
+        for (field, message) in (descriptor.check)(&config) {
+            let place = field.split('.').try_fold(node, |node, key| Some(node.and_then(|node| node.get(key))));
+            let place = place.flatten().map_or(span, |node| &node.span);
+            let path = if field.is_empty() { path.clone() } else { check::join(&path, &field) };
+            reader.report.fault(place, path, message, "");
+        }
+    }
+    config
+}

@@ -1,0 +1,71 @@
+//! What of a configuration only a restart can apply: sockets, threads and memory that were set up once.
+
+use crate::plan::{Plan, Runtime};
+
+/// The settings that differ between what runs and what was read, by the name an operator knows them by. Empty when the
+/// plan applies whole.
+pub(super) fn needed(running: &Plan, read: &Plan) -> Vec<&'static str> {
+    let (old, new) = (&running.node, &read.node);
+    let mut names: Vec<&'static str> = Vec::new();
+    let mut differs = |name, differs: bool| {
+        if differs {
+            names.push(name);
+        }
+    };
+    differs("listeners", running.listeners != read.listeners);
+    differs("admin", old.admin != new.admin);
+    differs("access_log", old.access_log.as_ref().map(|log| &log.path) != new.access_log.as_ref().map(|log| &log.path));
+    differs("admin access log", old.admin_log != new.admin_log);
+    differs("error_log", old.error_log != new.error_log);
+    for (name, of) in SET_UP_ONCE {
+        differs(name, of(&old.runtime) != of(&new.runtime));
+    }
+    names
+}
+
+/// A setting of [`Runtime`] that threads, rings and pools are made with, and its value as text.
+type Setting = (&'static str, fn(&Runtime) -> String);
+
+const SET_UP_ONCE: &[Setting] = &[
+    ("runtime.shards", |r| format!("{:?}", r.shards)),
+    ("runtime.driver", |r| format!("{:?}", r.driver)),
+    ("runtime.ring_entries", |r| r.ring_entries.to_string()),
+    ("runtime.pin", |r| r.pin.to_string()),
+    ("runtime.buffer_small", |r| r.buffer_small.to_string()),
+    ("runtime.buffer_large", |r| r.buffer_large.to_string()),
+    ("runtime.buffers_kept", |r| r.buffers_kept.to_string()),
+    ("runtime.log_ring_bytes", |r| r.log_ring_bytes.to_string()),
+    ("runtime.connections_max", |r| r.connections_max.to_string()),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::testing::{plan_of, target};
+    use crate::plan::{AccessLog, Driver, LogPath};
+
+    #[test]
+    fn what_needs_a_restart_is_named_and_nothing_else() {
+        type Change = fn(&mut Plan);
+        let rows: &[(Change, &[&str])] = &[
+            (|_| (), &[]),
+            (|plan| plan.upstreams[0].targets[0].weight = 7, &[]),
+            (|plan| plan.node.runtime.header_timeout_ms = 1, &[]),
+            (|plan| plan.node.log_level = crate::plan::Level::Debug, &[]),
+            (|plan| plan.node.runtime.driver = Driver::Epoll, &["runtime.driver"]),
+            (
+                |plan| {
+                    plan.node.error_log = LogPath::Off;
+                    plan.node.access_log = Some(AccessLog { path: LogPath::Stdout, fields: Vec::new() });
+                },
+                &["access_log", "error_log"],
+            ),
+        ];
+        let running = plan_of(&[("up", &[target("a.test", 80, 1)])]);
+        for (change, want) in rows {
+            let mut read = running.clone();
+            change(&mut read);
+            assert_eq!(needed(&running, &read), *want);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Notices that a config file has changed: written in place, replaced by a rename, or reached by a symbolic link that was
+//! swapped somewhere on its way (as volume mounts and release folders do).
+//!
+//! Not files but the folders of every entry on the way to them are watched, since a watched file that is replaced goes
+//! silent. What a folder reports is only a reason to look: [`stamp`] says whether the text can have changed.
+
+use crate::base::limits;
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::{timeout, Instant};
+
+/// The watch over the folders of some files.
+#[derive(Debug)]
+pub(super) struct Watch {
+    /// `None` where the system refuses to watch.
+    watcher: Option<RecommendedWatcher>,
+    folders: BTreeSet<PathBuf>,
+}
+
+/// Wakes after something happened in a watched folder and it has been quiet since.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stir(Arc<Notify>);
+
+impl Stir {
+    /// Waits for the next one.
+    pub(super) async fn next(&self) {
+        self.0.notified().await;
+        let latest = Instant::now() + Duration::from_millis(limits::WATCH_DELAY_MS_MAX);
+        let quiet = Duration::from_millis(limits::WATCH_QUIET_MS);
+        while Instant::now() < latest && timeout(quiet, self.0.notified()).await.is_ok() {}
+    }
+}
+
+impl Watch {
+    /// Starts with nothing to watch. A system that refuses is said once; SIGHUP still works.
+    pub(super) fn new() -> (Watch, Stir) {
+        let stir = Stir::default();
+        let told = stir.0.clone();
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Reading the files is an event as well, and not a reason to read them again.
+            if !matches!(event, Ok(notify::Event { kind: EventKind::Access(_), .. })) {
+                told.notify_one();
+            }
+        });
+        let watcher = watcher
+            .inspect_err(|error| tracing::warn!(%error, "cannot watch config files; send SIGHUP to reload them"))
+            .ok();
+        (Watch { watcher, folders: BTreeSet::new() }, stir)
+    }
+
+    /// Watches the folders on the way to these files, and no others.
+    pub(super) fn follow(&mut self, files: &[PathBuf]) {
+        let Some(watcher) = &mut self.watcher else { return };
+        let wanted: BTreeSet<PathBuf> = files.iter().flat_map(|file| folders_of(file)).collect();
+        for gone in self.folders.difference(&wanted) {
+            // A folder that no longer exists has taken its watch with it.
+            let _ = watcher.unwatch(gone);
+        }
+        let mut watched: BTreeSet<PathBuf> = self.folders.intersection(&wanted).cloned().collect();
+        for folder in wanted.difference(&self.folders) {
+            match watcher.watch(folder, RecursiveMode::NonRecursive) {
+                Ok(()) => {
+                    watched.insert(folder.clone());
+                }
+                Err(error) => {
+                    tracing::warn!(folder = %folder.display(), %error, "cannot watch a folder of config files; send SIGHUP to reload them");
+                }
+            }
+        }
+        self.folders = watched;
+    }
+}
+
+/// Every folder in which an entry on the way to `file` stands that could be swapped: those of symbolic links, and that of
+/// the file itself.
+fn folders_of(file: &Path) -> BTreeSet<PathBuf> {
+    let mut folders = BTreeSet::new();
+    let mut path = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    for _ in 0..limits::SYMLINKS_MAX {
+        let Some((link, rest)) = first_link(&path) else { break };
+        let folder = link.parent().unwrap_or(Path::new("/")).to_owned();
+        let Ok(to) = std::fs::read_link(&link) else { break };
+        // Collected anew: joining an empty rest leaves a trailing slash, which would make a folder of a file.
+        path = folder.join(to).join(rest).components().collect();
+        folders.insert(folder);
+    }
+    if let Some(folder) = path.parent() {
+        folders.insert(folder.to_owned());
+    }
+    folders
+}
+
+/// The first symbolic link among the parts of an absolute path, and what follows it.
+fn first_link(path: &Path) -> Option<(PathBuf, PathBuf)> {
+    let mut walked = PathBuf::new();
+    let mut parts = path.components();
+    while let Some(part) = parts.next() {
+        match part {
+            Component::ParentDir => {
+                walked.pop();
+            }
+            other => walked.push(other),
+        }
+        if walked.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) {
+            return Some((walked, parts.as_path().to_owned()));
+        }
+    }
+    None
+}
+
+/// What files looked like at one moment: identity, size and times, per file in order.
+pub(super) type Stamp = Vec<Option<[i64; 6]>>;
+
+/// Stamps files, links followed. Taken before they are read: a change during the reading then differs from it.
+pub(super) fn stamp(files: &[PathBuf]) -> Stamp {
+    let of = |file: &PathBuf| {
+        let meta = std::fs::metadata(file).ok()?;
+        let size = i64::try_from(meta.size()).unwrap_or(i64::MAX);
+        // Device and inode are compared for equality only.
+        Some([meta.dev() as i64, meta.ino() as i64, size, meta.mtime(), meta.mtime_nsec(), meta.ctime_nsec()])
+    };
+    files.iter().map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::testing::folder;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    /// Follows `file`, makes a change, and tells whether the watch woke up and the stamp differs.
+    fn is_noticed(file: &Path, change: impl FnOnce()) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let files = vec![file.to_owned()];
+        runtime.block_on(async {
+            let (mut watch, stir) = Watch::new();
+            watch.follow(&files);
+            let before = stamp(&files);
+            change();
+            timeout(Duration::from_secs(3), stir.next()).await.is_ok() && stamp(&files) != before
+        })
+    }
+
+    #[test]
+    fn a_file_written_in_place_is_noticed() {
+        let file = folder("watch-write").join("a.yml");
+        fs::write(&file, "1").unwrap();
+        assert!(is_noticed(&file, || fs::write(&file, "22").unwrap()));
+    }
+
+    #[test]
+    fn a_file_replaced_by_rename_is_noticed() {
+        let folder = folder("watch-rename");
+        let file = folder.join("a.yml");
+        fs::write(&file, "1").unwrap();
+        assert!(is_noticed(&file, || {
+            fs::write(folder.join("a.new"), "2").unwrap();
+            fs::rename(folder.join("a.new"), &file).unwrap();
+        }));
+    }
+
+    #[test]
+    fn a_swapped_volume_mount_is_noticed() {
+        // a.yml -> ..data/a.yml, ..data -> ..1; then ..data is renamed over by a link to ..2.
+        let folder = folder("watch-mount");
+        for (generation, text) in [("..1", "1"), ("..2", "2")] {
+            fs::create_dir(folder.join(generation)).unwrap();
+            fs::write(folder.join(generation).join("a.yml"), text).unwrap();
+        }
+        symlink("..1", folder.join("..data")).unwrap();
+        symlink("..data/a.yml", folder.join("a.yml")).unwrap();
+        assert!(is_noticed(&folder.join("a.yml"), || {
+            symlink("..2", folder.join("..tmp")).unwrap();
+            fs::rename(folder.join("..tmp"), folder.join("..data")).unwrap();
+        }));
+    }
+
+    #[test]
+    fn a_swapped_release_folder_elsewhere_is_noticed() {
+        let (etc, srv) = (folder("watch-etc"), folder("watch-srv"));
+        for release in ["r1", "r2"] {
+            fs::create_dir_all(srv.join(release).join("conf")).unwrap();
+            fs::write(srv.join(release).join("conf/a.yml"), release).unwrap();
+        }
+        symlink(srv.join("r1"), srv.join("current")).unwrap();
+        symlink(srv.join("current/conf/a.yml"), etc.join("a.yml")).unwrap();
+        let found = folders_of(&etc.join("a.yml"));
+        for want in [etc.clone(), srv.clone(), srv.join("r1/conf")] {
+            assert!(found.contains(&want), "{} is not among {found:?}", want.display());
+        }
+        assert!(is_noticed(&etc.join("a.yml"), || {
+            symlink(srv.join("r2"), srv.join("tmp")).unwrap();
+            fs::rename(srv.join("tmp"), srv.join("current")).unwrap();
+        }));
+    }
+
+    #[test]
+    fn a_ring_of_links_has_an_end() {
+        let folder = folder("watch-ring");
+        symlink("b", folder.join("a")).unwrap();
+        symlink("a", folder.join("b")).unwrap();
+        assert_eq!(folders_of(&folder.join("a")), BTreeSet::from([folder]));
+    }
+
+    #[test]
+    fn a_neighbour_is_no_reason_to_read_again() {
+        let folder = folder("watch-neighbour");
+        let file = folder.join("a.yml");
+        fs::write(&file, "1").unwrap();
+        assert!(!is_noticed(&file, || fs::write(folder.join("b.yml"), "1").unwrap()));
+    }
+}

@@ -1,0 +1,345 @@
+//! What the tests of plugins stand on: one small plan, one plugin, requests as text, and what came of them.
+
+use crate::base::id::{ConsumerIx, RouteIx, ServiceIx, UpstreamIx};
+use crate::base::rng::Rng;
+use crate::base::span::Span;
+use crate::base::time::WallMs;
+use crate::hook::directory::Directory;
+use crate::hook::{Ctx, Descriptor, Edits, Env, Facts, Identity, Locals, Need, Op, Outcome, Plugin, Reply};
+use crate::hook::{ReplyBody, Shelf, Verdict};
+use crate::http::{Head, Method, Part};
+use crate::plan::schema::{Field, Kind};
+use crate::plan::{
+    Consumer, Credential, Dress, Level, LogPath, Node, PathPattern, Plan, PluginInstance, Protocol, Route, Runtime,
+    Scope, Secret, Service,
+};
+use serde_json::{Map, Value};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Noon of 23 November 2026, when every test begins.
+pub(super) const NOON: WallMs = WallMs(1_795_435_200_000);
+
+pub(super) const ROUTE: Uuid = Uuid::from_u128(0x10);
+pub(super) const SERVICE: Uuid = Uuid::from_u128(0x20);
+/// Consumers: bob has a name only, alice a custom id too, guest no credential.
+pub(super) const BOB: ConsumerIx = ConsumerIx(0);
+pub(super) const ALICE: ConsumerIx = ConsumerIx(1);
+
+/// One plugin instance on the route of the rig, and everything it may look at.
+pub(super) struct Rig {
+    plan: Arc<Plan>,
+    directory: Directory,
+    plugin: Arc<dyn Plugin>,
+    /// The shard's memory; outlives an instance.
+    pub(super) locals: Locals,
+    rng: Rng,
+    pub(super) now: WallMs,
+    pub(super) client_ip: IpAddr,
+    pub(super) identity: Identity,
+    /// Whether requests come to the route; else nothing matched.
+    pub(super) matched: bool,
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// The answer, when the plugin made one.
+    pub(super) reply: Option<Reply>,
+    /// Who it is said to come from.
+    pub(super) identity: Identity,
+    /// Was a body asked for?
+    pub(super) asked_body: bool,
+    edits: Edits,
+}
+
+/// `config` with the defaults of `fields`, as a front-end would hand it over.
+pub(super) fn with_defaults(fields: &[Field], config: &Value) -> Value {
+    let mut out = Map::new();
+    for field in fields {
+        let given = config.get(field.name).cloned().unwrap_or(Value::Null);
+        let value = match (field.kind, given) {
+            (Kind::Record(inner), Value::Null) if field.default != "null" => with_defaults(inner, &Value::Null),
+            (Kind::Record(inner), given @ Value::Object(_)) => with_defaults(inner, &given),
+            (_, Value::Null) => serde_json::from_str(field.default).unwrap(),
+            (_, given) => given,
+        };
+        out.insert(field.name.to_owned(), value);
+    }
+    for name in config.as_object().into_iter().flat_map(Map::keys) {
+        assert!(out.contains_key(name), "{name} is no field of this plugin");
+    }
+    Value::Object(out)
+}
+
+/// The faults of a configuration.
+pub(super) fn faults(descriptor: &Descriptor, config: Value) -> Vec<(String, String)> {
+    (descriptor.check)(&with_defaults(descriptor.fields, &config))
+}
+
+impl Rig {
+    /// One instance of the plugin on the route.
+    #[track_caller]
+    pub(super) fn new(descriptor: &Descriptor, config: Value) -> Rig {
+        Rig::with(descriptor, config, &Shelf::default(), Vec::new())
+    }
+
+    /// The same with a shelf to share, and more credentials than [`plan`] has.
+    #[track_caller]
+    pub(super) fn with(descriptor: &Descriptor, config: Value, shelf: &Shelf, more: Vec<Credential>) -> Rig {
+        let config = with_defaults(descriptor.fields, &config);
+        assert_eq!((descriptor.check)(&config), Vec::<(String, String)>::new());
+        let plan = Arc::new(plan(descriptor.name, config, more));
+        let directory = Directory::of(&plan).loaded_at(NOON);
+        let generation = Shelf::default();
+        let instance = &plan.plugins[0];
+        let env = Env { plan: &plan, directory: &directory, instance, shelf, generation: &generation };
+        let plugin = (descriptor.build)(&instance.config, &env).expect("the configuration is right");
+        Rig {
+            plan: plan.clone(),
+            directory,
+            plugin,
+            locals: Locals::default(),
+            rng: Rng::new(1),
+            now: NOON,
+            client_ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
+            identity: Identity::default(),
+            matched: true,
+        }
+    }
+
+    /// The plan that the rig stands on, to be changed.
+    pub(super) fn plan_copy(&self) -> Plan {
+        Plan::clone(&self.plan)
+    }
+
+    /// What happens to a request: `GET /path?query`, then fields, then after an empty line a body; one per line.
+    #[track_caller]
+    pub(super) fn ask(&mut self, request: &str) -> Seen {
+        self.run(request, true, None)
+    }
+
+    /// The same with the response hook after it, which sees `status` or the plugin's own.
+    #[track_caller]
+    pub(super) fn ask_and_answer(&mut self, request: &str, status: u16) -> Seen {
+        self.run(request, self.matched, Some(status))
+    }
+
+    fn run(&mut self, request: &str, hooked: bool, status: Option<u16>) -> Seen {
+        let (text, body) = request.split_once("\n\n").unwrap_or((request, ""));
+        let mut lines = text.lines();
+        let (method, target) = lines.next().and_then(|line| line.split_once(' ')).expect("METHOD target");
+        let (mut head, mut buf) = (Head::new(), Vec::new());
+        head.method = Method::classify(method.as_bytes());
+        buf.extend_from_slice(method.as_bytes());
+        head.method_part = Part::new(0, buf.len());
+        let from = buf.len();
+        buf.extend_from_slice(target.as_bytes());
+        head.target_part = Part::new(from, buf.len());
+        for (name, value) in lines.map(|line| line.split_once(':').expect("name: value")) {
+            head.append(&mut buf, name.as_bytes(), value.trim().as_bytes());
+        }
+        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        let facts = Facts {
+            client_ip: self.client_ip,
+            peer: SocketAddr::from(([192, 0, 2, 1], 40_000)),
+            local: SocketAddr::from(([198, 51, 100, 1], 8000)),
+            https: false,
+            host: b"a.test",
+            port: 8000,
+            path: path.as_bytes(),
+            query: query.map(str::as_bytes),
+            request_id: "0123456789abcdef0123456789abcdef",
+            connection: 42,
+            connection_request: 3,
+        };
+        let mut seen = Seen { reply: None, identity: self.identity, asked_body: false, edits: Edits::default() };
+        let mut cx = Ctx {
+            now: self.now,
+            head: head.on(&buf),
+            facts: &facts,
+            route: self.matched.then(|| &self.plan.routes[0]),
+            service: self.matched.then(|| &self.plan.services[0]),
+            directory: &self.directory,
+            identity: &mut seen.identity,
+            edits: &mut seen.edits,
+            locals: &mut self.locals,
+            rng: &mut self.rng,
+        };
+        if hooked {
+            let mut verdict = self.plugin.on_request(&mut cx);
+            if let Verdict::Need(Need::Body { bytes_max }) = verdict {
+                seen.asked_body = true;
+                let whole = (body.len() <= bytes_max).then_some(body.as_bytes());
+                verdict = self.plugin.on_outcome(&mut cx, Outcome::Body(whole));
+            }
+            seen.reply = match verdict {
+                Verdict::Next => None,
+                Verdict::Reply(reply) => Some(*reply),
+                Verdict::Need(need) => panic!("asked again: {need:?}"),
+            };
+        }
+        if let Some(status) = status {
+            let status = seen.reply.as_ref().map_or(status, |reply| reply.status);
+            self.plugin.on_response(&mut cx, status);
+        }
+        seen
+    }
+}
+
+impl Seen {
+    /// `next`, or the status and the content of the answer.
+    pub(super) fn said(&self) -> String {
+        let Some(reply) = &self.reply else { return "next".to_owned() };
+        match &reply.body {
+            ReplyBody::Empty => format!("{}", reply.status),
+            ReplyBody::Message(text) => format!("{} E({text})", reply.status),
+            ReplyBody::Json(text) => format!("{} {text}", reply.status),
+            ReplyBody::Raw { content_type, bytes } => {
+                format!("{} {content_type}: {}", reply.status, String::from_utf8_lossy(bytes))
+            }
+        }
+    }
+
+    /// A field of the answer that the plugin made.
+    pub(super) fn reply_field(&self, name: &str) -> Option<&str> {
+        let fields = &self.reply.as_ref()?.headers;
+        fields.iter().find(|(held, _)| held == name).map(|(_, value)| value.as_ref())
+    }
+
+    /// What the upstream gets under `name`: `Some("")` where it is taken away, `None` where nothing was said.
+    pub(super) fn upstream(&self, name: &str) -> Option<&str> {
+        let edit = self.edits.of_request().iter().rev().find(|edit| self.edits.name(edit) == name.as_bytes())?;
+        assert_eq!(edit.op == Op::Remove, self.edits.value(edit).is_empty());
+        Some(std::str::from_utf8(self.edits.value(edit)).unwrap())
+    }
+
+    /// What the client gets under `name` by an edit.
+    pub(super) fn client(&self, name: &str) -> Option<&str> {
+        let edit = self.edits.of_reply().iter().rev().find(|edit| self.edits.name(edit) == name.as_bytes())?;
+        Some(std::str::from_utf8(self.edits.value(edit)).unwrap())
+    }
+
+    /// Names of the fields that the client gets by edits, in order.
+    pub(super) fn client_fields(&self) -> Vec<&str> {
+        self.edits.of_reply().iter().map(|edit| std::str::from_utf8(self.edits.name(edit)).unwrap()).collect()
+    }
+
+    /// Names of query arguments that are kept from the upstream.
+    pub(super) fn dropped_args(&self) -> Vec<&str> {
+        self.edits.dropped_query_args().map(|name| std::str::from_utf8(name).unwrap()).collect()
+    }
+}
+
+/// A credential of the rig's plan.
+pub(super) fn credential(id: u128, consumer: ConsumerIx, secret: Secret) -> Credential {
+    Credential { id: Uuid::from_u128(id), consumer, secret, at: Span::nowhere() }
+}
+
+/// One service with one route, three consumers, API keys `bobs`, `alices` and `short` (bob's, lives 10 s), and the
+/// plugin on the route.
+fn plan(name: &str, config: Value, more: Vec<Credential>) -> Plan {
+    let consumer = |id: u128, username: &str, custom_id: Option<&str>| Consumer {
+        id: Uuid::from_u128(id),
+        username: Some(username.to_owned()),
+        custom_id: custom_id.map(str::to_owned),
+        groups: Vec::new(),
+        tags: Vec::new(),
+        at: Span::nowhere(),
+    };
+    let key = |key: &str, ttl_s| Secret::Key { key: key.to_owned(), ttl_s };
+    let mut credentials = vec![
+        credential(0xc0, BOB, key("bobs", None)),
+        credential(0xc1, ALICE, key("alices", None)),
+        credential(0xc2, BOB, key("short", Some(10))),
+    ];
+    credentials.extend(more);
+    Plan {
+        hash: String::new(),
+        node: node(),
+        listeners: Vec::new(),
+        services: vec![Service {
+            id: SERVICE,
+            name: Some("s".to_owned()),
+            protocol: Protocol::Http,
+            host: "s.test".to_owned(),
+            port: 80,
+            path: None,
+            retries: 5,
+            connect_timeout_ms: 60_000,
+            write_timeout_ms: 60_000,
+            read_timeout_ms: 60_000,
+            upstream: UpstreamIx(0),
+            tls_verify: None,
+            tags: Vec::new(),
+            at: Span::nowhere(),
+        }],
+        routes: vec![Route {
+            id: ROUTE,
+            name: Some("r".to_owned()),
+            protocols: vec![Protocol::Http, Protocol::Https],
+            methods: Vec::new(),
+            hosts: Vec::new(),
+            paths: vec![PathPattern::Prefix("/".to_owned())],
+            headers: Vec::new(),
+            snis: Vec::new(),
+            strip_path: true,
+            preserve_host: false,
+            https_redirect_status: 426,
+            regex_priority: 0,
+            request_buffering: true,
+            response_buffering: true,
+            service: Some(ServiceIx(0)),
+            tags: Vec::new(),
+            at: Span::nowhere(),
+        }],
+        upstreams: Vec::new(),
+        consumers: vec![
+            consumer(0xb0, "bob", None),
+            consumer(0xb1, "alice", Some("a-1")),
+            consumer(0xb2, "guest", None),
+        ],
+        credentials,
+        plugins: vec![PluginInstance {
+            id: Uuid::from_u128(0x30),
+            name: name.to_owned(),
+            instance_name: None,
+            scope: Scope { route: Some(RouteIx(0)), ..Scope::default() },
+            protocols: Vec::new(),
+            config,
+            tags: Vec::new(),
+            at: Span::nowhere(),
+        }],
+    }
+}
+
+fn node() -> Node {
+    Node {
+        runtime: Runtime::default(),
+        admin: Vec::new(),
+        access_log: None,
+        admin_log: None,
+        error_log: LogPath::Off,
+        log_level: Level::Info,
+        trusted: Vec::new(),
+        real_ip_header: "x-real-ip".to_owned(),
+        real_ip_recursive: false,
+        dress: Dress {
+            server: None,
+            via_request: None,
+            via_reply: None,
+            request_id_upstream: None,
+            request_id_client: None,
+            upstream_latency: None,
+            proxy_latency: None,
+            response_latency: None,
+            upstream_status: None,
+            debug_trigger: None,
+            debug_names: Default::default(),
+            error_type: "text/plain".to_owned(),
+        },
+        hosts: Default::default(),
+        dns_servers: Vec::new(),
+    }
+}

@@ -1,0 +1,359 @@
+//! Bodies, both ways: decoded from the framing they came in, written in the framing they leave in, never held as a whole.
+//!
+//! One buffer per direction and connection; the next read waits for the last write, so a slow reader slows its writer
+//! down and memory stays constant whatever the size.
+
+use super::count::bump;
+use super::pool::Link;
+use super::refusal::Refusal;
+use super::serve::Client;
+use super::Shard;
+use crate::base::limits::BODY_RATE_GRACE_MS;
+use crate::base::time::Millis;
+use crate::http::chunked::{self, Decoder, Step};
+use crate::http::framing::Length;
+use crate::http::Fault;
+use crate::io::clock;
+use crate::plan::Runtime;
+
+/// Takes a body out of its framing.
+pub(super) enum Decoding {
+    /// So many bytes are to come.
+    Fixed(u64),
+    /// Chunks are to come.
+    Chunked(Box<Decoder>),
+    /// Everything until the peer closes.
+    UntilClose,
+    /// Nothing is to come any more.
+    Done,
+}
+
+impl Decoding {
+    pub(super) fn new(length: Length) -> Decoding {
+        match length {
+            Length::None | Length::Fixed(0) => Decoding::Done,
+            Length::Fixed(bytes) => Decoding::Fixed(bytes),
+            Length::Chunked => Decoding::Chunked(Box::default()),
+            Length::UntilClose => Decoding::UntilClose,
+        }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self, Decoding::Done)
+    }
+
+    /// Moves payload from `input` to `out`, in chunks where `chunks`; returns how much of `input` was used. What was not
+    /// used (part of a trailer section) must be given again with more behind it. At the end
+    /// of a chunked body the last chunk is written too, with the trailers where `trailers`.
+    ///
+    /// # Errors
+    /// Chunks that are none; the connection is then of no use.
+    pub(super) fn take(
+        &mut self,
+        input: &[u8],
+        chunks: bool,
+        trailers: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, Fault> {
+        match self {
+            Decoding::Done => Ok(0),
+            Decoding::Fixed(left) => {
+                let bytes = input.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                put(&input[..bytes], chunks, out);
+                *left -= bytes as u64;
+                if *left == 0 {
+                    *self = Decoding::Done;
+                    if chunks {
+                        out.extend_from_slice(b"0\r\n\r\n");
+                    }
+                }
+                Ok(bytes)
+            }
+            Decoding::UntilClose => {
+                put(input, chunks, out);
+                Ok(input.len())
+            }
+            Decoding::Chunked(decoder) => {
+                let mut used = 0;
+                loop {
+                    match decoder.step(&input[used..])? {
+                        Step::Data { data } => {
+                            put(&input[used + data.start..used + data.end], chunks, out);
+                            used += data.end;
+                        }
+                        Step::NeedMore { used: more } => return Ok(used + more),
+                        Step::Done { used: more, trailers: lines } => {
+                            if chunks {
+                                let lines = &input[used + lines.start..used + lines.end];
+                                chunked::write_end(if trailers { lines } else { b"" }, out);
+                            }
+                            *self = Decoding::Done;
+                            return Ok(used + more);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The peer has closed. Only a body that lasts until then is whole.
+    pub(super) fn close(&mut self, chunks: bool, out: &mut Vec<u8>) -> bool {
+        if !matches!(self, Decoding::UntilClose) {
+            return self.is_done();
+        }
+        if chunks {
+            out.extend_from_slice(b"0\r\n\r\n");
+        }
+        *self = Decoding::Done;
+        true
+    }
+}
+
+fn put(payload: &[u8], chunk: bool, out: &mut Vec<u8>) {
+    if payload.is_empty() {
+        return;
+    }
+    if chunk {
+        chunked::encode_size(payload.len() as u64, out);
+    }
+    out.extend_from_slice(payload);
+    if chunk {
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// A request body that was not whole when its head was read.
+pub(super) struct Inbound {
+    pub(super) decoding: Decoding,
+    /// As the client declared it.
+    pub(super) length: Length,
+    /// Received; used up to `at`. Behind the end of the body: the next request.
+    buf: Vec<u8>,
+    at: usize,
+    /// Payload so far, bytes.
+    payload: u64,
+    since: Millis,
+    /// The client waits for a 100 before it sends.
+    expects: bool,
+    /// Payload that a plugin has asked for, not sent yet.
+    pub(super) kept: Vec<u8>,
+}
+
+/// Why an upload ended before its end.
+pub(super) enum Broken {
+    /// The client's fault, or its end.
+    Client(Refusal),
+    /// The upstream takes no more; its answer may say why.
+    Upstream,
+}
+
+impl Inbound {
+    pub(super) fn new(shard: &Shard, length: Length, rest: &[u8], expects: bool) -> Inbound {
+        let mut buf = shard.large.take();
+        buf.extend_from_slice(rest);
+        Inbound {
+            decoding: Decoding::new(length),
+            length,
+            // A client that sends its body at once does not wait, whatever it says.
+            expects: expects && rest.is_empty(),
+            buf,
+            at: 0,
+            payload: 0,
+            since: clock::millis(),
+            kept: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.decoding.is_done()
+    }
+
+    /// Payload received so far, bytes.
+    pub(super) fn payload(&self) -> u64 {
+        self.payload
+    }
+
+    /// Is every byte of the payload still in `kept`?
+    pub(super) fn is_replayable(&self) -> bool {
+        self.kept.len() as u64 == self.payload
+    }
+
+    /// Writes what a plugin has asked for before; stays, so that it can be written again.
+    pub(super) fn put_kept(&mut self, chunks: bool, out: &mut Vec<u8>) {
+        put(&self.kept, chunks, out);
+        if chunks && self.is_done() {
+            out.extend_from_slice(b"0\r\n\r\n");
+        }
+    }
+
+    /// What came behind the end of the body, and the buffer it lies in.
+    pub(super) fn into_rest(mut self) -> Vec<u8> {
+        self.buf.drain(..self.at);
+        self.buf
+    }
+
+    /// Moves what has been received to `out`, in chunks where `chunks`.
+    pub(super) fn take(&mut self, chunks: bool, bytes_max: u64, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let from = out.len();
+        let used = self.decoding.take(&self.buf[self.at..], chunks, true, out);
+        let used = used.map_err(|fault| Refusal::Client(fault.status(), Some(fault)))?;
+        self.at += used;
+        self.payload += (out.len() - from) as u64;
+        if bytes_max > 0 && self.payload > bytes_max {
+            return Err(Refusal::Client(413, None));
+        }
+        Ok(())
+    }
+
+    /// Receives more. Everything received before must have been taken.
+    async fn fill(&mut self, shard: &Shard, client: &Client, runtime: &Runtime) -> Result<(), Refusal> {
+        if std::mem::take(&mut self.expects) {
+            let mut interim = shard.small.take();
+            interim.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            let (result, interim) = client.send(interim, runtime.send_timeout_ms).await;
+            shard.put_buf(interim);
+            result.map_err(|_| Refusal::Gone)?;
+        }
+        if self.at == self.buf.len() {
+            self.buf.clear();
+            self.at = 0;
+        }
+        if self.buf.len() == self.buf.capacity() {
+            self.buf.drain(..self.at);
+            self.at = 0;
+            self.buf.reserve(1024);
+        }
+        let now = clock::millis();
+        let mut until = now.0 + runtime.body_timeout_ms;
+        if runtime.body_rate_min > 0 {
+            // The moment at which the rate, counted from the first byte on, would fall below the least.
+            let earned = self.payload.saturating_mul(1000) / runtime.body_rate_min;
+            until = until.min(self.since.0 + BODY_RATE_GRACE_MS.max(earned));
+        }
+        if until <= now.0 {
+            bump(&shard.counters.client_timeouts);
+            return Err(Refusal::Client(408, None));
+        }
+        client.watch.arm_read(Millis(until));
+        let (result, buf) = client.recv(std::mem::take(&mut self.buf)).await;
+        self.buf = buf;
+        client.watch.disarm_read();
+        match result {
+            Ok(1..) => Ok(()),
+            _ if client.watch.fired().is_some() => {
+                bump(&shard.counters.client_timeouts);
+                Err(Refusal::Client(408, None))
+            }
+            // A body that ends before its length: half a request. The client may still listen.
+            Ok(0) => Err(Refusal::Client(400, None)),
+            _ => Err(Refusal::Gone),
+        }
+    }
+
+    /// Receives the body into `kept`, up to `bytes_max`; whether all of it is there.
+    pub(super) async fn collect(
+        &mut self,
+        shard: &Shard,
+        client: &Client,
+        runtime: &Runtime,
+        bytes_max: usize,
+    ) -> Result<bool, Refusal> {
+        let mut kept = std::mem::take(&mut self.kept);
+        loop {
+            let taken = self.take(false, runtime.body_bytes_max, &mut kept);
+            if taken.is_err() || self.is_done() || kept.len() > bytes_max {
+                let whole = self.is_done() && kept.len() <= bytes_max;
+                self.kept = kept;
+                return taken.map(|()| whole);
+            }
+            if let Err(refusal) = self.fill(shard, client, runtime).await {
+                self.kept = kept;
+                return Err(refusal);
+            }
+        }
+    }
+
+    /// Sends the rest of the body to the upstream.
+    pub(super) async fn upload(
+        &mut self,
+        shard: &Shard,
+        client: &Client,
+        link: &Link,
+        runtime: &Runtime,
+        write_timeout_ms: u64,
+    ) -> Result<(), Broken> {
+        let chunks = self.length == Length::Chunked;
+        let mut out = shard.large.take();
+        let result = loop {
+            if self.is_done() {
+                break Ok(());
+            }
+            if let Err(refusal) = self.fill(shard, client, runtime).await {
+                break Err(Broken::Client(refusal));
+            }
+            out.clear();
+            let taken = self.take(chunks, runtime.body_bytes_max, &mut out);
+            if let Err(refusal) = taken {
+                break Err(Broken::Client(refusal));
+            }
+            if out.is_empty() {
+                continue;
+            }
+            link.watch.arm_write(Millis(clock::millis().0 + write_timeout_ms));
+            let (sent, back) = link.stream.send(out, 0).await;
+            link.watch.disarm_write();
+            out = back;
+            if sent.is_err() {
+                break Err(Broken::Upstream);
+            }
+        };
+        shard.put_buf(out);
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(length: Length, input: &str, chunks: bool, want: &str, rest: &str) {
+        for cut in 0..=input.len() {
+            let (mut decoding, mut out, mut at) = (Decoding::new(length), Vec::new(), 0);
+            for end in [cut, input.len()] {
+                at += decoding.take(&input.as_bytes()[at..end], chunks, true, &mut out).expect("sound chunks");
+            }
+            if length == Length::UntilClose {
+                assert!(decoding.close(chunks, &mut out));
+            }
+            assert!(decoding.is_done(), "cut at {cut}");
+            assert_eq!(&input[at..], rest, "cut at {cut}");
+            if !chunks {
+                assert_eq!(String::from_utf8_lossy(&out), want, "cut at {cut}");
+            } else {
+                let (mut again, mut plain) = (Decoding::new(Length::Chunked), Vec::new());
+                again.take(&out, false, false, &mut plain).expect("we write sound chunks");
+                assert!(again.is_done(), "cut at {cut}");
+                assert_eq!(String::from_utf8_lossy(&plain), want, "cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_leaves_in_another_framing_with_the_same_content() {
+        for chunks in [false, true] {
+            check(Length::Fixed(5), "helloGET /", chunks, "hello", "GET /");
+            check(Length::Chunked, "5\r\nhello\r\n1;x=y\r\n!\r\n0\r\n\r\nGET /", chunks, "hello!", "GET /");
+            check(Length::Chunked, "0\r\nX-Sum: 1\r\n\r\n", chunks, "", "");
+            check(Length::UntilClose, "all of it", chunks, "all of it", "");
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_cut_is_not_whole() {
+        let mut decoding = Decoding::new(Length::Fixed(5));
+        let mut out = Vec::new();
+        assert_eq!(decoding.take(b"hel", true, true, &mut out), Ok(3));
+        assert!(!decoding.close(true, &mut out));
+    }
+}

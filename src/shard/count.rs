@@ -1,0 +1,152 @@
+//! What a shard counts: plain cells, one writer, copied out when the control thread asks.
+
+use crate::bus::{RouteSnapshot, Snapshot};
+use hdrhistogram::Histogram;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use uuid::Uuid;
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident $metric:literal),+ $(,)?) => {
+        /// Node-wide counters of a shard.
+        #[derive(Default)]
+        pub(super) struct Counters {
+            $($(#[$doc])* pub(super) $name: Cell<u64>,)+
+        }
+        impl Counters {
+            fn list(&self) -> Vec<(&'static str, u64)> {
+                vec![$(($metric, self.$name.get())),+]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Clients accepted here.
+    accepted "connections_accepted_total",
+    /// Clients given to another shard.
+    handed_off "connections_handed_off_total",
+    /// Clients refused because too many are connected.
+    refused_full "connections_refused_total",
+    /// Times that no descriptor was left.
+    out_of_descriptors "accept_out_of_descriptors_total",
+    /// Connections ended by a panic.
+    panics "panics_total",
+    /// Requests read.
+    requests "requests_total",
+    /// Clients that were too slow with a head or a body.
+    client_timeouts "client_timeouts_total",
+    /// Clients that went away in the middle.
+    client_gone "client_aborts_total",
+    /// Connections made to upstreams.
+    upstream_connects "upstream_connections_total",
+    /// Connections to upstreams that could not be made.
+    upstream_connect_failures "upstream_connect_failures_total",
+    /// Requests over a connection that was there already.
+    upstream_reuses "upstream_reuses_total",
+    /// Attempts after a first one.
+    upstream_retries "upstream_retries_total",
+    /// Access-log lines that found their ring full.
+    log_dropped "access_log_dropped_total",
+    /// Tunnels opened.
+    tunnels "tunnels_total",
+    /// Bytes through tunnels, both ways.
+    tunnel_bytes "tunnel_bytes_total",
+}
+
+pub(super) fn bump(cell: &Cell<u64>) {
+    cell.set(cell.get() + 1);
+}
+
+/// The counters of one route.
+pub(super) struct RouteCount {
+    route: String,
+    service: String,
+    /// Few statuses occur on a route; a scan beats a map.
+    statuses: Vec<(u16, u64)>,
+    bytes_in: u64,
+    bytes_out: u64,
+    latency: Histogram<u64>,
+    upstream: Histogram<u64>,
+}
+
+/// What one request adds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    pub(super) status: u16,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+    pub(super) latency_us: u64,
+    pub(super) upstream_us: Option<u64>,
+}
+
+/// Histograms of two significant digits, which grow to the largest value they have seen: a few KiB each.
+fn histogram() -> Histogram<u64> {
+    let mut histogram = Histogram::new(2).expect("2 is a valid number of digits");
+    histogram.auto(true);
+    histogram
+}
+
+impl RouteCount {
+    fn new(route: &str, service: &str) -> RouteCount {
+        RouteCount {
+            route: route.to_owned(),
+            service: service.to_owned(),
+            statuses: Vec::with_capacity(8),
+            bytes_in: 0,
+            bytes_out: 0,
+            latency: histogram(),
+            upstream: histogram(),
+        }
+    }
+
+    /// Adds one request.
+    pub(super) fn add(&mut self, sample: Sample) {
+        match self.statuses.iter_mut().find(|(status, _)| *status == sample.status) {
+            Some((_, count)) => *count += 1,
+            None => self.statuses.push((sample.status, 1)),
+        }
+        self.bytes_in += sample.bytes_in;
+        self.bytes_out += sample.bytes_out;
+        // An auto-resizing histogram takes every value; a saturating one would not grow.
+        let _ = self.latency.record(sample.latency_us);
+        if let Some(us) = sample.upstream_us {
+            let _ = self.upstream.record(us);
+        }
+    }
+
+    fn snapshot(&self) -> RouteSnapshot {
+        RouteSnapshot {
+            route: self.route.clone(),
+            service: self.service.clone(),
+            statuses: self.statuses.clone(),
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            latency: self.latency.clone(),
+            upstream: self.upstream.clone(),
+        }
+    }
+}
+
+/// The counters of all routes that have served, by the route's id: they outlive a reload.
+#[derive(Default)]
+pub(super) struct RouteCounts(RefCell<HashMap<Uuid, Rc<RefCell<RouteCount>>>>);
+
+impl RouteCounts {
+    /// The counters of a route; made at its first request.
+    pub(super) fn of(&self, id: Uuid, route: &str, service: &str) -> Rc<RefCell<RouteCount>> {
+        let mut all = self.0.borrow_mut();
+        all.entry(id).or_insert_with(|| Rc::new(RefCell::new(RouteCount::new(route, service)))).clone()
+    }
+
+    /// Everything, for the control thread.
+    pub(super) fn snapshot(&self, shard: usize, counters: &Counters) -> Snapshot {
+        Snapshot {
+            shard,
+            counters: counters.list(),
+            labelled: Vec::new(),
+            routes: self.0.borrow().values().map(|count| count.borrow().snapshot()).collect(),
+        }
+    }
+}

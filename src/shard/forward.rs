@@ -1,0 +1,384 @@
+//! The heads that leave the gateway, both ways: what is copied, what ends here, what is written anew.
+
+use super::refusal::{field, number_field};
+use super::request::{Parts, Record};
+use super::upstream::Peer;
+use crate::hook::{Edits, Op};
+use crate::http::framing::Length;
+use crate::http::headers::Drop;
+use crate::http::{encode, query, target, Fault, HeadRef, Known, Version};
+use crate::plan::{Dress, Node, Plan};
+use crate::route::path;
+use std::net::IpAddr;
+
+/// How the body of a request goes to the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// There is none.
+    None,
+    /// So many bytes.
+    Fixed(u64),
+    /// In chunks.
+    Chunked,
+}
+
+/// Fields of a request that are always written anew, or end here.
+const REWRITTEN: u64 = Known::bits(&[
+    Known::Host,
+    Known::ContentLength,
+    Known::ContentLengthLookalike,
+    Known::TransferEncodingLookalike,
+    Known::Expect,
+    Known::XRealIp,
+    Known::XForwardedFor,
+    Known::Via,
+]);
+
+/// Fields that say how a request came here; believed from trusted peers only.
+const FORWARDED: [Known; 5] = [
+    Known::XForwardedProto,
+    Known::XForwardedHost,
+    Known::XForwardedPort,
+    Known::XForwardedPath,
+    Known::XForwardedPrefix,
+];
+
+/// Writes the head of a request for `peer`.
+///
+/// # Errors
+/// Where the client's Connection field lists too much.
+pub(super) fn request(
+    plan: &Plan,
+    parts: &Parts<'_>,
+    peer: &Peer,
+    framing: Framing,
+    edits: &Edits,
+    scratch: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    let head = parts.head;
+    let (Some(route), Some(service)) = (parts.route, parts.service) else { return Ok(()) };
+    let facts = &parts.facts;
+    out.extend_from_slice(head.method_bytes());
+    out.push(b' ');
+    scratch.clear();
+    path::upstream_path(service.path.as_deref(), facts.path, parts.matched, route.strip_path, scratch);
+    target::encode_path(scratch, out);
+    if let Some(query) = facts.query {
+        out.push(b'?');
+        if edits.dropped_query_args().next().is_none() {
+            target::encode_query(query, out);
+        } else {
+            let from = out.len();
+            let gone = |name: &[u8]| edits.dropped_query_args().any(|dropped| dropped == name);
+            query::remove(query, gone, scratch, out);
+            if out.len() == from {
+                // Nothing is left of it: nor is the question mark.
+                out.pop();
+            }
+        }
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
+    host(plan, parts, peer, out);
+    out.extend_from_slice(b"\r\n");
+
+    let mut drop = Drop::of_request(head)?;
+    let mut ids = REWRITTEN;
+    for id in FORWARDED {
+        if !(parts.trusted && head.has(id)) {
+            ids |= id.bit();
+        }
+    }
+    drop.add_bits(head, ids);
+    let dress = &plan.node.dress;
+    if let Some(name) = &dress.request_id_upstream {
+        drop.add_name(head, name.as_bytes());
+    }
+    for edit in edits.of_request().iter().filter(|edit| edit.op != Op::Add) {
+        drop.add_name(head, edits.name(edit));
+    }
+    encode::fields(head, &drop, out);
+
+    if parts.websocket {
+        out.extend_from_slice(b"Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n");
+    } else {
+        out.extend_from_slice(b"Connection: keep-alive\r\n");
+    }
+    if parts.trailers {
+        out.extend_from_slice(b"TE: trailers\r\n");
+    }
+    ip_field(out, "X-Real-IP", facts.client_ip);
+    out.extend_from_slice(b"X-Forwarded-For: ");
+    for value in head.all(Known::XForwardedFor) {
+        out.extend_from_slice(value);
+        out.extend_from_slice(b", ");
+    }
+    ip(out, if head.has(Known::XForwardedFor) { facts.peer.ip() } else { facts.client_ip });
+    out.extend_from_slice(b"\r\n");
+    let kept = |id: Known| parts.trusted && head.has(id);
+    if !kept(Known::XForwardedProto) {
+        field(out, "X-Forwarded-Proto", if parts.tls { b"https" } else { b"http" });
+    }
+    if !kept(Known::XForwardedHost) && !facts.host.is_empty() {
+        out.extend_from_slice(b"X-Forwarded-Host: ");
+        out.extend(facts.host.iter().map(u8::to_ascii_lowercase));
+        out.extend_from_slice(b"\r\n");
+    }
+    if !kept(Known::XForwardedPort) {
+        number_field(out, "X-Forwarded-Port", facts.local.port().into());
+    }
+    if !kept(Known::XForwardedPath) {
+        field(out, "X-Forwarded-Path", parts.raw_path);
+    }
+    if !kept(Known::XForwardedPrefix) {
+        if let Some(prefix) = path::forwarded_prefix(facts.path, parts.matched, route.strip_path) {
+            out.extend_from_slice(b"X-Forwarded-Prefix: ");
+            target::encode_path(prefix, out);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+    if let Some(via) = &dress.via_request {
+        out.extend_from_slice(b"Via: ");
+        via_values(head, out);
+        out.extend_from_slice(if head.head.version == Version::H10 { b"1.0 " } else { b"1.1 " });
+        out.extend_from_slice(via.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    if let Some(name) = &dress.request_id_upstream {
+        field(out, name, facts.request_id.as_bytes());
+    }
+    for edit in edits.of_request().iter().filter(|edit| edit.op != Op::Remove) {
+        raw_field(out, edits.name(edit), edits.value(edit));
+    }
+    match framing {
+        Framing::None => {}
+        Framing::Fixed(bytes) => number_field(out, "Content-Length", bytes),
+        Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+fn host(plan: &Plan, parts: &Parts<'_>, peer: &Peer, out: &mut Vec<u8>) {
+    let (Some(route), Some(service)) = (parts.route, parts.service) else { return };
+    if route.preserve_host && !parts.host_sent.is_empty() {
+        out.extend_from_slice(parts.host_sent);
+        return;
+    }
+    let name = plan.upstream(service.upstream).host_header.as_deref().unwrap_or(&peer.host);
+    if name.contains(':') && !name.starts_with('[') {
+        out.push(b'[');
+        out.extend_from_slice(name.as_bytes());
+        out.push(b']');
+    } else {
+        out.extend_from_slice(name.as_bytes());
+    }
+    if service.protocol.default_port() != Some(peer.port) {
+        out.push(b':');
+        out.extend_from_slice(itoa::Buffer::new().format(peer.port).as_bytes());
+    }
+}
+
+/// What a head to the client is made of, beside the upstream's own.
+pub(super) struct ToClient {
+    /// How the body goes to the client.
+    pub(super) length: Length,
+    /// Will the connection be kept?
+    pub(super) keep: bool,
+    /// Is it a switch of protocols?
+    pub(super) switching: bool,
+}
+
+/// Writes the head of an upstream's answer for the client.
+///
+/// # Errors
+/// Where the upstream's Connection field lists too much.
+pub(super) fn answer(
+    node: &Node,
+    parts: &Parts<'_>,
+    reply_head: HeadRef<'_>,
+    record: &Record,
+    edits: &Edits,
+    to: &ToClient,
+    date: &[u8; 29],
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    let dress = &node.dress;
+    let head = reply_head.head;
+    encode::status_line(Version::H11, head.status, reply_head.reason(), out);
+    let mut drop = Drop::of_reply(reply_head)?;
+    let mut ids = Known::Via.bit() | Known::ContentLengthLookalike.bit() | Known::TransferEncodingLookalike.bit();
+    if to.length != Length::None {
+        ids |= Known::ContentLength.bit();
+    }
+    if !parts.trailers {
+        ids |= Known::Trailer.bit();
+    }
+    drop.add_bits(reply_head, ids);
+    if let Some(name) = &dress.request_id_client {
+        drop.add_name(reply_head, name.as_bytes());
+    }
+    for edit in edits.of_reply().iter().filter(|edit| edit.op != Op::Add) {
+        drop.add_name(reply_head, edits.name(edit));
+    }
+    encode::fields(reply_head, &drop, out);
+    if !reply_head.has(Known::Date) {
+        field(out, "Date", date);
+    }
+    if !reply_head.has(Known::Server) {
+        if let Some(server) = &dress.server {
+            field(out, "Server", server.as_bytes());
+        }
+    }
+    match to.length {
+        Length::None | Length::UntilClose => {}
+        Length::Fixed(bytes) => number_field(out, "Content-Length", bytes),
+        Length::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+    }
+    if to.switching {
+        out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n");
+    } else if !to.keep {
+        out.extend_from_slice(b"Connection: close\r\n");
+    } else {
+        out.extend_from_slice(b"Connection: keep-alive\r\n");
+    }
+    if let Some(via) = &dress.via_reply {
+        out.extend_from_slice(b"Via: ");
+        via_values(reply_head, out);
+        out.extend_from_slice(if head.version == Version::H10 { b"1.0 " } else { b"1.1 " });
+        out.extend_from_slice(via.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    latencies(dress, record, out);
+    if let Some(name) = &dress.upstream_status {
+        number_field(out, name, record.upstream_status.into());
+    }
+    if let Some(name) = &dress.request_id_client {
+        field(out, name, &record.id);
+    }
+    debug_fields(dress, parts, out);
+    reply_edits(edits, out);
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+/// Writes an interim answer (RFC 9110 §15.2): only its own fields, and none of ours.
+///
+/// # Errors
+/// As [`answer`].
+pub(super) fn interim(reply_head: HeadRef<'_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    encode::status_line(Version::H11, reply_head.head.status, reply_head.reason(), out);
+    let drop = Drop::of_reply(reply_head)?;
+    encode::fields(reply_head, &drop, out);
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+fn latencies(dress: &Dress, record: &Record, out: &mut Vec<u8>) {
+    if let Some(name) = &dress.upstream_latency {
+        number_field(out, name, record.upstream_us.unwrap_or(0) / 1000);
+    }
+    if let Some(name) = &dress.proxy_latency {
+        number_field(out, name, record.proxy_us / 1000);
+    }
+}
+
+/// Fields of answers made here.
+pub(super) fn local_fields(dress: &Dress, record: &Record, proxied: bool, out: &mut Vec<u8>) {
+    if let Some(server) = &dress.server {
+        field(out, "Server", server.as_bytes());
+    }
+    if proxied {
+        latencies(dress, record, out);
+    } else if let Some(name) = &dress.response_latency {
+        number_field(out, name, record.total_us() / 1000);
+    }
+    if let Some(name) = &dress.request_id_client {
+        field(out, name, &record.id);
+    }
+}
+
+/// Which route and service it was, where the node allows it and the client asks.
+pub(super) fn debug_fields(dress: &Dress, parts: &Parts<'_>, out: &mut Vec<u8>) {
+    let Some(trigger) = &dress.debug_trigger else { return };
+    if parts.head.find(trigger.as_bytes()).is_none() {
+        return;
+    }
+    let [route_id, route_name, service_id, service_name] = &dress.debug_names;
+    if let Some(route) = parts.route {
+        field(out, route_id, route.id.to_string().as_bytes());
+        if let Some(name) = &route.name {
+            checked_field(out, route_name, name.as_bytes());
+        }
+    }
+    if let Some(service) = parts.service {
+        field(out, service_id, service.id.to_string().as_bytes());
+        if let Some(name) = &service.name {
+            checked_field(out, service_name, name.as_bytes());
+        }
+    }
+}
+
+/// What plugins add to an answer.
+pub(super) fn reply_edits(edits: &Edits, out: &mut Vec<u8>) {
+    for edit in edits.of_reply().iter().filter(|edit| edit.op != Op::Remove) {
+        raw_field(out, edits.name(edit), edits.value(edit));
+    }
+}
+
+fn raw_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A field whose value comes from a configuration or a plugin: it must not end its line.
+pub(super) fn checked_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend(value.iter().map(|&b| if b < b' ' && b != b'\t' || b == 0x7f { b' ' } else { b }));
+    out.extend_from_slice(b"\r\n");
+}
+
+fn via_values(head: HeadRef<'_>, out: &mut Vec<u8>) {
+    for value in head.all(Known::Via).filter(|value| !value.is_empty()) {
+        out.extend_from_slice(value);
+        out.extend_from_slice(b", ");
+    }
+}
+
+fn ip_field(out: &mut Vec<u8>, name: &str, addr: IpAddr) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    ip(out, addr);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// An address in text; IPv4 by hand, because formatting machinery costs a hundred nanoseconds a time.
+pub(super) fn ip(out: &mut Vec<u8>, addr: IpAddr) {
+    match addr {
+        IpAddr::V4(addr) => {
+            let mut digits = itoa::Buffer::new();
+            for (at, octet) in addr.octets().into_iter().enumerate() {
+                if at > 0 {
+                    out.push(b'.');
+                }
+                out.extend_from_slice(digits.format(octet).as_bytes());
+            }
+        }
+        IpAddr::V6(addr) => {
+            use std::io::Write;
+            write!(out, "{addr}").expect("writing to a vector cannot fail");
+        }
+    }
+}
+
+/// How the body of an answer goes to a client: as it came, or in the way this client can be told where it ends.
+pub(super) fn length_for_client(length: Length, request: Version) -> Length {
+    match (length, request) {
+        (Length::Chunked | Length::UntilClose, Version::H11) => Length::Chunked,
+        (Length::Chunked | Length::UntilClose, Version::H10) => Length::UntilClose,
+        (length, _) => length,
+    }
+}

@@ -1,0 +1,99 @@
+//! Runs the plugins of a chain. Synchronous: what a plugin needs of the world is handed back to the caller, who fetches
+//! it and comes again.
+
+use super::request::Parts;
+use super::tables::World;
+use super::Shard;
+use crate::hook::{Ctx, Edits, Identity, Need, Outcome, Reply, Verdict};
+use crate::io::clock;
+
+/// How far the request phase came.
+pub(super) enum Phase {
+    /// Every plugin said `Next`.
+    Done,
+    /// A plugin answers.
+    Reply(Box<Reply>),
+    /// The plugin at this step needs something; call again with the outcome.
+    Need(usize, Need),
+}
+
+/// Runs request hooks from step `from` on. With an outcome, the plugin at `from` gets it first.
+pub(super) fn request(
+    shard: &Shard,
+    world: &World,
+    parts: &Parts<'_>,
+    identity: &mut Identity,
+    edits: &mut Edits,
+    from: usize,
+    mut outcome: Option<Outcome<'_>>,
+) -> Phase {
+    let chain = world.tables.chain(parts.route_ix);
+    if chain.is_empty() {
+        return Phase::Done;
+    }
+    let (mut locals, mut rng) = (shard.locals.borrow_mut(), shard.rng.borrow_mut());
+    for (at, step) in chain.iter().enumerate().skip(from) {
+        let Some(ix) = step.instance(identity.consumer) else { continue };
+        let (plugin, hooks) = world.tables.plugin(ix);
+        if !hooks.request {
+            continue;
+        }
+        let mut cx = Ctx {
+            now: clock::wall(),
+            head: parts.head,
+            facts: &parts.facts,
+            route: parts.route,
+            service: parts.service,
+            directory: &world.tables.directory,
+            identity,
+            edits,
+            locals: &mut locals,
+            rng: &mut rng,
+        };
+        let verdict = match outcome.take() {
+            Some(outcome) => plugin.on_outcome(&mut cx, outcome),
+            None => plugin.on_request(&mut cx),
+        };
+        match verdict {
+            Verdict::Next => {}
+            Verdict::Reply(reply) => return Phase::Reply(reply),
+            Verdict::Need(need) => return Phase::Need(at, need),
+        }
+    }
+    Phase::Done
+}
+
+/// Runs response hooks for an answer of `status`, whoever made it.
+pub(super) fn response(
+    shard: &Shard,
+    world: &World,
+    parts: &Parts<'_>,
+    identity: &mut Identity,
+    edits: &mut Edits,
+    status: u16,
+) {
+    if !world.tables.label(parts.route_ix).responds {
+        return;
+    }
+    let (mut locals, mut rng) = (shard.locals.borrow_mut(), shard.rng.borrow_mut());
+    for step in world.tables.chain(parts.route_ix) {
+        let Some(ix) = step.instance(identity.consumer) else { continue };
+        let (plugin, hooks) = world.tables.plugin(ix);
+        if !hooks.response {
+            continue;
+        }
+        let mut cx = Ctx {
+            now: clock::wall(),
+            head: parts.head,
+            facts: &parts.facts,
+            route: parts.route,
+            service: parts.service,
+            directory: &world.tables.directory,
+            identity,
+            edits,
+            locals: &mut locals,
+            rng: &mut rng,
+        };
+        plugin.on_response(&mut cx, status);
+    }
+}

@@ -1,0 +1,294 @@
+//! What a client sees when something fails: one match, and the bytes that come of it.
+
+use super::forward;
+use super::request::{Parts, Record};
+use super::upstream::NoPeer;
+use super::Shard;
+use crate::hook::{Edits, Reply, ReplyBody};
+use crate::http::accept::{self, Format};
+use crate::http::{encode, reply, Fault, Known, Version};
+use crate::plan::Dress;
+use std::borrow::Cow;
+
+/// Why a request is not answered by an upstream. Grouped by whose fault it is.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The client's: what it sent cannot be served, and where the next request begins may be in doubt.
+    Client(u16, Option<Fault>),
+    /// Nothing matches.
+    NoRoute,
+    /// The route leads nowhere.
+    NoService,
+    /// The route is for TLS only; the status says what to tell.
+    NotHttps(u16),
+    /// The route is for gRPC only.
+    NotGrpc,
+    /// The route is for gRPC, and gRPC needs HTTP/2.
+    NeedHttp2,
+    /// `OPTIONS *`: about the gateway itself; not a failure.
+    Asterisk,
+    /// A plugin answered; not a failure.
+    Policy(Box<Reply>),
+    /// There is no target to ask.
+    NoPeer(NoPeer),
+    /// The upstream could not be reached, or closed, or sent what is no answer.
+    BadUpstream,
+    /// The upstream was too slow.
+    SlowUpstream,
+    /// The service speaks a protocol that is not served.
+    Unserved,
+    /// The client is gone: there is nobody to tell.
+    Gone,
+    /// The answer has begun and cannot be finished: the connection is cut, so that nobody takes the part for the whole.
+    Cut,
+}
+
+/// The bytes' ingredients.
+struct Told {
+    status: u16,
+    headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+    body: ReplyBody,
+    /// A transport error takes its media type from what the client sends, where it does not say what it accepts.
+    transport: bool,
+    /// Is where the next request begins in doubt?
+    close: bool,
+    /// Was an upstream tried?
+    proxied: bool,
+    word: &'static str,
+}
+
+impl Told {
+    fn message(status: u16, message: &'static str, word: &'static str) -> Told {
+        let body = ReplyBody::Message(message.into());
+        Told { status, headers: Vec::new(), body, transport: false, close: false, proxied: false, word }
+    }
+
+    fn transport(status: u16, word: &'static str) -> Told {
+        Told { transport: true, ..Told::message(status, message_of(status), word) }
+    }
+}
+
+fn told(refusal: Refusal, https_location: impl FnOnce() -> String) -> Option<Told> {
+    Some(match refusal {
+        Refusal::Client(status, fault) => Told {
+            close: fault.is_some() || matches!(status, 400 | 408 | 413 | 501 | 505),
+            ..Told::transport(status, fault.map_or("client", |_| "malformed"))
+        },
+        Refusal::NoRoute => Told::message(404, "no Route matched with those values", "no_route"),
+        Refusal::NoService => Told::message(503, "no Service found with those values", "no_service"),
+        Refusal::NotHttps(426) => {
+            let mut told = Told::message(426, "Please use HTTPS protocol", "not_https");
+            told.headers.push(("Connection".into(), "Upgrade".into()));
+            told.headers.push(("Upgrade".into(), "TLS/1.2, HTTP/1.1".into()));
+            told
+        }
+        Refusal::NotHttps(status) => Told {
+            body: ReplyBody::Empty,
+            headers: vec![("Location".into(), https_location().into())],
+            ..Told::message(status, "", "not_https")
+        },
+        Refusal::NotGrpc => Told::message(415, "Non-gRPC request matched gRPC route", "not_grpc"),
+        Refusal::NeedHttp2 => {
+            let mut told = Told::message(426, "Please use HTTP2 protocol", "not_http2");
+            told.headers.push(("Connection".into(), "Upgrade".into()));
+            told.headers.push(("Upgrade".into(), "HTTP/2".into()));
+            told
+        }
+        Refusal::Asterisk => Told {
+            body: ReplyBody::Empty,
+            headers: vec![("Allow".into(), "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS".into())],
+            ..Told::message(200, "", "asterisk")
+        },
+        Refusal::Policy(reply) => {
+            let Reply { status, headers, body } = *reply;
+            Told { headers, body, ..Told::message(status, "", "policy") }
+        }
+        Refusal::NoPeer(NoPeer::Name) => Told::message(503, "name resolution failed", "name"),
+        Refusal::NoPeer(NoPeer::Empty) => Told::message(503, "failure to get a peer from the ring-balancer", "no_peer"),
+        Refusal::BadUpstream => Told { proxied: true, ..Told::transport(502, "bad_upstream") },
+        Refusal::SlowUpstream => Told { proxied: true, ..Told::transport(504, "slow_upstream") },
+        Refusal::Unserved => Told::message(501, "This protocol is not served", "unserved"),
+        Refusal::Gone | Refusal::Cut => return None,
+    })
+}
+
+/// The sentences of transport errors.
+fn message_of(status: u16) -> &'static str {
+    match status {
+        400 => "Bad request",
+        404 => "Not found",
+        405 => "Method not allowed",
+        408 => "Request timeout",
+        411 => "Length required",
+        412 => "Precondition failed",
+        413 => "Payload too large",
+        414 => "URI too long",
+        417 => "Expectation failed",
+        431 => "Request header or cookie too large",
+        501 => "Not implemented",
+        502 => "An invalid response was received from the upstream server",
+        503 => "The upstream server is currently unavailable",
+        504 => "The upstream server is timing out",
+        505 => "HTTP version not supported",
+        _ => "An unexpected error occurred",
+    }
+}
+
+/// An answer ready to be sent.
+pub(super) struct Rendered {
+    /// Must the connection be closed after it?
+    pub(super) close: bool,
+}
+
+/// Renders the answer to a refusal into `out`; `None` where there is nobody to tell. `parts` is `None` for requests that
+/// could not be read. `keep`: may the connection be kept, as far as the caller knows? `hooks` runs the response hooks.
+pub(super) fn render(
+    shard: &Shard,
+    parts: Option<&Parts<'_>>,
+    record: &mut Record,
+    refusal: Refusal,
+    keep: bool,
+    edits: &mut Edits,
+    mut hooks: impl FnMut(u16, &mut Edits),
+    out: &mut Vec<u8>,
+) -> Option<Rendered> {
+    let told = told(refusal, || parts.map_or(String::new(), https_location))?;
+    record.status = told.status;
+    record.refusal = told.word;
+    hooks(told.status, edits);
+    let world = shard.world();
+    let dress = &world.tables.plan.node.dress;
+    let keep = keep && !told.close && !shard.is_draining();
+    let head = parts.map(|parts| parts.head);
+    let version = head.map_or(Version::H11, |head| head.head.version);
+    let is_head = head.is_some_and(|head| head.head.method == crate::http::Method::Head);
+
+    encode::status_line(Version::H11, told.status, reply::reason(told.status).as_bytes(), out);
+    field(out, "Date", &shard.date());
+    let mut body = Vec::new();
+    let content_type: Cow<'_, str> = match &told.body {
+        ReplyBody::Empty => "".into(),
+        ReplyBody::Message(message) => {
+            let format = format_of(head, dress, told.transport);
+            template(format, message, &record.id, &mut body);
+            format.content_type().into()
+        }
+        ReplyBody::Json(text) => {
+            body.extend_from_slice(text.as_bytes());
+            "application/json; charset=utf-8".into()
+        }
+        ReplyBody::Raw { content_type, bytes } => {
+            body.extend_from_slice(bytes);
+            content_type.as_ref().into()
+        }
+    };
+    let named_by_plugin = |name: &str| told.headers.iter().any(|(held, _)| held.eq_ignore_ascii_case(name));
+    if !content_type.is_empty() && !named_by_plugin("content-type") {
+        field(out, "Content-Type", content_type.as_bytes());
+    }
+    for (name, value) in &told.headers {
+        forward::checked_field(out, name, value.as_bytes());
+    }
+    if !keep && !named_by_plugin("connection") {
+        field(out, "Connection", b"close");
+    } else if keep && version == Version::H10 {
+        field(out, "Connection", b"keep-alive");
+    }
+    // 204 and 304 have no body by definition, and 204 no length either (RFC 9110 §8.6).
+    let bodyless = matches!(told.status, 100..=199 | 204 | 304);
+    if !bodyless {
+        number_field(out, "Content-Length", body.len() as u64);
+    }
+    forward::local_fields(dress, record, told.proxied, out);
+    if let Some(parts) = parts {
+        forward::debug_fields(dress, parts, out);
+    }
+    forward::reply_edits(edits, out);
+    edits.clear();
+    out.extend_from_slice(b"\r\n");
+    if !is_head && !bodyless {
+        out.extend_from_slice(&body);
+    }
+    Some(Rendered { close: !keep })
+}
+
+pub(super) fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+pub(super) fn number_field(out: &mut Vec<u8>, name: &str, value: u64) {
+    field(out, name, itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// Where a request over plain HTTP is sent: the same host without its port, the same target.
+fn https_location(parts: &Parts<'_>) -> String {
+    let mut to = String::from("https://");
+    to.push_str(&String::from_utf8_lossy(parts.facts.host));
+    to.push_str(&String::from_utf8_lossy(parts.raw_path));
+    if let Some(query) = parts.facts.query {
+        to.push('?');
+        to.push_str(&String::from_utf8_lossy(query));
+    }
+    to
+}
+
+fn format_of(head: Option<crate::http::HeadRef<'_>>, dress: &Dress, transport: bool) -> Format {
+    let accept = head.and_then(|head| head.field(Known::Accept));
+    if !transport || accept.is_some() {
+        return accept::choose(accept);
+    }
+    let sent = head.and_then(|head| head.field(Known::ContentType));
+    let media = |text: &[u8]| {
+        let end = text.iter().position(|&b| b == b';').unwrap_or(text.len());
+        Format::of_media(crate::http::headers::trim(&text[..end]))
+    };
+    sent.map_or_else(|| media(dress.error_type.as_bytes()), media)
+}
+
+/// The error template in one of its four forms.
+fn template(format: Format, message: &str, id: &[u8; 32], out: &mut Vec<u8>) {
+    match format {
+        Format::Json => {
+            out.extend_from_slice(b"{\n  \"message\":");
+            super::log::text(out, message.as_bytes());
+            out.extend_from_slice(b",\n  \"request_id\":\"");
+            out.extend_from_slice(id);
+            out.extend_from_slice(b"\"\n}");
+        }
+        Format::Plain => {
+            out.extend_from_slice(message.as_bytes());
+            out.extend_from_slice(b"\nrequest_id: ");
+            out.extend_from_slice(id);
+            out.push(b'\n');
+        }
+        Format::Xml => {
+            out.extend_from_slice(b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<error>\n  <message>");
+            escape_markup(message, out);
+            out.extend_from_slice(b"</message>\n  <requestid>");
+            out.extend_from_slice(id);
+            out.extend_from_slice(b"</requestid>\n</error>\n");
+        }
+        Format::Html => {
+            out.extend_from_slice(b"<!doctype html>\n<html>\n  <head>\n    <meta charset=\"utf-8\">\n    <title>Error");
+            out.extend_from_slice(b"</title>\n  </head>\n  <body>\n    <h1>Error</h1>\n    <p>");
+            escape_markup(message, out);
+            out.extend_from_slice(b".</p>\n    <p>request_id: ");
+            out.extend_from_slice(id);
+            out.extend_from_slice(b"</p>\n  </body>\n</html>\n");
+        }
+    }
+}
+
+fn escape_markup(text: &str, out: &mut Vec<u8>) {
+    for c in text.chars() {
+        match c {
+            '<' => out.extend_from_slice(b"&lt;"),
+            '>' => out.extend_from_slice(b"&gt;"),
+            '&' => out.extend_from_slice(b"&amp;"),
+            c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+}

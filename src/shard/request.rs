@@ -1,0 +1,926 @@
+//! ★ The story of one request, from its head to its log line.
+
+use super::body::{Broken, Decoding, Inbound};
+use super::count::{bump, Sample};
+use super::forward::{self, Framing, ToClient};
+use super::log::Entry;
+use super::phase::{self, Phase};
+use super::pool::Link;
+use super::refusal::{self, Refusal};
+use super::serve::{Client, Work};
+use super::tables::World;
+use super::upstream::Peer;
+use super::{tunnel, Complaint, Shard};
+use crate::base::id::RouteIx;
+use crate::base::limits::{BODY_KEPT_BYTES_MAX, INTERIM_REPLIES_MAX, REPLY_HEAD_BYTES_MAX};
+use crate::base::time::{Millis, Nanos};
+use crate::bus::Gauges;
+use crate::hook::{Edits, Facts, Identity, Need, Outcome};
+use crate::http::framing::{self, Length};
+use crate::http::headers;
+use crate::http::parse::{Parser, Progress};
+use crate::http::target::{self, Form, Normal};
+use crate::http::{authority, upgrade, Fault, Head, HeadRef, Known, Method, Target, Version};
+use crate::io::clock;
+use crate::io::deadline::Side;
+use crate::plan::{Protocol, Route, Runtime, Service};
+use crate::route::entry::{self, Came, Entry as Entrance};
+use crate::route::{Fields, Query};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+/// What becomes of a connection after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The next request may come.
+    Keep,
+    /// It ends here, cleanly.
+    Close,
+    /// It ends here, and the client may still be sending.
+    Linger,
+    /// It is cut, so that a part is not taken for the whole.
+    Cut,
+    /// The client is gone.
+    Gone,
+}
+
+/// What is known of a request once its head is read.
+pub(super) struct Parts<'a> {
+    pub(super) head: HeadRef<'a>,
+    pub(super) facts: Facts<'a>,
+    /// Path as sent, without query.
+    pub(super) raw_path: &'a [u8],
+    /// Host as sent, port and all.
+    pub(super) host_sent: &'a [u8],
+    pub(super) route_ix: Option<RouteIx>,
+    pub(super) route: Option<&'a Route>,
+    pub(super) service: Option<&'a Service>,
+    /// Bytes of the normalised path that the route matched.
+    pub(super) matched: usize,
+    /// Is the peer trusted with forwarding headers?
+    pub(super) trusted: bool,
+    /// Did it come by TLS?
+    pub(super) tls: bool,
+    /// Does it ask to become a WebSocket?
+    pub(super) websocket: bool,
+    /// Does the client take trailers?
+    pub(super) trailers: bool,
+    /// Does the client wait for a 100?
+    expects: bool,
+    /// Does the client want the connection kept?
+    keep: bool,
+}
+
+/// What is noted of a request for log and metrics.
+pub(super) struct Record {
+    pub(super) id: [u8; 32],
+    started: Nanos,
+    ended: Nanos,
+    pub(super) status: u16,
+    pub(super) upstream_status: u16,
+    /// In the gateway before the upstream was asked, µs.
+    pub(super) proxy_us: u64,
+    /// Waiting for the upstream's head, µs.
+    pub(super) upstream_us: Option<u64>,
+    pub(super) upstream: Option<SocketAddr>,
+    pub(super) tries: u32,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+    pub(super) refusal: &'static str,
+}
+
+impl Record {
+    fn new(shard: &Shard) -> Record {
+        let mut id = [0; 32];
+        let bytes = shard.rng.borrow_mut().uuid_v4();
+        for (pair, byte) in id.chunks_exact_mut(2).zip(bytes) {
+            pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
+            pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
+        }
+        let now = clock::nanos();
+        Record {
+            id,
+            started: now,
+            ended: now,
+            status: 0,
+            upstream_status: 0,
+            proxy_us: 0,
+            upstream_us: None,
+            upstream: None,
+            tries: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            refusal: "",
+        }
+    }
+
+    pub(super) fn total_us(&self) -> u64 {
+        self.ended.since(self.started) / 1000
+    }
+}
+
+/// Where the body of a request is.
+enum Body {
+    /// There is none.
+    None,
+    /// Whole, right behind the head: so many bytes.
+    Hand(usize),
+    /// On its way.
+    Inbound(Box<Inbound>),
+}
+
+impl Body {
+    /// Has all of it been read?
+    fn is_read(&self) -> bool {
+        match self {
+            Body::None | Body::Hand(_) => true,
+            Body::Inbound(inbound) => inbound.is_done(),
+        }
+    }
+}
+
+/// Serves the request whose head stands in `work`.
+pub(super) async fn serve(shard: &Rc<Shard>, client: &Client, work: &mut Work) -> Next {
+    client.requests.set(client.requests.get() + 1);
+    bump(&shard.counters.requests);
+    Gauges::add(&shard.gauges().requests, 1);
+    let next = story(shard, client, work).await;
+    Gauges::sub(&shard.gauges().requests, 1);
+    Gauges::add(&shard.gauges().served, 1);
+    next
+}
+
+async fn story(shard: &Rc<Shard>, client: &Client, work: &mut Work) -> Next {
+    let world = shard.world(); // this request's world
+    let mut record = Record::new(shard);
+    let bytes_before = client.bytes_out.get();
+    let Work { input, start, head, reply_head, edits, path, scratch, .. } = work;
+    edits.clear();
+    let mut identity = Identity::default();
+    let mut body = Body::None;
+
+    let bytes = &input[*start..];
+    let id = record.id;
+    let (parts, length) = look(&world, client, head.on(bytes), path, scratch, &id);
+    let cx = Exchange { shard, client, world: &world, parts: &parts, runtime: &world.tables.plan.node.runtime };
+    let answered = match length {
+        Ok(length) => {
+            cx.answer(length, &bytes[head.len..], &mut body, &mut identity, edits, reply_head, &mut record).await
+        }
+        Err(refusal) => Err(refusal),
+    };
+    let mut next = match answered {
+        Ok(next) => next,
+        Err(refusal) => cx.refuse(refusal, body.is_read(), &mut identity, edits, &mut record).await,
+    };
+    record.ended = clock::nanos();
+    record.bytes_in = head.len as u64
+        + match &body {
+            Body::None => 0,
+            Body::Hand(bytes) => *bytes as u64,
+            Body::Inbound(inbound) => inbound.payload(),
+        };
+    record.bytes_out = client.bytes_out.get() - bytes_before;
+    cx.note(identity, &record);
+
+    match body {
+        Body::None => *start += head.len,
+        Body::Hand(bytes) => *start += head.len + bytes,
+        Body::Inbound(inbound) => {
+            if !inbound.is_done() && next == Next::Keep {
+                next = Next::Linger;
+            }
+            let used = std::mem::replace(input, inbound.into_rest());
+            *start = 0;
+            shard.put_buf(used);
+        }
+    }
+    next
+}
+
+/// Answers a client whose head could not be read, and closes.
+pub(super) async fn refuse_unread(
+    shard: &Rc<Shard>,
+    client: &Client,
+    work: &mut Work,
+    status: u16,
+    fault: Option<Fault>,
+) -> Next {
+    client.requests.set(client.requests.get() + 1);
+    bump(&shard.counters.requests);
+    if status == 408 {
+        bump(&shard.counters.client_timeouts);
+    }
+    let world = shard.world();
+    let mut record = Record::new(shard);
+    work.edits.clear();
+    record.ended = clock::nanos();
+    let mut out = shard.small.take();
+    let refusal = Refusal::Client(status, fault);
+    refusal::render(shard, None, &mut record, refusal, false, &mut work.edits, |_, _| {}, &mut out);
+    record.bytes_out = out.len() as u64;
+    let (_, out) = client.send(out, world.tables.plan.node.runtime.send_timeout_ms).await;
+    shard.put_buf(out);
+    note(shard, client, &world, None, Identity::default(), &record);
+    Next::Linger
+}
+
+struct HeadFields<'a>(HeadRef<'a>);
+
+impl Fields for HeadFields<'_> {
+    fn any(&self, name: &str, test: impl FnMut(&[u8]) -> bool) -> bool {
+        self.0.find_all(name.as_bytes()).any(test)
+    }
+}
+
+/// Reads what a head says: where its body ends, whom it is for, which route takes it. Everything that can be known is in
+/// the parts, even where the request is refused.
+fn look<'a>(
+    world: &'a World,
+    client: &Client,
+    head: HeadRef<'a>,
+    path: &'a mut Vec<u8>,
+    scratch: &mut crate::route::Scratch,
+    id: &'a [u8; 32],
+) -> (Parts<'a>, Result<Length, Refusal>) {
+    let node = &world.tables.plan.node;
+    let trusted = is_trusted(&node.trusted, client.peer.ip());
+    let mut parts = Parts {
+        head,
+        facts: Facts {
+            client_ip: client.peer.ip(),
+            peer: client.peer,
+            local: client.local,
+            https: false,
+            host: b"",
+            port: client.local.port(),
+            path: b"/",
+            query: None,
+            request_id: std::str::from_utf8(id).expect("hex digits"),
+            connection: client.serial,
+            connection_request: client.requests.get(),
+        },
+        raw_path: b"/",
+        host_sent: b"",
+        route_ix: None,
+        route: None,
+        service: None,
+        matched: 0,
+        trusted,
+        tls: false,
+        websocket: false,
+        trailers: false,
+        expects: false,
+        keep: framing::keep_alive(head),
+    };
+    let length = look_into(world, &mut parts, path, scratch);
+    (parts, length)
+}
+
+fn look_into<'a>(
+    world: &'a World,
+    parts: &mut Parts<'a>,
+    path: &'a mut Vec<u8>,
+    scratch: &mut crate::route::Scratch,
+) -> Result<Length, Refusal> {
+    let refused = |fault: Fault| Refusal::Client(fault.status(), Some(fault));
+    let head = parts.head;
+    let node = &world.tables.plan.node;
+    let length = framing::of_request(head).map_err(refused)?;
+    let target = Target::of(head).map_err(refused)?;
+    let host = framing::host_of(head, &target).map_err(refused)?;
+    if let Some(host) = host {
+        parts.host_sent = host;
+        if let Some(read) = authority::read(host) {
+            parts.facts.host = read.host;
+            parts.facts.port = read.port.unwrap_or(parts.facts.port);
+        }
+    }
+    // Neither is for us: TRACE shows a client what others have added to its request, CONNECT makes an open proxy.
+    if matches!(head.head.method, Method::Trace | Method::Connect) {
+        return Err(Refusal::Client(405, None));
+    }
+    if let Some(expect) = head.field(Known::Expect).filter(|_| head.head.version == Version::H11) {
+        if !expect.eq_ignore_ascii_case(b"100-continue") {
+            return Err(Refusal::Client(417, None));
+        }
+        parts.expects = true;
+    }
+    let max = node.runtime.body_bytes_max;
+    if max > 0 && matches!(length, Length::Fixed(bytes) if bytes > max) {
+        return Err(Refusal::Client(413, None));
+    }
+    if target.form == Form::Asterisk {
+        return Err(Refusal::Asterisk);
+    }
+    parts.raw_path = target.path(head.buf);
+    parts.facts.query = target.query(head.buf);
+    parts.facts.path = match target::normalize(parts.raw_path, path) {
+        Normal::Already => parts.raw_path,
+        Normal::Rewritten => path,
+    };
+    if parts.trusted {
+        let said = head.field(Known::XForwardedProto);
+        parts.facts.https = said.map_or(parts.tls, |said| said.eq_ignore_ascii_case(b"https"));
+        parts.facts.client_ip = real_ip(node, head, parts.facts.peer.ip());
+    } else {
+        parts.facts.https = parts.tls;
+    }
+    parts.websocket = upgrade::is_websocket(head, length);
+    parts.trailers = headers::takes_trailers(head);
+    let query = Query {
+        method: head.method_bytes(),
+        host: parts.facts.host,
+        port: host.and_then(authority::read).and_then(|read| read.port),
+        listener_port: parts.facts.local.port(),
+        path: parts.facts.path,
+        sni: None,
+        tls: parts.tls,
+        headers: &HeadFields(head),
+    };
+    let Some(found) = world.tables.routes.find(&query, scratch) else { return Err(Refusal::NoRoute) };
+    let route = world.tables.route(found.route);
+    parts.route_ix = Some(found.route);
+    parts.route = Some(route);
+    parts.service = world.tables.plan.service_of(route);
+    parts.matched = found.prefix_len;
+    let grpc = head.field(Known::ContentType).is_some_and(|media| media.starts_with(b"application/grpc"));
+    let came = Came { https: parts.facts.https, http2: false, grpc };
+    match entry::decide(&route.protocols, route.https_redirect_status, came) {
+        Entrance::Serve => Ok(length),
+        Entrance::UpgradeTls => Err(Refusal::NotHttps(426)),
+        Entrance::Redirect(status) => Err(Refusal::NotHttps(status)),
+        Entrance::NotGrpc => Err(Refusal::NotGrpc),
+        Entrance::NeedHttp2 | Entrance::GrpcNeedsTls => Err(Refusal::NeedHttp2),
+    }
+}
+
+fn is_trusted(trusted: &[ipnet::IpNet], ip: IpAddr) -> bool {
+    trusted.iter().any(|net| net.contains(&ip))
+}
+
+/// The client's address as a trusted peer tells it.
+fn real_ip(node: &crate::plan::Node, head: HeadRef<'_>, peer: IpAddr) -> IpAddr {
+    let Some(value) = head.find_all(node.real_ip_header.as_bytes()).last() else { return peer };
+    let mut found = peer;
+    for text in value.rsplit(|&b| b == b',') {
+        let text = std::str::from_utf8(crate::http::headers::trim(text)).unwrap_or("");
+        let Some(ip) = text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|addr| addr.ip())) else {
+            break;
+        };
+        found = ip;
+        if !node.real_ip_recursive || !is_trusted(&node.trusted, ip) {
+            break;
+        }
+    }
+    found
+}
+
+/// Everything a request's story refers to.
+struct Exchange<'a> {
+    shard: &'a Rc<Shard>,
+    client: &'a Client,
+    world: &'a World,
+    parts: &'a Parts<'a>,
+    runtime: &'a Runtime,
+}
+
+/// Why a try has failed.
+enum Failure {
+    /// The upstream has not answered; `slow` by time, otherwise by closing or resetting.
+    Silent { slow: bool },
+    /// What the client is told; trying again would not help, or is not safe.
+    Final(Refusal),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Failure {
+        Failure::Final(refusal)
+    }
+}
+
+impl Exchange<'_> {
+    #[expect(clippy::too_many_arguments, reason = "each is a piece of the connection's state, borrowed apart")]
+    async fn answer(
+        &self,
+        length: Length,
+        rest: &[u8],
+        body: &mut Body,
+        identity: &mut Identity,
+        edits: &mut Edits,
+        reply_head: &mut Head,
+        record: &mut Record,
+    ) -> Result<Next, Refusal> {
+        *body = match length {
+            Length::Fixed(bytes) if bytes <= rest.len() as u64 => Body::Hand(bytes as usize),
+            Length::None | Length::UntilClose => Body::None,
+            length => Body::Inbound(Box::new(Inbound::new(self.shard, length, rest, self.parts.expects))),
+        };
+        self.plugins(rest, body, identity, edits).await?;
+        let (Some(_), Some(service)) = (self.parts.route, self.parts.service) else {
+            return Err(Refusal::NoService);
+        };
+        if service.protocol != Protocol::Http {
+            return Err(Refusal::Unserved);
+        }
+        self.exchange(service, rest, body, identity, edits, reply_head, record).await
+    }
+
+    /// Runs the request hooks, fetching what they need.
+    async fn plugins(
+        &self,
+        rest: &[u8],
+        body: &mut Body,
+        identity: &mut Identity,
+        edits: &mut Edits,
+    ) -> Result<(), Refusal> {
+        let (shard, world) = (self.shard, self.world);
+        let mut phase = phase::request(shard, world, self.parts, identity, edits, 0, None);
+        loop {
+            let (at, bytes_max) = match phase {
+                Phase::Done => return Ok(()),
+                Phase::Reply(reply) => return Err(Refusal::Policy(reply)),
+                Phase::Need(at, Need::Body { bytes_max }) => (at, bytes_max.min(BODY_KEPT_BYTES_MAX)),
+            };
+            let whole: Option<&[u8]> = match body {
+                Body::None => Some(b""),
+                Body::Hand(bytes) => Some(&rest[..*bytes]).filter(|bytes| bytes.len() <= bytes_max),
+                Body::Inbound(inbound) => {
+                    let whole = inbound.collect(shard, self.client, self.runtime, bytes_max).await?;
+                    whole.then_some(&inbound.kept)
+                }
+            };
+            phase = phase::request(shard, world, self.parts, identity, edits, at, Some(Outcome::Body(whole)));
+        }
+    }
+
+    /// Picks, connects, sends, and tries again where that is safe.
+    #[expect(clippy::too_many_arguments, reason = "as for `answer`")]
+    async fn exchange(
+        &self,
+        service: &Service,
+        rest: &[u8],
+        body: &mut Body,
+        identity: &mut Identity,
+        edits: &mut Edits,
+        reply_head: &mut Head,
+        record: &mut Record,
+    ) -> Result<Next, Refusal> {
+        let shard = self.shard;
+        let Some(service_ix) = self.parts.route.and_then(|route| route.service) else {
+            return Err(Refusal::NoService);
+        };
+        let group = self.world.group(service_ix);
+        let peers = group.peers();
+        let mut failed: Vec<SocketAddr> = Vec::new();
+        let mut tries_left = service.retries;
+        // One more where a kept connection turns out to have been closed: that is nobody's failure.
+        let mut stale_left = 1;
+        record.proxy_us = clock::nanos().since(record.started) / 1000;
+        loop {
+            let peer = group.pick(&peers, &failed).map_err(|none| {
+                shard.complain(Complaint::UpstreamName, || format!("no target for upstream {:?}", group.name()));
+                Refusal::NoPeer(none)
+            })?;
+            record.tries += 1;
+            record.upstream = Some(peer.addr);
+            let reused = if stale_left > 0 { peer.reuse(shard) } else { None };
+            let was_reused = reused.is_some();
+            let link = match reused {
+                Some(link) => Ok(link),
+                None => peer.connect(shard, group, service.connect_timeout_ms).await,
+            };
+            let (slow, safe) = match link {
+                Err(error) => (error.kind() == std::io::ErrorKind::TimedOut, true),
+                Ok(link) => {
+                    let tried =
+                        self.attempt(service, &peer, link, rest, body, identity, edits, reply_head, record).await;
+                    match tried {
+                        Ok(next) => return Ok(next),
+                        Err(Failure::Final(refusal)) => return Err(refusal),
+                        Err(Failure::Silent { slow }) => {
+                            // Sent once already. POST, LOCK and PATCH may have been acted on; the body must be there.
+                            let method = self.parts.head.head.method;
+                            let repeatable = !matches!(method, Method::Post | Method::Lock | Method::Patch);
+                            let replayable = match body {
+                                Body::None | Body::Hand(_) => true,
+                                Body::Inbound(inbound) => inbound.is_done() && inbound.is_replayable(),
+                            };
+                            (slow, repeatable && replayable)
+                        }
+                    }
+                }
+            };
+            if was_reused && !slow && safe && stale_left > 0 {
+                stale_left -= 1;
+                continue;
+            }
+            if !safe || tries_left == 0 {
+                return Err(if slow { Refusal::SlowUpstream } else { Refusal::BadUpstream });
+            }
+            tries_left -= 1;
+            bump(&shard.counters.upstream_retries);
+            failed.push(peer.addr);
+        }
+    }
+
+    /// One try: sends the request over `link` and relays the answer.
+    #[expect(clippy::too_many_arguments, reason = "as for `answer`")]
+    async fn attempt(
+        &self,
+        service: &Service,
+        peer: &Rc<Peer>,
+        mut link: Link,
+        rest: &[u8],
+        body: &mut Body,
+        identity: &mut Identity,
+        edits: &mut Edits,
+        reply_head: &mut Head,
+        record: &mut Record,
+    ) -> Result<Next, Failure> {
+        let shard = self.shard;
+        let framing = match &*body {
+            Body::None => Framing::None,
+            Body::Hand(bytes) => Framing::Fixed(*bytes as u64),
+            Body::Inbound(inbound) => match inbound.length {
+                Length::Fixed(bytes) => Framing::Fixed(bytes),
+                _ if inbound.is_replayable() && inbound.is_done() => Framing::Fixed(inbound.kept.len() as u64),
+                _ => Framing::Chunked,
+            },
+        };
+        let mut out = shard.small.take();
+        let mut scratch = shard.small.take();
+        let written =
+            forward::request(&self.world.tables.plan, self.parts, peer, framing, edits, &mut scratch, &mut out);
+        shard.put_buf(scratch);
+        if let Err(fault) = written {
+            shard.put_buf(out);
+            return Err(Refusal::Client(fault.status(), Some(fault)).into());
+        }
+        match body {
+            Body::None => {}
+            Body::Hand(bytes) => out.extend_from_slice(&rest[..*bytes]),
+            Body::Inbound(inbound) => {
+                inbound.put_kept(framing == Framing::Chunked, &mut out);
+                if !inbound.is_done() {
+                    let taken = inbound.take(framing == Framing::Chunked, self.runtime.body_bytes_max, &mut out);
+                    taken.map_err(Failure::Final)?;
+                }
+            }
+        }
+        let asked = clock::nanos();
+        link.watch.arm_write(Millis(clock::millis().0 + service.write_timeout_ms));
+        let (sent, out) = link.stream.send(out, 0).await;
+        link.watch.disarm_write();
+        shard.put_buf(out);
+        if sent.is_err() && link.watch.fired().is_some() {
+            return Err(Failure::Silent { slow: true });
+        }
+        // An upstream that refuses the rest of a body may have said why before it closed: its answer is read all the
+        // same; where there is none, reading says so.
+        let uploaded = std::cell::Cell::new(body.is_read());
+        let download = Download { cx: self, service, link: &link, asked, uploaded: &uploaded };
+        let done = match body {
+            Body::Inbound(inbound) if !inbound.is_done() => {
+                let upload = async {
+                    let result =
+                        inbound.upload(shard, self.client, &link, self.runtime, service.write_timeout_ms).await;
+                    if result.is_ok() {
+                        uploaded.set(true);
+                    }
+                    result
+                };
+                Box::pin(duplex(upload, download.run(identity, edits, reply_head, record))).await
+            }
+            _ => download.run(identity, edits, reply_head, record).await,
+        }?;
+        if let Some(early) = done.tunnel {
+            let late = match &*body {
+                Body::None => rest,
+                Body::Hand(bytes) => &rest[*bytes..],
+                Body::Inbound(_) => b"",
+            };
+            let mut first = shard.large.take();
+            first.extend_from_slice(late);
+            tunnel::run(shard, self.client, &link, early, first, self.runtime.tunnel_timeout_ms).await;
+            return Ok(Next::Gone);
+        }
+        if done.reusable && uploaded.get() {
+            link.watch.disarm_read();
+            peer.give_back(shard, link);
+        } else {
+            link.served += 1;
+        }
+        Ok(match (done.keep, uploaded.get()) {
+            (true, true) => Next::Keep,
+            (_, false) => Next::Linger,
+            (false, true) => Next::Close,
+        })
+    }
+
+    /// Sends what a client is told when its request fails.
+    async fn refuse(
+        &self,
+        refusal: Refusal,
+        body_read: bool,
+        identity: &mut Identity,
+        edits: &mut Edits,
+        record: &mut Record,
+    ) -> Next {
+        if let Refusal::Cut = refusal {
+            return Next::Cut;
+        }
+        if let Refusal::Gone = refusal {
+            bump(&self.shard.counters.client_gone);
+            record.status = 499;
+            record.refusal = "gone";
+            return Next::Gone;
+        }
+        let shard = self.shard;
+        record.ended = clock::nanos();
+        let mut out = shard.small.take();
+        let keep = self.parts.keep && body_read && !self.is_last();
+        let hooks = |status, edits: &mut Edits| {
+            phase::response(shard, self.world, self.parts, identity, edits, status);
+        };
+        let rendered = refusal::render(shard, Some(self.parts), record, refusal, keep, edits, hooks, &mut out);
+        let (sent, out) = self.client.send(out, self.runtime.send_timeout_ms).await;
+        shard.put_buf(out);
+        match rendered {
+            _ if sent.is_err() => Next::Gone,
+            Some(rendered) if !rendered.close => Next::Keep,
+            _ if body_read => Next::Close,
+            _ => Next::Linger,
+        }
+    }
+
+    /// Is this the last request the connection may have?
+    fn is_last(&self) -> bool {
+        let max = self.runtime.keepalive_requests_max;
+        max > 0 && self.client.requests.get() >= max || self.shard.is_draining()
+    }
+
+    fn note(&self, identity: Identity, record: &Record) {
+        note(self.shard, self.client, self.world, Some(self.parts), identity, record);
+    }
+}
+
+/// Writes the log line and counts.
+fn note(shard: &Shard, client: &Client, world: &World, parts: Option<&Parts<'_>>, identity: Identity, record: &Record) {
+    let route_ix = parts.and_then(|parts| parts.route_ix);
+    let plan = &world.tables.plan;
+    if let Some(log) = &plan.node.access_log {
+        let label = world.tables.label(route_ix);
+        let entry = Entry {
+            parts,
+            record,
+            client,
+            identity,
+            route: &label.route,
+            service: &label.service,
+            shard: shard.index,
+            wall_ms: clock::wall().0,
+        };
+        if !shard.log.borrow_mut().write(plan, &log.fields, &entry) {
+            bump(&shard.counters.log_dropped);
+        }
+    }
+    world.count(shard, route_ix).borrow_mut().add(Sample {
+        status: record.status,
+        bytes_in: record.bytes_in,
+        bytes_out: record.bytes_out,
+        latency_us: record.total_us(),
+        upstream_us: record.upstream_us,
+    });
+}
+
+/// Uploads and downloads at once. The download decides when it is over; a client that breaks its own body ends both.
+async fn duplex(
+    upload: impl std::future::Future<Output = Result<(), Broken>>,
+    download: impl std::future::Future<Output = Result<Downloaded, Failure>>,
+) -> Result<Downloaded, Failure> {
+    let (mut upload, mut download) = (std::pin::pin!(upload), std::pin::pin!(download));
+    let mut uploading = true;
+    std::future::poll_fn(move |cx| {
+        if uploading {
+            match upload.as_mut().poll(cx) {
+                std::task::Poll::Ready(Err(Broken::Client(refusal))) => {
+                    return std::task::Poll::Ready(Err(Failure::Final(refusal)))
+                }
+                std::task::Poll::Ready(Ok(()) | Err(Broken::Upstream)) => uploading = false,
+                std::task::Poll::Pending => {}
+            }
+        }
+        download.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// The way back.
+struct Download<'a> {
+    cx: &'a Exchange<'a>,
+    service: &'a Service,
+    link: &'a Link,
+    asked: Nanos,
+    uploaded: &'a std::cell::Cell<bool>,
+}
+
+/// How an answer ended.
+struct Downloaded {
+    /// May the client's connection be kept?
+    keep: bool,
+    /// May the upstream's connection be used again?
+    reusable: bool,
+    /// After a 101: what came right behind it.
+    tunnel: Option<Vec<u8>>,
+}
+
+impl Download<'_> {
+    async fn run(
+        &self,
+        identity: &mut Identity,
+        edits: &mut Edits,
+        head: &mut Head,
+        record: &mut Record,
+    ) -> Result<Downloaded, Failure> {
+        let shard = self.cx.shard;
+        let mut input = shard.large.take();
+        let read = self.read_head(&mut input, head).await;
+        if let Err(failure) = read {
+            shard.put_buf(input);
+            return Err(failure);
+        }
+        record.upstream_us = Some(clock::nanos().since(self.asked) / 1000);
+        record.upstream_status = head.status;
+        let mut out = shard.small.take();
+        let result = self.relay(&mut input, &mut out, identity, edits, head, record).await;
+        shard.put_buf(out);
+        shard.put_buf(input);
+        result
+    }
+
+    /// Reads until a final head stands at the start of `input`; passes interim ones on.
+    async fn read_head(&self, input: &mut Vec<u8>, head: &mut Head) -> Result<(), Failure> {
+        let shard = self.cx.shard;
+        let mut parser = Parser::default();
+        let mut interims = 0;
+        let mut any = false;
+        loop {
+            self.link.watch.arm_read(Millis(clock::millis().0 + self.service.read_timeout_ms));
+            if input.len() == input.capacity() {
+                input.reserve(REPLY_HEAD_BYTES_MAX);
+            }
+            let (result, buf) = self.link.stream.recv(std::mem::take(input)).await;
+            *input = buf;
+            match result {
+                Ok(1..) => any = true,
+                _ if self.link.watch.fired() == Some(Side::Read) => {
+                    if !any && !self.uploaded.get() {
+                        // The client is still sending: it is not the upstream that is late.
+                        return Err(Failure::Silent { slow: true });
+                    }
+                    shard.complain(Complaint::UpstreamTimeout, || {
+                        format!("upstream of service {:?} was silent for too long", self.service.host)
+                    });
+                    return Err(if any { Refusal::SlowUpstream.into() } else { Failure::Silent { slow: true } });
+                }
+                _ if any => return Err(self.bad("closed within its head")),
+                _ => return Err(Failure::Silent { slow: false }),
+            }
+            loop {
+                match parser.reply(input, head) {
+                    Ok(Progress::Partial) => break,
+                    Ok(Progress::Done) if (100..200).contains(&head.status) && head.status != 101 => {
+                        interims += 1;
+                        if interims > INTERIM_REPLIES_MAX {
+                            return Err(self.bad("too many interim answers"));
+                        }
+                        self.interim(head.on(input)).await?;
+                        input.drain(..head.len);
+                        parser = Parser::default();
+                        if input.is_empty() {
+                            break;
+                        }
+                    }
+                    Ok(Progress::Done) => return Ok(()),
+                    Err(fault) => return Err(self.bad(fault.text())),
+                }
+            }
+        }
+    }
+
+    fn bad(&self, what: &str) -> Failure {
+        self.cx.shard.complain(Complaint::UpstreamReply, || {
+            format!("service {:?} sent what is no answer: {what}", self.service.host)
+        });
+        Refusal::BadUpstream.into()
+    }
+
+    /// Passes a 103 and its like on. A 100 ends here: the gateway has sent its own, or the client wants none.
+    async fn interim(&self, reply: HeadRef<'_>) -> Result<(), Failure> {
+        if reply.head.status == 100 || self.cx.parts.head.head.version == Version::H10 {
+            return Ok(());
+        }
+        let mut out = self.cx.shard.small.take();
+        let written = forward::interim(reply, &mut out);
+        let (sent, out) = self.cx.client.send(out, self.cx.runtime.send_timeout_ms).await;
+        self.cx.shard.put_buf(out);
+        written.map_err(|fault| self.bad(fault.text()))?;
+        sent.map_err(|_| Refusal::Gone.into())
+    }
+
+    /// Sends the answer whose head stands in `input`.
+    async fn relay(
+        &self,
+        input: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+        identity: &mut Identity,
+        edits: &mut Edits,
+        head: &mut Head,
+        record: &mut Record,
+    ) -> Result<Downloaded, Failure> {
+        let Exchange { shard, world, parts, .. } = *self.cx;
+        let reply = head.on(input);
+        let switching = head.status == 101;
+        if switching && !(parts.websocket && upgrade::is_granted(reply)) {
+            return Err(self.bad("a switch of protocols nobody asked for"));
+        }
+        let length = framing::of_reply(reply, parts.head.head.method).map_err(|fault| self.bad(fault.text()))?;
+        let to_client = forward::length_for_client(length, parts.head.head.version);
+        let keep =
+            parts.keep && to_client != Length::UntilClose && self.uploaded.get() && !self.cx.is_last() && !switching;
+        let link_kept = framing::keep_alive(reply);
+        phase::response(shard, world, parts, identity, edits, head.status);
+        record.status = head.status;
+        record.ended = clock::nanos();
+        let to = ToClient { length: to_client, keep, switching };
+        forward::answer(&world.tables.plan.node, parts, reply, record, edits, &to, &shard.date(), out)
+            .map_err(|fault| self.bad(fault.text()))?;
+        let mut decoding = Decoding::new(length);
+        let chunks = to_client == Length::Chunked;
+        let mut at = head.len;
+        if switching {
+            self.send(out, record).await?;
+            input.drain(..at);
+            return Ok(Downloaded { keep: false, reusable: false, tunnel: Some(std::mem::take(input)) });
+        }
+        if chunks && decoding.is_done() {
+            out.extend_from_slice(b"0\r\n\r\n");
+        }
+        // From the first byte on nothing else can be said: what fails now cuts the connection.
+        let mut begun = false;
+        loop {
+            let taken = decoding.take(&input[at..], chunks, parts.trailers, out);
+            at += match taken {
+                Ok(used) => used,
+                Err(fault) if begun => {
+                    let _ = self.bad(fault.text());
+                    return Err(Refusal::Cut.into());
+                }
+                Err(fault) => return Err(self.bad(fault.text())),
+            };
+            // Head and first bytes of the body leave in one send.
+            self.send(out, record).await?;
+            begun = true;
+            if decoding.is_done() {
+                break;
+            }
+            input.drain(..at);
+            at = 0;
+            if input.len() == input.capacity() {
+                input.reserve(1024);
+            }
+            self.link.watch.arm_read(Millis(clock::millis().0 + self.service.read_timeout_ms));
+            let (result, buf) = self.link.stream.recv(std::mem::take(input)).await;
+            *input = buf;
+            match result {
+                Ok(1..) => {}
+                Ok(_) if self.link.watch.fired().is_none() && decoding.close(chunks, out) => {
+                    if !out.is_empty() {
+                        self.send(out, record).await?;
+                    }
+                    break;
+                }
+                _ => {
+                    let _ = self.bad("the body ended before its end");
+                    return Err(Refusal::Cut.into());
+                }
+            }
+        }
+        // Bytes behind the end belong to no request: whoever got this connection next would get them as its answer.
+        let reusable = link_kept && length != Length::UntilClose && at == input.len();
+        Ok(Downloaded { keep, reusable, tunnel: None })
+    }
+
+    async fn send(&self, out: &mut Vec<u8>, record: &mut Record) -> Result<(), Failure> {
+        let (sent, back) = self.cx.client.send(std::mem::take(out), self.cx.runtime.send_timeout_ms).await;
+        *out = back;
+        out.clear();
+        if sent.is_err() {
+            bump(&self.cx.shard.counters.client_gone);
+            record.refusal = "gone";
+            return Err(Refusal::Cut.into());
+        }
+        Ok(())
+    }
+}

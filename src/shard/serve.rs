@@ -1,0 +1,329 @@
+//! A connection's life: wait for a request, answer it, wait again; give buffers back when quiet, and close politely.
+
+use super::request::{self, Next};
+use super::Shard;
+use crate::base::limits::{HEAD_BYTES_MAX, IDLE_BUFFERS_MS, LINGER_BYTES_MAX, LINGER_MS};
+use crate::base::time::Millis;
+use crate::hook::Edits;
+use crate::http::parse::{Parser, Progress};
+use crate::http::{Fault, Head};
+use crate::io::clock;
+use crate::io::deadline::{Side, Watch};
+use crate::io::tcp::{is_stopped, Peek, Stop, Stream};
+use crate::route;
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// A client's connection.
+pub(super) struct Client {
+    // Before `stream`, so that it is dropped first: a watched socket must not be closed.
+    pub(super) watch: Watch,
+    pub(super) stream: Stream,
+    pub(super) peer: SocketAddr,
+    pub(super) local: SocketAddr,
+    pub(super) serial: u64,
+    /// Requests begun, from 1.
+    pub(super) requests: Cell<u64>,
+    pub(super) bytes_in: Cell<u64>,
+    pub(super) bytes_out: Cell<u64>,
+}
+
+impl Client {
+    pub(super) fn new(shard: &Shard, stream: Stream, watch: Watch, peer: SocketAddr, local: SocketAddr) -> Client {
+        Client {
+            watch,
+            stream,
+            peer,
+            local,
+            serial: shard.next_serial(),
+            requests: Cell::new(0),
+            bytes_in: Cell::new(0),
+            bytes_out: Cell::new(0),
+        }
+    }
+
+    /// Receives more of what the client sends, by the deadline armed before.
+    pub(super) async fn recv(&self, buf: Vec<u8>) -> (std::io::Result<usize>, Vec<u8>) {
+        let (result, buf) = self.stream.recv(buf).await;
+        if let Ok(got) = result {
+            self.bytes_in.set(self.bytes_in.get() + got as u64);
+        }
+        (result, buf)
+    }
+
+    /// Sends all of `buf`, within the node's send timeout.
+    pub(super) async fn send(&self, buf: Vec<u8>, timeout_ms: u64) -> (std::io::Result<()>, Vec<u8>) {
+        self.watch.arm_write(Millis(clock::millis().0 + timeout_ms));
+        let bytes = buf.len() as u64;
+        let (result, buf) = self.stream.send(buf, 0).await;
+        self.watch.disarm_write();
+        if result.is_ok() {
+            self.bytes_out.set(self.bytes_out.get() + bytes);
+        }
+        (result, buf)
+    }
+}
+
+/// What an active connection needs beside its socket; pooled, so that a quiet connection holds none of it.
+pub(super) struct Work {
+    /// Bytes from the client: the current head from `start` on, then what followed it.
+    pub(super) input: Vec<u8>,
+    pub(super) start: usize,
+    pub(super) parser: Parser,
+    pub(super) head: Head,
+    pub(super) reply_head: Head,
+    pub(super) edits: Edits,
+    /// The normalised path.
+    pub(super) path: Vec<u8>,
+    pub(super) scratch: route::Scratch,
+    waiting: Rc<Waiting>,
+    waiting_key: usize,
+}
+
+/// Somebody waits for a client's next request.
+#[derive(Default)]
+pub(super) struct Waiting {
+    /// Since when; 0 while nobody waits.
+    since: Cell<u64>,
+    stop: Stop,
+}
+
+impl Waiting {
+    pub(super) fn is_long(&self, now: Millis) -> bool {
+        let since = self.since.get();
+        since != 0 && now.0 >= since + IDLE_BUFFERS_MS
+    }
+
+    /// Ends the wait, where there is one; nothing that was received is lost.
+    pub(super) fn stop(&self) {
+        if self.since.get() != 0 {
+            self.stop.stop();
+        }
+    }
+}
+
+impl Shard {
+    fn take_work(&self) -> Box<Work> {
+        let mut work = self.works.borrow_mut().pop().unwrap_or_else(|| {
+            let waiting = Rc::new(Waiting::default());
+            let waiting_key = self.waiting.borrow_mut().insert(waiting.clone());
+            Box::new(Work {
+                input: Vec::new(),
+                start: 0,
+                parser: Parser::default(),
+                head: Head::new(),
+                reply_head: Head::new(),
+                edits: Edits::default(),
+                path: Vec::with_capacity(256),
+                scratch: route::Scratch::default(),
+                waiting,
+                waiting_key,
+            })
+        });
+        work.input = self.small.take();
+        work.start = 0;
+        work
+    }
+
+    fn put_work(&self, mut work: Box<Work>) {
+        let input = std::mem::take(&mut work.input);
+        self.put_buf(input);
+        let mut works = self.works.borrow_mut();
+        if works.len() < 1024 {
+            works.push(work);
+        } else {
+            self.waiting.borrow_mut().remove(work.waiting_key);
+        }
+    }
+
+    /// Gives a buffer back to the list of its class.
+    pub(super) fn put_buf(&self, buf: Vec<u8>) {
+        if buf.capacity() >= self.large.bytes() {
+            self.large.put(buf);
+        } else {
+            self.small.put(buf);
+        }
+    }
+}
+
+/// Serves a client until one of us closes.
+///
+/// The state of an active connection is a boxed future of its own: a quiet one holds its socket and a poll, and no
+/// buffers.
+pub(super) async fn connection(shard: &Rc<Shard>, client: Client) {
+    loop {
+        match Box::pin(active(shard, &client)).await {
+            Rest::Quiet => {
+                client.watch.set_quiet(true);
+                let ready = client.stream.readable().await;
+                client.watch.set_quiet(false);
+                if ready.is_err() || client.watch.fired().is_some() {
+                    return;
+                }
+            }
+            Rest::Over => return,
+        }
+    }
+}
+
+enum Rest {
+    /// Nothing has come for a while.
+    Quiet,
+    /// The connection is to be closed.
+    Over,
+}
+
+enum Read {
+    Head,
+    Quiet,
+    Over,
+    Fault(Fault),
+    TimedOut,
+    /// The client has closed in the middle of a head.
+    Cut,
+}
+
+async fn active(shard: &Rc<Shard>, client: &Client) -> Rest {
+    let mut work = shard.take_work();
+    let rest = loop {
+        let next = match read_head(shard, client, &mut work).await {
+            Read::Head => request::serve(shard, client, &mut work).await,
+            Read::Quiet => break Rest::Quiet,
+            Read::Over => break Rest::Over,
+            Read::Fault(fault) => request::refuse_unread(shard, client, &mut work, fault.status(), Some(fault)).await,
+            Read::TimedOut => request::refuse_unread(shard, client, &mut work, 408, None).await,
+            Read::Cut => request::refuse_unread(shard, client, &mut work, 400, None).await,
+        };
+        match next {
+            Next::Keep => {}
+            Next::Close => {
+                let more = work.start < work.input.len() || client.stream.peek() == Peek::Bytes;
+                client.stream.shutdown_write();
+                if more {
+                    linger(client, &mut work).await;
+                }
+                break Rest::Over;
+            }
+            Next::Linger => {
+                client.stream.shutdown_write();
+                linger(client, &mut work).await;
+                break Rest::Over;
+            }
+            Next::Cut => {
+                client.stream.reset_on_close();
+                break Rest::Over;
+            }
+            Next::Gone => break Rest::Over,
+        }
+    };
+    shard.put_work(work);
+    rest
+}
+
+/// Reads until a whole head stands in `input` from `start` on.
+async fn read_head(shard: &Shard, client: &Client, work: &mut Work) -> Read {
+    let (header_ms, keepalive_ms) = {
+        let world = shard.world.borrow();
+        let runtime = &world.tables.plan.node.runtime;
+        (runtime.header_timeout_ms, runtime.keepalive_timeout_ms)
+    };
+    work.parser = Parser::default();
+    if work.start == work.input.len() {
+        work.input.clear();
+        work.start = 0;
+    }
+    let first = client.requests.get() == 0;
+    let mut begun = !work.input.is_empty();
+    let now = clock::millis();
+    client.watch.arm_read(Millis(now.0 + if first || begun { header_ms } else { keepalive_ms }));
+    loop {
+        if begun {
+            match work.parser.request(&work.input[work.start..], &mut work.head) {
+                Ok(Progress::Done) => {
+                    client.watch.disarm_read();
+                    return Read::Head;
+                }
+                Ok(Progress::Partial) => {}
+                Err(fault) => return Read::Fault(fault),
+            }
+        }
+        make_room(shard, work);
+        let buf = std::mem::take(&mut work.input);
+        let (result, buf) = if begun {
+            client.stream.recv(buf).await
+        } else {
+            work.waiting.since.set(clock::millis().0.max(1));
+            client.watch.set_quiet(true);
+            let received = client.stream.recv_until(buf, &work.waiting.stop).await;
+            client.watch.set_quiet(false);
+            work.waiting.since.set(0);
+            received
+        };
+        work.input = buf;
+        match result {
+            Ok(0) => {
+                return match (begun, client.watch.fired()) {
+                    (false, _) => Read::Over,
+                    (true, Some(Side::Read)) => Read::TimedOut,
+                    (true, Some(Side::Write)) => Read::Over,
+                    (true, None) => Read::Cut,
+                };
+            }
+            Ok(got) => {
+                client.bytes_in.set(client.bytes_in.get() + got as u64);
+                if !begun && !first {
+                    // The keep-alive time has ended with the first byte; a head has its own, from its first byte on
+                    // and not from its last, or a byte a second would hold the connection for ever.
+                    client.watch.arm_read(Millis(clock::millis().0 + header_ms));
+                }
+                begun = true;
+            }
+            Err(error) if is_stopped(&error) && client.watch.fired().is_none() => {
+                if !begun {
+                    return Read::Quiet;
+                }
+            }
+            Err(_) => return Read::Over,
+        }
+    }
+}
+
+/// Makes room behind the bytes of an unfinished head.
+fn make_room(shard: &Shard, work: &mut Work) {
+    if work.input.len() < work.input.capacity() {
+        return;
+    }
+    if work.start > 0 {
+        work.input.drain(..work.start);
+        work.start = 0;
+        if work.input.len() < work.input.capacity() {
+            return;
+        }
+    }
+    // The parser refuses a head of more than HEAD_BYTES_MAX, so this happens once or twice.
+    let mut larger = shard.large.take();
+    larger.reserve(HEAD_BYTES_MAX + 1);
+    larger.extend_from_slice(&work.input);
+    let smaller = std::mem::replace(&mut work.input, larger);
+    shard.put_buf(smaller);
+}
+
+/// Reads and forgets what the client still sends, for a bounded time and size: closing a socket with unread bytes makes
+/// the kernel send a reset, which can overtake the answer (RFC 9112 §9.6).
+async fn linger(client: &Client, work: &mut Work) {
+    client.watch.arm_read(Millis(clock::millis().0 + LINGER_MS));
+    let mut left = LINGER_BYTES_MAX;
+    let mut buf = std::mem::take(&mut work.input);
+    while left > 0 {
+        buf.clear();
+        let (result, back) = client.stream.recv(buf).await;
+        buf = back;
+        match result {
+            Ok(got @ 1..) => left = left.saturating_sub(got),
+            _ => break,
+        }
+    }
+    work.input = buf;
+    work.start = 0;
+}
