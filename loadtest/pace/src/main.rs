@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-const USAGE: &str = "pace --to ADDR --rate PER_SECOND --seconds N [--connections N] [--path /P] [--paths N] \
+const USAGE: &str = "pace --to ADDR --rate PER_SECOND --seconds N [--connections N] [--path '/r/{}/' --paths N] \
                      [--header 'Name: value'] [--cpu N]";
 
 /// Largest answer head.
@@ -50,7 +50,7 @@ struct Plan {
     seconds: f64,
     connections: u32,
     path: String,
-    /// 0: `path` alone. Else `path` with `0` … `paths - 1` behind it, spread evenly.
+    /// 0: `path` as it is. Else `{}` in it stands for `0` … `paths - 1`, spread evenly.
     paths: u32,
     header: Option<String>,
 }
@@ -136,9 +136,13 @@ async fn ask(plan: &Plan, turn: u64, stream: &mut Option<TcpStream>, mut buf: Ve
     };
     buf.clear();
     buf.extend_from_slice(b"GET ");
-    buf.extend_from_slice(plan.path.as_bytes());
-    if plan.paths > 0 {
-        buf.extend_from_slice((turn % u64::from(plan.paths)).to_string().as_bytes());
+    match plan.path.split_once("{}") {
+        Some((before, behind)) if plan.paths > 0 => {
+            buf.extend_from_slice(before.as_bytes());
+            buf.extend_from_slice((turn % u64::from(plan.paths)).to_string().as_bytes());
+            buf.extend_from_slice(behind.as_bytes());
+        }
+        _ => buf.extend_from_slice(plan.path.as_bytes()),
     }
     buf.extend_from_slice(b" HTTP/1.1\r\nHost: load.test\r\n");
     if let Some(header) = &plan.header {
