@@ -68,9 +68,8 @@ async fn drive(plan: Plan) -> String {
     let waits = Histogram::new_with_bounds(1, 60_000_000, 3).unwrap_or_else(|error| ring::fail(error));
     let seen = Rc::new(RefCell::new(Seen { waits, failed: 0, first_failure: None }));
     let (plan, begin) = (Rc::new(plan), Instant::now());
-    let clients: Vec<_> = (0..plan.connections)
-        .map(|at| monoio::spawn(client(plan.clone(), at, begin, seen.clone())))
-        .collect();
+    let clients: Vec<_> =
+        (0..plan.connections).map(|at| monoio::spawn(client(plan.clone(), at, begin, seen.clone()))).collect();
     for client in clients {
         client.await;
     }

@@ -31,7 +31,8 @@ fn main() {
         std::process::exit(2);
     };
     // One thread, so nothing to steal from; and as many idle upstream connections as the other peers are given.
-    let conf = ServerConf { threads: 1, work_stealing: false, upstream_keepalive_pool_size: 512, ..ServerConf::default() };
+    let conf =
+        ServerConf { threads: 1, work_stealing: false, upstream_keepalive_pool_size: 512, ..ServerConf::default() };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let mut service = http_proxy_service(&server.configuration, Plain { upstream });
