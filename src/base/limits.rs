@@ -221,3 +221,7 @@ pub const TOKENS_CACHED: usize = 8 * 1024;
 /// How long a client that has closed its side (FIN) is waited for with its answer, ms. Some close only half and read on;
 /// most have left, and hold an upstream for nothing.
 pub const HALF_CLOSED_MS: u64 = 5000;
+
+/// How long an upstream may be silent on `Expect: 100-continue` before the client is told to go on, ms. Upstreams that do
+/// not know the field would wait for the body as long as the client waits for them.
+pub const EXPECT_SILENCE_MS: u64 = 250;

@@ -8,13 +8,16 @@ use super::pool::Link;
 use super::refusal::Refusal;
 use super::serve::Client;
 use super::Shard;
-use crate::base::limits::BODY_RATE_GRACE_MS;
+use crate::base::limits::{BODY_RATE_GRACE_MS, EXPECT_SILENCE_MS};
 use crate::base::time::Millis;
 use crate::http::chunked::{self, Decoder, Step};
 use crate::http::framing::Length;
 use crate::http::Fault;
 use crate::io::clock;
 use crate::plan::{Runtime, Service};
+use std::cell::Cell;
+use std::future::Future as _;
+use std::task::Poll;
 
 /// Takes a body out of its framing.
 pub(super) enum Decoding {
@@ -144,9 +147,39 @@ pub(super) struct Inbound {
     payload: u64,
     since: Millis,
     /// The client waits for a 100 before it sends.
-    expects: bool,
+    pub(super) expects: bool,
     /// Payload that a plugin has asked for, not sent yet.
     pub(super) kept: Vec<u8>,
+}
+
+/// The upstream's word on an `Expect: 100-continue` that was passed on to it.
+///
+/// A final answer instead of a 100 means that the body is not wanted: the client gets that answer and no 100. An upstream
+/// that does not know the field says nothing and waits for the body, so a short silence counts as an invitation.
+#[derive(Default)]
+pub(super) struct Invitation {
+    /// The upstream has said 100.
+    pub(super) given: Cell<bool>,
+    /// The upstream has answered instead.
+    pub(super) declined: Cell<bool>,
+}
+
+impl Invitation {
+    /// Waits until the client may be told to go on; for ever where the body is not wanted. The exchange polls both of
+    /// its directions whenever one of them is woken, so a cell is all that has to be looked at.
+    async fn wait(&self) {
+        let mut silence = std::pin::pin!(crate::io::sleep_ms(EXPECT_SILENCE_MS));
+        std::future::poll_fn(|cx| {
+            if self.declined.get() {
+                return Poll::Pending;
+            }
+            if self.given.get() {
+                return Poll::Ready(());
+            }
+            silence.as_mut().poll(cx)
+        })
+        .await;
+    }
 }
 
 /// Why an upload ended before its end.
@@ -291,9 +324,13 @@ impl Inbound {
         link: &Link,
         runtime: &Runtime,
         service: &Service,
+        invited: &Invitation,
     ) -> Result<(), Broken> {
         let chunks = self.length == Length::Chunked;
         let mut out = shard.large.take();
+        if self.expects {
+            invited.wait().await;
+        }
         let result = loop {
             if self.is_done() {
                 break Ok(());

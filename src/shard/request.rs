@@ -1,6 +1,6 @@
 //! ★ The story of one request, from its head to its log line.
 
-use super::body::{Broken, Decoding, Inbound};
+use super::body::{Broken, Decoding, Inbound, Invitation};
 use super::count::{bump, Sample};
 use super::forward::{self, Framing, ToClient};
 use super::log::Entry;
@@ -551,8 +551,9 @@ impl Exchange<'_> {
         };
         let mut out = shard.small.take();
         let mut scratch = shard.small.take();
-        let written =
-            forward::request(&self.world.tables.plan, self.parts, peer, framing, edits, &mut scratch, &mut out);
+        let expects = matches!(&*body, Body::Inbound(inbound) if inbound.expects && !inbound.is_done());
+        let plan = &self.world.tables.plan;
+        let written = forward::request(plan, self.parts, peer, framing, expects, edits, &mut scratch, &mut out);
         shard.put_buf(scratch);
         if let Err(fault) = written {
             shard.put_buf(out);
@@ -580,11 +581,13 @@ impl Exchange<'_> {
         // An upstream that refuses the rest of a body may have said why before it closed: its answer is read all the
         // same; where there is none, reading says so.
         let (uploaded, begun) = (Cell::new(body.is_read()), Cell::new(false));
-        let download = Download { cx: self, service, link: &link, asked, uploaded: &uploaded, begun: &begun };
+        let invited = Invitation::default();
+        let download =
+            Download { cx: self, service, link: &link, asked, uploaded: &uploaded, begun: &begun, invited: &invited };
         let done = match body {
             Body::Inbound(inbound) if !inbound.is_done() => {
                 let upload = async {
-                    let result = inbound.upload(shard, self.client, &link, self.runtime, service).await;
+                    let result = inbound.upload(shard, self.client, &link, self.runtime, service, &invited).await;
                     if result.is_ok() {
                         uploaded.set(true);
                     }
@@ -728,6 +731,8 @@ struct Download<'a> {
     uploaded: &'a Cell<bool>,
     /// Has the client been sent a byte of the answer?
     begun: &'a Cell<bool>,
+    /// What the upstream says to a client that waits for a 100.
+    invited: &'a Invitation,
 }
 
 /// How an answer ended.
@@ -801,6 +806,9 @@ impl Download<'_> {
                         if interims > INTERIM_REPLIES_MAX {
                             return Err(self.bad("too many interim answers"));
                         }
+                        if head.status == 100 {
+                            self.invited.given.set(true);
+                        }
                         self.interim(head.on(input)).await?;
                         input.drain(..head.len);
                         parser = Parser::default();
@@ -808,7 +816,10 @@ impl Download<'_> {
                             break;
                         }
                     }
-                    Ok(Progress::Done) => return Ok(()),
+                    Ok(Progress::Done) => {
+                        self.invited.declined.set(!self.invited.given.get());
+                        return Ok(());
+                    }
                     Err(fault) => return Err(self.bad(fault.text())),
                 }
             }
@@ -822,7 +833,7 @@ impl Download<'_> {
         Refusal::BadUpstream.into()
     }
 
-    /// Passes a 103 and its like on. A 100 ends here: the gateway has sent its own, or the client wants none.
+    /// Passes a 103 and its like on. A 100 ends here: the upload sends it, once and in its place.
     async fn interim(&self, reply: HeadRef<'_>) -> Result<(), Failure> {
         if reply.head.status == 100 || self.cx.parts.head.head.version == Version::H10 {
             return Ok(());

@@ -124,10 +124,8 @@ fn run(file: &str, rows: &str) {
     let disabled: Disabled = toml::from_str(include_str!("cases/disabled.toml")).unwrap();
     assert!(disabled.disabled.iter().all(|row| row.reason.len() > 10), "disabled.toml: each row needs its reason");
     let only = std::env::var("RINGWAY_CASE").unwrap_or_default();
-    let world = World {
-        ups: ["UP", "UP2", "UP3"].map(Echo::start).into_iter().collect(),
-        dead: crate::harness::ports::free(),
-    };
+    let world =
+        World { ups: ["UP", "UP2", "UP3"].map(Echo::start).into_iter().collect(), dead: crate::harness::ports::free() };
     let mut failed = Vec::new();
     let mut ran = 0;
     for case in &file_rows.case {

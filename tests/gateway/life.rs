@@ -23,7 +23,8 @@ struct Load {
 
 impl Load {
     fn on(addr: SocketAddr, clients: usize, target: &'static str) -> Load {
-        let (stop, ending, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)), Arc::default());
+        let (stop, ending, served) =
+            (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)), Arc::default());
         let threads = (0..clients)
             .map(|_| {
                 let (stop, ending, served) = (stop.clone(), ending.clone(), Arc::clone(&served));
@@ -134,7 +135,8 @@ fn every_shard_serves() {
         })
         .collect();
     let status = gateway.status();
-    let open: Vec<u64> = status["shards"].as_array().unwrap().iter().filter_map(|s| s["connections"].as_u64()).collect();
+    let open: Vec<u64> =
+        status["shards"].as_array().unwrap().iter().filter_map(|s| s["connections"].as_u64()).collect();
     assert_eq!(open.iter().sum::<u64>(), 200, "{status}");
     // 200 over 4: 50 each, were it perfect; the kernel's hash alone is about as even as this asks for.
     assert!(open.iter().all(|count| (10..=110).contains(count)), "{open:?}");
@@ -197,7 +199,8 @@ fn a_taken_port_ends_it_with_a_word() {
 
 #[test]
 fn a_bad_configuration_does_not_start() {
-    let why = Setup::kong("_format_version: \"3.0\"\nservices:\n- {name: s, host: h, port: x}\n").try_start().err().unwrap();
+    let why =
+        Setup::kong("_format_version: \"3.0\"\nservices:\n- {name: s, host: h, port: x}\n").try_start().err().unwrap();
     assert!(why.contains("kong.yml:3:"), "{why}");
 }
 
@@ -349,7 +352,9 @@ fn sigterm_finishes_what_is_in_flight() {
         .map(|_| {
             std::thread::spawn(move || {
                 let mut client = Client::to(addr);
-                client.try_get("/delay/1", "").map(|answer| (answer.head.status(), answer.head.holds("Connection: close")))
+                client
+                    .try_get("/delay/1", "")
+                    .map(|answer| (answer.head.status(), answer.head.holds("Connection: close")))
             })
         })
         .collect();
@@ -443,7 +448,18 @@ fn the_access_log_holds_a_line_a_request() {
     gateway.wait_until("both lines are written", || read().lines().count() >= 2);
     let lines: Vec<serde_json::Value> = read().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let first = &lines[0];
-    for key in ["timestamp", "request_id", "remote_addr", "method", "path", "status", "latency", "upstream_latency", "bytes_sent", "consumer"] {
+    for key in [
+        "timestamp",
+        "request_id",
+        "remote_addr",
+        "method",
+        "path",
+        "status",
+        "latency",
+        "upstream_latency",
+        "bytes_sent",
+        "consumer",
+    ] {
         assert!(first.get(key).is_some(), "{key} is missing in {first}");
     }
     assert_eq!((first["method"].as_str(), first["path"].as_str()), (Some("GET"), Some("/a/x?y=%22")));

@@ -266,7 +266,8 @@ fn read_answers(case: &Case, client: &mut Client, board: &Board) -> Result<(), S
         }
         board.pin(format!("head-{}", number + 1));
         let framing = head.framing_of_answer(method).map_err(ended)?;
-        let (body, trailers) = match (client.wire.body(framing), matches!(want, Want::Answer(Answer { cut: true, .. }))) {
+        let (body, trailers) = match (client.wire.body(framing), matches!(want, Want::Answer(Answer { cut: true, .. })))
+        {
             (Ok(_), true) => return Err(format!("answer {number} should break off, but ends well")),
             (Err(End::Cut(_) | End::Reset | End::Closed), true) => (Vec::new(), Vec::new()),
             (read, _) => read.map_err(ended)?,
