@@ -60,6 +60,8 @@ pub const IDLE_BUFFERS_MS: u64 = 200;
 pub const LINGER_MS: u64 = 15_000;
 /// See [`LINGER_MS`].
 pub const LINGER_QUIET_MS: u64 = 2000;
+/// See [`LINGER_MS`]; bytes.
+pub const LINGER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Interim (1xx) answers an upstream may send before the final one.
 pub const INTERIM_REPLIES_MAX: usize = 16;

@@ -267,8 +267,6 @@ impl Shard {
                 self.waiting.borrow().iter().filter(|(_, w)| w.is_long(now)).map(|(_, w)| w.clone()).collect();
             quiet.iter().for_each(|waiting| waiting.stop());
             self.leaving.sweep(now);
-            if seconds.is_multiple_of(5) {
-
             if turns.is_multiple_of(A_SECOND) {
                 let freed = self.small.trim() + self.large.trim() + self.trim_works();
                 if freed >= limits::RELEASE_BYTES_MIN {

@@ -2,7 +2,7 @@
 
 use super::request::{self, Next};
 use super::Shard;
-use crate::base::limits::{HEAD_BYTES_MAX, IDLE_BUFFERS_MS, LINGER_MS, LINGER_QUIET_MS};
+use crate::base::limits::{HEAD_BYTES_MAX, IDLE_BUFFERS_MS, LINGER_BYTES_MAX, LINGER_MS, LINGER_QUIET_MS};
 use crate::base::time::Millis;
 use crate::hook::Edits;
 use crate::http::parse::{Parser, Progress};
@@ -335,6 +335,7 @@ fn make_room(shard: &Shard, work: &mut Work) {
 /// send a reset, which can overtake the answer (RFC 9112 §9.6).
 async fn linger(shard: &Shard, client: &Client, work: &mut Work) {
     let end = clock::millis().0 + LINGER_MS;
+    let mut left = LINGER_BYTES_MAX;
     let mut buf = std::mem::take(&mut work.input);
     if buf.capacity() == 0 {
         // A read that was given up took the buffer with it.
@@ -345,8 +346,9 @@ async fn linger(shard: &Shard, client: &Client, work: &mut Work) {
         client.watch.arm_read(Millis(end.min(clock::millis().0 + LINGER_QUIET_MS)));
         let (result, back) = client.stream.recv(buf).await;
         buf = back;
-        if !matches!(result, Ok(1..)) {
-            break;
+        match result {
+            Ok(got @ 1..) if left > got => left -= got,
+            _ => break,
         }
     }
     work.input = buf;

@@ -22,6 +22,7 @@ pub(crate) struct Setup {
     pub(crate) nofile: Option<u64>,
     /// Where the access log goes; `off` where empty.
     pub(crate) access_log: String,
+    driver: Option<String>,
 }
 
 impl Setup {
@@ -47,6 +48,12 @@ impl Setup {
         self
     }
 
+    /// This driver, whatever the run asks for.
+    pub(crate) fn driver(mut self, driver: &str) -> Setup {
+        self.driver = Some(driver.to_owned());
+        self
+    }
+
     /// One more variable of the environment.
     pub(crate) fn env(mut self, key: &str, value: impl Into<String>) -> Setup {
         self.env.push((key.to_owned(), value.into()));
@@ -55,7 +62,8 @@ impl Setup {
 
     /// The native file that goes beside kong.yml.
     fn native(&self, proxy: SocketAddr, admin: SocketAddr) -> String {
-        let driver = std::env::var("RINGWAY_TEST_DRIVER").unwrap_or_else(|_| "auto".into());
+        let of_run = || std::env::var("RINGWAY_TEST_DRIVER").unwrap_or_else(|_| "auto".into());
+        let driver = self.driver.clone().unwrap_or_else(of_run);
         let log = if self.access_log.is_empty() { "off" } else { &self.access_log };
         // Test processes run side by side on the same CPUs: pinned, they would all sit on the first ones.
         let mut text = format!(
