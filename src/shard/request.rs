@@ -70,6 +70,8 @@ pub(super) struct Parts<'a> {
     expects: bool,
     /// Does the client want the connection kept?
     keep: bool,
+    /// How its body is framed; `None` where that is in doubt.
+    length: Option<Length>,
 }
 
 /// What is noted of a request for log and metrics.
@@ -128,6 +130,8 @@ enum Body {
     Hand(usize),
     /// On its way.
     Inbound(Box<Inbound>),
+    /// Not read, and nobody will: the request was refused by its head. What follows it is not a next request.
+    Unread,
 }
 
 impl Body {
@@ -136,6 +140,16 @@ impl Body {
         match self {
             Body::None | Body::Hand(_) => true,
             Body::Inbound(inbound) => inbound.is_done(),
+            Body::Unread => false,
+        }
+    }
+
+    /// That of a request refused by its head.
+    fn of_refused(length: Option<Length>, rest: &[u8]) -> Body {
+        match length {
+            Some(Length::None) => Body::None,
+            Some(Length::Fixed(bytes)) if bytes <= rest.len() as u64 => Body::Hand(bytes as usize),
+            _ => Body::Unread,
         }
     }
 }
@@ -168,7 +182,10 @@ async fn story(shard: &Rc<Shard>, client: &Client, work: &mut Work) -> Next {
         Ok(length) => {
             cx.answer(length, &bytes[head.len..], &mut body, &mut identity, edits, reply_head, &mut record).await
         }
-        Err(refusal) => Err(refusal),
+        Err(refusal) => {
+            body = Body::of_refused(parts.length, &bytes[head.len..]);
+            Err(refusal)
+        }
     };
     let mut next = match answered {
         Ok(next) => next,
@@ -177,7 +194,7 @@ async fn story(shard: &Rc<Shard>, client: &Client, work: &mut Work) -> Next {
     record.ended = clock::nanos();
     record.bytes_in = head.len as u64
         + match &body {
-            Body::None => 0,
+            Body::None | Body::Unread => 0,
             Body::Hand(bytes) => *bytes as u64,
             Body::Inbound(inbound) => inbound.payload(),
         };
@@ -186,6 +203,12 @@ async fn story(shard: &Rc<Shard>, client: &Client, work: &mut Work) -> Next {
 
     match body {
         Body::None => *start += head.len,
+        Body::Unread => {
+            *start += head.len;
+            if next == Next::Keep {
+                next = Next::Linger;
+            }
+        }
         Body::Hand(bytes) => *start += head.len + bytes,
         Body::Inbound(inbound) => {
             if !inbound.is_done() && next == Next::Keep {
@@ -273,6 +296,7 @@ fn look<'a>(
         trailers: false,
         expects: false,
         keep: framing::keep_alive(head),
+        length: None,
     };
     let length = look_into(world, &mut parts, path, scratch);
     (parts, length)
@@ -288,6 +312,7 @@ fn look_into<'a>(
     let head = parts.head;
     let node = &world.tables.plan.node;
     let length = framing::of_request(head).map_err(refused)?;
+    parts.length = Some(length);
     let target = Target::of(head).map_err(refused)?;
     let host = framing::host_of(head, &target).map_err(refused)?;
     if let Some(host) = host {
@@ -444,7 +469,7 @@ impl Exchange<'_> {
                 Phase::Need(at, Need::Body { bytes_max }) => (at, bytes_max.min(BODY_KEPT_BYTES_MAX)),
             };
             let whole: Option<&[u8]> = match body {
-                Body::None => Some(b""),
+                Body::None | Body::Unread => Some(b""),
                 Body::Hand(bytes) => Some(&rest[..*bytes]).filter(|bytes| bytes.len() <= bytes_max),
                 Body::Inbound(inbound) => {
                     let whole = inbound.collect(shard, self.client, self.runtime, bytes_max).await?;
@@ -504,7 +529,7 @@ impl Exchange<'_> {
                             let method = self.parts.head.head.method;
                             let repeatable = !matches!(method, Method::Post | Method::Lock | Method::Patch);
                             let replayable = match body {
-                                Body::None | Body::Hand(_) => true,
+                                Body::None | Body::Hand(_) | Body::Unread => true,
                                 Body::Inbound(inbound) => inbound.is_done() && inbound.is_replayable(),
                             };
                             (slow, repeatable && replayable)
@@ -541,7 +566,7 @@ impl Exchange<'_> {
     ) -> Result<Next, Failure> {
         let shard = self.shard;
         let framing = match &*body {
-            Body::None => Framing::None,
+            Body::None | Body::Unread => Framing::None,
             Body::Hand(bytes) => Framing::Fixed(*bytes as u64),
             Body::Inbound(inbound) => match inbound.length {
                 Length::Fixed(bytes) => Framing::Fixed(bytes),
@@ -560,7 +585,7 @@ impl Exchange<'_> {
             return Err(Refusal::Client(fault.status(), Some(fault)).into());
         }
         match body {
-            Body::None => {}
+            Body::None | Body::Unread => {}
             Body::Hand(bytes) => out.extend_from_slice(&rest[..*bytes]),
             Body::Inbound(inbound) => {
                 inbound.put_kept(framing == Framing::Chunked, &mut out);
@@ -603,7 +628,7 @@ impl Exchange<'_> {
             let late = match &*body {
                 Body::None => rest,
                 Body::Hand(bytes) => &rest[*bytes..],
-                Body::Inbound(_) => b"",
+                Body::Inbound(_) | Body::Unread => b"",
             };
             let mut first = shard.large.take();
             first.extend_from_slice(late);
