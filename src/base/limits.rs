@@ -190,18 +190,8 @@ pub const ROUTE_ONE_PASS_BYTES_MAX: usize = 512 * 1024;
 /// which clients choose: expressions × shards of these must be bearable.
 pub const ROUTE_PATTERN_MEMORY_BYTES: usize = 256 * 1024;
 
-/// Rests of expressions at one place that are searched one by one: an automaton of all costs as much as four.
+/// Rests of expressions at one place that are searched one by one; to sieve more of them costs as much as four.
 pub const ROUTE_RESTS_ONE_BY_ONE_MAX: usize = 4;
-
-/// Rests in one automaton. More make its states so large that a few hundred paths fill its memory.
-pub const ROUTE_SET_RESTS_MAX: usize = 128;
-
-/// Largest such automaton, bytes; beyond it the rests are searched one by one.
-pub const ROUTE_SET_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// Memory that such an automaton may take on each shard, bytes. When a request would make it larger it starts again
-/// from nothing, so that this also bounds the work a hostile path can cause.
-pub const ROUTE_SET_MEMORY_BYTES: usize = 2 * 1024 * 1024;
 
 /// Routes with the same host and path that are asked one by one; longer lists are split by a field.
 pub const ROUTE_CANDIDATES_MAX: usize = 8;
@@ -235,3 +225,7 @@ pub const TOKEN_DEPTH_MAX: usize = 16;
 /// Verified tokens a shard remembers, some 80 bytes each. More clients than this at once: the others pay a signature
 /// check per request, 2 µs (HS256) to 60 µs (ES256).
 pub const TOKENS_CACHED: usize = 8 * 1024;
+
+/// How long a client that has closed its side (FIN) is waited for with its answer, ms. Some close only half and read on;
+/// most have left, and hold an upstream for nothing.
+pub const HALF_CLOSED_MS: u64 = 5000;

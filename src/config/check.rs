@@ -40,7 +40,7 @@ pub fn record<'n>(
             None => unknown(key, fields.iter().map(|field| field.name), path, cx.report),
         }
     }
-    let mut out = Map::new();
+    let mut out = Map::with_capacity(fields.len());
     for (field, node) in fields.iter().zip(held) {
         out.insert(field.name.to_owned(), value(field, node, span, path, cx));
     }
@@ -86,6 +86,7 @@ fn default(field: &Field, span: &Span, path: &str, cx: &mut Cx<'_>) -> Json {
         (Kind::Record(fields), "null" | "{}") => {
             Json::Object(record(fields, std::iter::empty(), span, &join(path, field.name), cx))
         }
+        (_, "null") => Json::Null, // most are; reading it as JSON took longer than the rest of the field
         (_, text) => serde_json::from_str(text).expect("defaults of fields are JSON"),
     }
 }

@@ -18,6 +18,7 @@ mod accept;
 mod body;
 mod count;
 mod forward;
+mod leaving;
 mod log;
 mod phase;
 mod pool;
@@ -103,6 +104,7 @@ pub struct Shard {
     /// Who waits for a client's next request, so that those who wait for long give their buffers back.
     waiting: RefCell<Slab<Rc<serve::Waiting>>>,
     deadlines: Deadlines,
+    leaving: leaving::Leaving,
     locals: RefCell<Locals>,
     rng: RefCell<Rng>,
     /// `Date` of the current second.
@@ -163,6 +165,7 @@ async fn live(start: Start, cpu: Option<usize>) -> std::io::Result<()> {
         works_least: Cell::new(0),
         waiting: RefCell::default(),
         deadlines: Deadlines::default(),
+        leaving: leaving::Leaving::default(),
         locals: RefCell::default(),
         rng: RefCell::new(Rng::new(start.seed)),
         date: Cell::new((0, *b"Thu, 01 Jan 1970 00:00:00 GMT")),
@@ -264,6 +267,7 @@ impl Shard {
                 self.waiting.borrow().iter().filter(|(_, w)| w.is_long(now)).map(|(_, w)| w.clone()).collect();
             quiet.iter().for_each(|waiting| waiting.stop());
             if turns.is_multiple_of(A_SECOND) {
+                self.leaving.sweep(now);
                 let freed = self.small.trim() + self.large.trim() + self.trim_works();
                 if freed >= limits::RELEASE_BYTES_MIN {
                     crate::io::runtime::release_memory();

@@ -767,6 +767,7 @@ impl Download<'_> {
     /// Reads until a final head stands at the start of `input`; passes interim ones on.
     async fn read_head(&self, input: &mut Vec<u8>, head: &mut Head) -> Result<(), Failure> {
         let shard = self.cx.shard;
+        let leaving = shard.leaving.watch(self.cx.client.stream.fd(), self.link.stream.fd(), clock::millis());
         let mut parser = Parser::default();
         let mut interims = 0;
         let mut any = false;
@@ -782,6 +783,7 @@ impl Download<'_> {
             *input = buf;
             match result {
                 Ok(1..) => any = true,
+                _ if leaving.is_given_up() => return Err(Refusal::Gone.into()),
                 _ if self.link.watch.fired() == Some(Side::Read) => {
                     shard.complain(Complaint::UpstreamTimeout, || {
                         format!("upstream of service {:?} was silent for too long", self.service.host)

@@ -132,7 +132,8 @@ fn heads_that_trickle_are_ended() {
 #[test]
 fn a_client_that_says_nothing_is_let_go() {
     let upstream = Upstream::start();
-    let gateway = Setup::open_to(upstream.addr).runtime("timeouts.header: 1s").runtime("timeouts.keepalive: 1s").start();
+    let gateway =
+        Setup::open_to(upstream.addr).runtime("timeouts.header: 1s").runtime("timeouts.keepalive: 1s").start();
     let mut silent = wire_to(gateway.proxy, seconds(8));
     assert_eq!(silent.until_close().map(|bytes| bytes.len()), Ok(0), "no words are needed for one who said none");
     let mut kept = gateway.client();
@@ -309,7 +310,8 @@ fn five_thousand_kept_clients_give_their_buffers_back() {
     for client in &mut clients {
         client.write_all(b"GET /kept HTTP/1.1\r\nHost: a.test\r\n\r\n").unwrap();
     }
-    let mut wires: Vec<_> = clients.into_iter().map(|client| crate::harness::wire::Wire::of(client, seconds(20))).collect();
+    let mut wires: Vec<_> =
+        clients.into_iter().map(|client| crate::harness::wire::Wire::of(client, seconds(20))).collect();
     for wire in &mut wires {
         assert_eq!(wire.answer("GET").map(|answer| answer.head.status()), Ok(200));
     }
@@ -457,7 +459,8 @@ fn clients_that_reset_in_the_middle_of_a_body_are_forgotten() {
     });
     wait_files(&gateway, files + 10);
     others_are_served(&mut gateway);
-    let whole = upstream.log().requests.iter().any(|seen| seen.head.target() == "/gone" && matches!(seen.message, Some(Ok(_))));
+    let whole =
+        upstream.log().requests.iter().any(|seen| seen.head.target() == "/gone" && matches!(seen.message, Some(Ok(_))));
     assert!(!whole, "a body that was given up reached the upstream as whole");
 }
 
@@ -496,7 +499,8 @@ fn an_upstream_that_never_answers_holds_nobody_else_up() {
     });
     let mut gateway = sick_and_sound(sick, &sound).start();
     let addr = gateway.proxy;
-    let waiting = std::thread::spawn(move || all(200, move |_| try_get(addr, "/sick").map(|answer| answer.head.status())));
+    let waiting =
+        std::thread::spawn(move || all(200, move |_| try_get(addr, "/sick").map(|answer| answer.head.status())));
     others_are_served(&mut gateway);
     for status in waiting.join().unwrap() {
         assert_eq!(status, Ok(504));
@@ -519,7 +523,8 @@ fn an_upstream_that_never_accepts_is_given_up_in_time() {
     let mut gateway = sick_and_sound(addr, &sound).start();
     let proxy = gateway.proxy;
     let start = Instant::now();
-    let waiting = std::thread::spawn(move || all(50, move |_| try_get(proxy, "/sick").map(|answer| answer.head.status())));
+    let waiting =
+        std::thread::spawn(move || all(50, move |_| try_get(proxy, "/sick").map(|answer| answer.head.status())));
     others_are_served(&mut gateway);
     for status in waiting.join().unwrap() {
         assert!(matches!(status, Ok(504 | 502)), "{status:?}");
@@ -686,8 +691,7 @@ fn count_chunks(reader: &mut impl std::io::BufRead) -> u64 {
 fn upload(chunked: bool) {
     let gateway = Setup::open_to(counting()).start();
     let length = large_mib() * MIB;
-    let framing =
-        if chunked { "Transfer-Encoding: chunked".to_owned() } else { format!("Content-Length: {length}") };
+    let framing = if chunked { "Transfer-Encoding: chunked".to_owned() } else { format!("Content-Length: {length}") };
     let grown = grown_during(&gateway, || {
         let mut client = gateway.client();
         client.send(format!("POST / HTTP/1.1\r\nHost: a.test\r\n{framing}\r\n\r\n"));
@@ -786,7 +790,9 @@ fn a_body_over_the_bound_is_refused() {
     let mut client = gateway.client();
     client.send(format!("POST /fits HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000\r\n\r\n{}", "x".repeat(1000)));
     assert_eq!(client.answer("POST").map(|answer| answer.head.status()), Ok(200));
-    let whole = |target: &str| upstream.log().requests.iter().any(|s| s.head.target() == target && matches!(s.message, Some(Ok(_))));
+    let whole = |target: &str| {
+        upstream.log().requests.iter().any(|s| s.head.target() == target && matches!(s.message, Some(Ok(_))))
+    };
     assert!(!whole("/fixed") && !whole("/chunked") && whole("/fits"));
 }
 

@@ -271,7 +271,10 @@ impl Drop for Gateway {
         self.child.kill().ok();
         self.child.wait().ok();
         if std::thread::panicking() {
-            eprintln!("--- the gateway said ---\n{}\n---", self.said());
+            let said = self.said();
+            let last: Vec<&str> = said.lines().rev().take(20).collect();
+            eprintln!("--- the gateway's last words ---");
+            last.iter().rev().for_each(|line| eprintln!("{line}"));
         } else {
             std::fs::remove_dir_all(&self.dir).ok();
         }
