@@ -69,6 +69,10 @@ pub const INTERIM_REPLIES_MAX: usize = 16;
 /// Seconds a request body may take before its rate is judged.
 pub const BODY_RATE_GRACE_MS: u64 = 5000;
 
+/// Body of a request with an idempotent method that is kept in memory until its answer begins, bytes, so that another
+/// upstream can be asked. Copying it costs as much again as relaying it; larger ones are sent once.
+pub const BODY_REPLAYED_BYTES_MAX: usize = 64 * 1024;
+
 /// Body that is kept in memory for a plugin that asked for it, bytes.
 pub const BODY_KEPT_BYTES_MAX: usize = 1024 * 1024;
 

@@ -9,6 +9,8 @@ use super::refusal::Refusal;
 use super::serve::Client;
 use super::Shard;
 use crate::base::limits::{BODY_RATE_GRACE_MS, EXPECT_SILENCE_MS};
+
+use crate::base::limits::{BODY_RATE_GRACE_MS, BODY_REPLAYED_BYTES_MAX};
 use crate::base::time::Millis;
 use crate::http::chunked::{self, Decoder, Step};
 use crate::http::framing::Length;
@@ -149,7 +151,12 @@ pub(super) struct Inbound {
     /// The client waits for a 100 before it sends.
     pub(super) expects: bool,
     /// Payload that a plugin has asked for, not sent yet.
+
+    expects: bool,
+    /// Payload that a plugin has asked for, or that may have to be sent again.
     pub(super) kept: Vec<u8>,
+    /// Bytes of payload up to which all of it is kept, in case that it must be sent again.
+    keep_max: usize,
 }
 
 /// The upstream's word on an `Expect: 100-continue` that was passed on to it.
@@ -204,6 +211,14 @@ impl Inbound {
             payload: 0,
             since: clock::millis(),
             kept: Vec::new(),
+            keep_max: 0,
+        }
+    }
+
+    /// Keeps what is received from now on, as long as it is little: the request may be sent twice.
+    pub(super) fn keep_little(&mut self) {
+        if self.is_replayable() {
+            self.keep_max = BODY_REPLAYED_BYTES_MAX;
         }
     }
 
@@ -238,9 +253,17 @@ impl Inbound {
 
     /// Moves what has been received to `out`, in chunks where `chunks`.
     pub(super) fn take(&mut self, chunks: bool, bytes_max: u64, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let from = out.len();
         let taken = self.decoding.take(&self.buf[self.at..], chunks, true, out);
         let taken = taken.map_err(|fault| Refusal::Client(fault.status(), Some(fault)))?;
         self.at += taken.used;
+        if self.is_replayable() && self.kept.len() + taken.payload <= self.keep_max {
+            // What is written in chunks here is read by the same rules, so it cannot fail.
+            let _ = match chunks {
+                true => Decoding::new(Length::Chunked).take(&out[from..], false, false, &mut self.kept),
+                false => Decoding::UntilClose.take(&out[from..], false, false, &mut self.kept),
+            };
+        }
         self.payload += taken.payload as u64;
         if bytes_max > 0 && self.payload > bytes_max {
             return Err(Refusal::Client(413, None));

@@ -267,7 +267,9 @@ impl Shard {
                 self.waiting.borrow().iter().filter(|(_, w)| w.is_long(now)).map(|(_, w)| w.clone()).collect();
             quiet.iter().for_each(|waiting| waiting.stop());
             self.leaving.sweep(now);
+
             if turns.is_multiple_of(A_SECOND) {
+                self.leaving.sweep(now);
                 let freed = self.small.trim() + self.large.trim() + self.trim_works();
                 if freed >= limits::RELEASE_BYTES_MIN {
                     crate::io::runtime::release_memory();

@@ -526,13 +526,11 @@ impl Exchange<'_> {
                         Err(Failure::Final(refusal)) => return Err(refusal),
                         Err(Failure::Silent { slow }) => {
                             // Sent once already. POST, LOCK and PATCH may have been acted on; the body must be there.
-                            let method = self.parts.head.head.method;
-                            let repeatable = !matches!(method, Method::Post | Method::Lock | Method::Patch);
                             let replayable = match body {
                                 Body::None | Body::Hand(_) | Body::Unread => true,
                                 Body::Inbound(inbound) => inbound.is_done() && inbound.is_replayable(),
                             };
-                            (slow, repeatable && replayable)
+                            (slow, self.is_repeatable() && replayable)
                         }
                     }
                 }
@@ -588,6 +586,9 @@ impl Exchange<'_> {
             Body::None | Body::Unread => {}
             Body::Hand(bytes) => out.extend_from_slice(&rest[..*bytes]),
             Body::Inbound(inbound) => {
+                if self.is_repeatable() {
+                    inbound.keep_little();
+                }
                 inbound.put_kept(framing == Framing::Chunked, &mut out);
                 if !inbound.is_done() {
                     let taken = inbound.take(framing == Framing::Chunked, self.runtime.body_bytes_max, &mut out);
@@ -682,6 +683,11 @@ impl Exchange<'_> {
             _ if body_read => Next::Close,
             _ => Next::Linger,
         }
+    }
+
+    /// May it be sent again, although an upstream may have acted on it?
+    fn is_repeatable(&self) -> bool {
+        !matches!(self.parts.head.head.method, Method::Post | Method::Lock | Method::Patch)
     }
 
     /// Is this the last request the connection may have?
