@@ -180,10 +180,10 @@ fn run_case(case: &Case, shared: &BTreeMap<String, String>, world: &World) -> Re
     for (number, step) in case.step.iter().enumerate() {
         let place = |why: String| format!("step {}: {why}\n   the gateway said: {}", number + 1, last_words(&gateway));
         if let Some(config) = &step.reload {
-            let before = gateway.status()["config"]["hash"].clone();
+            let before = gateway.status()["configuration_hash"].clone();
             gateway.put_kong(&with_version(config));
             gateway.signal("HUP");
-            gateway.wait_until("the new configuration is served", || gateway.status()["config"]["hash"] != before);
+            gateway.wait_until("the new configuration is served", || gateway.status()["configuration_hash"] != before);
         }
         std::thread::sleep(std::time::Duration::from_millis(step.after_ms));
         wait_for_a_minute(step.in_one_minute);
