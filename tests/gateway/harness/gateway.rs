@@ -68,8 +68,11 @@ impl Setup {
         // Test processes run side by side on the same CPUs: pinned, they would all sit on the first ones.
         let mut text = format!(
             "listeners: [\"{proxy}\"]\nadmin: \"{admin}\"\naccess_log: \"{log}\"\nadmin_access_log: \"off\"\n\
-             runtime:\n  driver: {driver}\n  pin: false\n"
+             runtime:\n  pin: false\n"
         );
+        if !self.runtime.iter().any(|line| line.starts_with("driver:")) {
+            text += &format!("  driver: {driver}\n");
+        }
         let mut sections: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for line in &self.runtime {
             match line.split_once('.').filter(|(section, _)| !section.contains(':')) {
