@@ -68,7 +68,7 @@ impl Gathered {
     }
 }
 
-/// Reads the files of the command line; a `*.conf` among them holds the settings of a node.
+/// Reads the files of the command line; one of them may hold the settings of a node.
 ///
 /// The usual places are looked at where no file is named; of them, that of the settings also beside a declarative file.
 /// A file that cannot be read is a fault, and the others are read all the same.
@@ -76,17 +76,19 @@ pub fn gather(named: &[String], env: &[(String, String)], open: Open<'_>, report
     let mut found = Gathered::default();
     for file in named {
         let Some(text) = found.read(file, open, report) else { continue };
-        if !file.ends_with(".conf") {
+        if !is_settings(&text) {
             found.files.push((file.clone(), text));
         } else if found.conf.replace((file.clone(), text)).is_some() {
             let span = Span::new(&Arc::from(file.as_str()), 0, 0);
-            report.fault(&span, "", "a second file of a node's settings", "name one *.conf");
+            report.fault(&span, "", "a second file of a node's settings", "name one");
         }
     }
+    // One that is named and cannot be read is no reason to look elsewhere.
+    let unnamed = found.files.is_empty() && report.is_clean();
     // The key at the start of a line: a sketch of what `load` sees in the tree, good enough to look for one file more.
     let is_declarative =
         |text: &str| text.lines().any(|line| line.trim_start_matches(['{', '"', ' ']).starts_with(kong::VERSION_KEY));
-    if found.conf.is_none() && (named.is_empty() || found.files.iter().any(|(_, text)| is_declarative(text))) {
+    if found.conf.is_none() && (unnamed || found.files.iter().any(|(_, text)| is_declarative(text))) {
         if let Some(path) = conf::CONF_PATHS.into_iter().find(|path| exists(open, path)) {
             found.conf = found.read(path, open, report).map(|text| (path.to_owned(), text));
         }
@@ -95,7 +97,7 @@ pub fn gather(named: &[String], env: &[(String, String)], open: Open<'_>, report
     // Its findings are those of `load`, which reads the settings again.
     let settings = conf::read(settings, env, &mut Report::default());
     let names_one = settings.declarative.is_some() || settings.declarative_text.is_some();
-    if named.is_empty() && !names_one {
+    if unnamed && !names_one {
         if exists(open, conf::DECLARATIVE_PATH) {
             if let Some(text) = found.read(conf::DECLARATIVE_PATH, open, report) {
                 found.files.push((conf::DECLARATIVE_PATH.to_owned(), text));
@@ -121,6 +123,13 @@ impl Gathered {
             }
         }
     }
+}
+
+/// Is this `key = value`, the settings of a node? No document with entities begins so.
+fn is_settings(text: &str) -> bool {
+    let first = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+    let key = first.and_then(|line| line.split_once('=')).map(|(key, _)| key.trim_end());
+    key.is_some_and(|key| !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
 }
 
 /// Is there such a file? One that cannot be read is there.
@@ -172,8 +181,12 @@ mod tests {
             "n.yaml\nwatch gone.yaml n.yaml\ngone.yaml: cannot be read: entity not found"
         );
         assert_eq!(
-            run(&["a.conf", "b.conf"], &[("a.conf", ""), ("b.conf", "")], &[]),
-            "[b.conf]\nwatch a.conf b.conf\nb.conf: a second file of a node's settings; name one *.conf"
+            run(
+                &["a.conf", "n.yaml", "b.conf"],
+                &[("a.conf", "# a\n\nlog_level=info"), native, ("b.conf", "prefix = /")],
+                &[]
+            ),
+            "n.yaml\n[b.conf]\nwatch a.conf n.yaml b.conf\nb.conf: a second file of a node's settings; name one"
         );
     }
 }

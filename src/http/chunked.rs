@@ -271,3 +271,197 @@ pub fn write_end(trailers: &[u8], out: &mut Vec<u8>) {
     }
     out.extend_from_slice(b"\r\n");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Payload, trailers and bytes used.
+    type Body = (Vec<u8>, Vec<u8>, usize);
+    /// Payload, trailers and what is left behind the body, as text.
+    type Told<'a> = (&'a str, &'a str, &'a str);
+
+    /// Feeds `input` in pieces of at most `piece` bytes; gives the payload, the trailers and how much was used.
+    fn decode(input: &[u8], piece: usize) -> Result<Option<Body>, Fault> {
+        let mut decoder = Decoder::new();
+        let mut payload = Vec::new();
+        let (mut at, mut end) = (0, 0);
+        loop {
+            let window = &input[at..end];
+            match decoder.step(window)? {
+                Step::Data { data } => {
+                    assert!(!data.is_empty());
+                    payload.extend_from_slice(&window[data.clone()]);
+                    at += data.end;
+                }
+                Step::Done { used, trailers } => {
+                    return Ok(Some((payload, window[trailers].to_vec(), at + used)));
+                }
+                Step::NeedMore { used } => {
+                    at += used;
+                    if end == input.len() {
+                        return Ok(None);
+                    }
+                    end = (end + piece).min(input.len());
+                }
+            }
+        }
+    }
+
+    #[track_caller]
+    fn check(input: &str, want: Result<Option<Told<'_>>, Fault>) {
+        let want = want.map(|whole| {
+            whole.map(|(payload, trailers, rest)| {
+                (payload.as_bytes().to_vec(), trailers.as_bytes().to_vec(), input.len() - rest.len())
+            })
+        });
+        for piece in [usize::MAX / 2, 1, 2, 3, 7] {
+            assert_eq!(decode(input.as_bytes(), piece), want, "{input:?} in pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn chunks_are_read_or_refused_for_the_right_reason() {
+        let long_name = format!("1;{}\r\nx\r\n0\r\n\r\n", "e".repeat(limits::CHUNK_LINE_BYTES_MAX));
+        let line = format!("1;{}\r\nx\r\n", "e".repeat(200));
+        let many = line.repeat(limits::CHUNK_EXTENSION_BYTES_MAX / 200 + 1);
+        let trailer = format!("0\r\nA: {}\r\n\r\n", "v".repeat(limits::TRAILER_BYTES_MAX));
+        let lines = format!("0\r\n{}\r\n", "a:\r\n".repeat(limits::FIELDS_MAX + 1));
+        let rows: &[(&str, Result<Option<Told<'_>>, Fault>)] = &[
+            ("0\r\n\r\n", Ok(Some(("", "", "")))),
+            ("5\r\nhello\r\n6\r\n world\r\n0\r\n\r\nGET", Ok(Some(("hello world", "", "GET")))),
+            ("A\r\n0123456789\r\n000\r\n\r\n", Ok(Some(("0123456789", "", "")))),
+            ("0000000000000001\r\nx\r\n0\r\n\r\n", Ok(Some(("x", "", "")))),
+            ("1;a\r\nx\r\n0;b=c\r\n\r\n", Ok(Some(("x", "", "")))),
+            ("1; some; parameters = stuff\r\nx\r\n0\r\n\r\n", Ok(Some(("x", "", "")))),
+            ("1 \t; a\r\nx\r\n0\r\n\r\n", Ok(Some(("x", "", "")))),
+            ("1;a=\"\\\"q; \\\\\u{e9}\\\"\";b\r\nx\r\n0\r\n\r\n", Ok(Some(("x", "", "")))),
+            ("1;a=\"\" ;b\r\nx\r\n0\r\n\r\n", Ok(Some(("x", "", "")))),
+            ("0\r\nA: b\r\nC:d \r\n\r\nrest", Ok(Some(("", "A: b\r\nC:d \r\n", "rest")))),
+            ("0\r\nVary: *\r\nContent-Type: x\r\n\r\n", Ok(Some(("", "Vary: *\r\nContent-Type: x\r\n", "")))),
+            ("", Ok(None)),
+            ("5\r\nhel", Ok(None)),
+            ("3\r\nfoo\r\n", Ok(None)),
+            ("0\r\n", Ok(None)),
+            ("0\r\nA: b\r\n", Ok(None)),
+            ("\r\n", Err(Fault::ChunkSize)),
+            ("x\r\n", Err(Fault::ChunkSize)),
+            ("-1\r\n", Err(Fault::ChunkSize)),
+            ("+1\r\n", Err(Fault::ChunkSize)),
+            ("0x1\r\n", Err(Fault::ChunkSize)),
+            ("1_0\r\n", Err(Fault::ChunkSize)),
+            (" 1\r\n", Err(Fault::ChunkSize)),
+            ("1 \r\n", Err(Fault::ChunkSize)),
+            ("1\t\r\n", Err(Fault::ChunkSize)),
+            ("1 a\r\n", Err(Fault::ChunkSize)),
+            (";a\r\n", Err(Fault::ChunkSize)),
+            ("1\n", Err(Fault::BareLf)),
+            ("1\rx", Err(Fault::BareCr)),
+            ("1\r\r\n", Err(Fault::BareCr)),
+            ("00000000000000001\r\n", Err(Fault::ChunkSizeTooLarge)),
+            ("8000000000000000\r\n", Err(Fault::ChunkSizeTooLarge)),
+            ("fffffffffffffffff\r\n", Err(Fault::ChunkSizeTooLarge)),
+            ("2;\r\naa\r\n", Err(Fault::ChunkExtension)),
+            ("2;;a\r\naa\r\n", Err(Fault::ChunkExtension)),
+            ("2;=a\r\n", Err(Fault::ChunkExtension)),
+            ("2;a=\r\n", Err(Fault::ChunkExtension)),
+            ("2;a b\r\n", Err(Fault::ChunkExtension)),
+            ("2;a=b c\r\n", Err(Fault::ChunkSize)),
+            ("2;a \r\n", Err(Fault::ChunkExtension)),
+            ("2;a=\"b\r\n", Err(Fault::ChunkExtension)),
+            ("2;a=\"b\"c\r\n", Err(Fault::ChunkExtension)),
+            ("2;a=\"\x01\"\r\n", Err(Fault::ChunkExtension)),
+            ("2;a\0\r\n", Err(Fault::ChunkExtension)),
+            ("2;a\nb\r\n", Err(Fault::BareLf)),
+            ("5;ext=val\rue\r\n", Err(Fault::BareCr)),
+            ("2\r\naaX", Err(Fault::ChunkEnd)),
+            ("2\r\naaa\r\n", Err(Fault::ChunkEnd)),
+            ("2\r\naa\n", Err(Fault::ChunkEnd)),
+            ("2\r\naa\rX", Err(Fault::ChunkEnd)),
+            ("0\r\n\n", Err(Fault::BareLf)),
+            ("0\r\nA: b\n\r\n", Err(Fault::BareLf)),
+            ("0\r\nA: b\rc\r\n\r\n", Err(Fault::BareCr)),
+            ("0\r\nA : b\r\n\r\n", Err(Fault::SpaceBeforeColon)),
+            ("0\r\n folded: b\r\n\r\n", Err(Fault::Fold)),
+            ("0\r\nGET / HTTP/1.1\r\n\r\n", Err(Fault::SpaceBeforeColon)),
+            ("0\r\nX\r\n\r\n", Err(Fault::NoColon)),
+            ("0\r\nA: \0\r\n\r\n", Err(Fault::FieldValue)),
+            ("0\r\nContent-Length: 99\r\n\r\n", Err(Fault::TrailerForbidden)),
+            ("0\r\nA: b\r\nhost: x\r\n\r\n", Err(Fault::TrailerForbidden)),
+            ("0\r\nTransfer_Encoding: x\r\n\r\n", Err(Fault::TrailerForbidden)),
+            (&long_name, Err(Fault::ChunkExtensionTooLong)),
+            (&many, Err(Fault::ChunkExtensionTooLong)),
+            (&trailer, Err(Fault::TrailerTooLarge)),
+            (&lines, Err(Fault::TrailerTooLarge)),
+        ];
+        for &(input, want) in rows {
+            check(input, want);
+        }
+    }
+
+    #[test]
+    fn payload_may_go_by_without_the_decoder() {
+        let mut decoder = Decoder::new();
+        assert_eq!(decoder.payload_left(), 0);
+        assert_eq!(decoder.step(b"5\r\n"), Ok(Step::NeedMore { used: 3 }));
+        assert_eq!(decoder.payload_left(), 5);
+        decoder.skip(4);
+        assert_eq!(decoder.step(b"o\r\n0\r\n\r\n"), Ok(Step::Data { data: 0..1 }));
+        assert_eq!(decoder.payload_left(), 0);
+        assert_eq!(decoder.step(b"\r\n0\r\n\r\nx"), Ok(Step::Done { used: 7, trailers: 5..5 }));
+        assert!(decoder.is_done());
+    }
+
+    #[test]
+    fn the_end_carries_only_trailers_that_may_be_trailers() {
+        let rows: &[(&str, &str)] = &[
+            ("", "0\r\n\r\n"),
+            ("Server-Timing:  a \r\nVary: *\r\nX: y\r\nSet-Cookie: s\r\n", "0\r\nServer-Timing: a\r\nX: y\r\n\r\n"),
+        ];
+        for &(trailers, want) in rows {
+            let mut out = Vec::new();
+            write_end(trailers.as_bytes(), &mut out);
+            assert_eq!(String::from_utf8_lossy(&out), want);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_decodes_to_itself(
+            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..200), 0..8),
+            piece in 1usize..64,
+        ) {
+            let mut wire = Vec::new();
+            for chunk in &chunks {
+                encode_size(chunk.len() as u64, &mut wire);
+                wire.extend_from_slice(chunk);
+                wire.extend_from_slice(CHUNK_END);
+            }
+            write_end(b"", &mut wire);
+            prop_assert_eq!(decode(&wire, piece), Ok(Some((chunks.concat(), Vec::new(), wire.len()))));
+        }
+
+        #[test]
+        fn pieces_change_nothing(
+            pieces in prop::collection::vec(prop::sample::select(vec![
+                "5\r\nhello\r\n", "0\r\n", "\r\n", "1;a=\"b\"\r\nx\r\n", "A: b\r\n", ";", " ", "\n", "\r", "3\r\n", "ff", "abc",
+            ]), 0..12),
+            piece in 1usize..9,
+        ) {
+            let input = pieces.concat();
+            prop_assert_eq!(decode(input.as_bytes(), piece), decode(input.as_bytes(), usize::MAX / 2));
+        }
+
+        #[test]
+        fn sizes_are_read_as_they_are_written(size in 1..=i64::MAX as u64) {
+            let mut line = Vec::new();
+            encode_size(size, &mut line);
+            let text = format!("{size:x}\r\n");
+            prop_assert_eq!(&line, text.as_bytes());
+            let mut decoder = Decoder::new();
+            prop_assert_eq!(decoder.step(&line), Ok(Step::NeedMore { used: line.len() }));
+            prop_assert_eq!(decoder.payload_left(), size);
+        }
+    }
+}

@@ -104,3 +104,81 @@ pub fn end(out: &mut Vec<u8>) {
 pub fn number(value: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::parse::{Parser, Progress};
+    use crate::http::Head;
+    use proptest::prelude::*;
+
+    fn parsed(text: &[u8]) -> Head {
+        let mut head = Head::new();
+        assert_eq!(Parser::default().request(text, &mut head), Ok(Progress::Done));
+        head
+    }
+
+    #[test]
+    fn what_is_kept_comes_out_in_normal_form() {
+        let rows: &[(&str, &str)] = &[
+            ("", ""),
+            ("A: b|", "A: b|"),
+            ("A:b|C:  d |E: f|", "A: b|C: d|E: f|"),
+            ("A: b|Connection: close|C: d|E: f|", "A: b|C: d|E: f|"),
+            ("Connection: close|", ""),
+            ("Connection: A|A: b|C: d|Keep-Alive: x|", "C: d|"),
+            ("A: b|Content-Length: 0003|C: d|", "A: b|Content-Length: 3|C: d|"),
+            ("Content-Length:\t000|", "Content-Length: 0|"),
+            ("A:|B: |C: d|", "A: |B: |C: d|"),
+        ];
+        for &(lines, want) in rows {
+            let text = format!("GET / HTTP/1.1\r\n{}\r\n", lines.replace('|', "\r\n"));
+            let head = parsed(text.as_bytes());
+            let on = head.on(text.as_bytes());
+            let drop = Drop::of_request(on).expect("within limits");
+            let mut out = Vec::new();
+            fields(on, &drop, &mut out);
+            assert_eq!(String::from_utf8_lossy(&out), want.replace('|', "\r\n"), "{lines}");
+        }
+    }
+
+    #[test]
+    fn lines_are_written_as_the_grammar_has_them() {
+        let mut out = Vec::new();
+        request_line(b"GET", b"/a", b"?b", &mut out);
+        status_line(Version::H10, 204, b"No Content", &mut out);
+        length(Length::Fixed(u64::MAX), &mut out);
+        length(Length::Chunked, &mut out);
+        length(Length::None, &mut out);
+        end(&mut out);
+        assert_eq!(
+            String::from_utf8_lossy(&out),
+            "GET /a?b HTTP/1.1\r\nHTTP/1.0 204 No Content\r\nContent-Length: 18446744073709551615\r\n\
+             Transfer-Encoding: chunked\r\n\r\n"
+        );
+    }
+
+    proptest! {
+        /// Runs are an optimisation: line by line gives the same.
+        #[test]
+        fn runs_equal_lines(
+            lines in prop::collection::vec((prop::sample::select(vec!["A: b", "Cc:dd", "E:  f ", "Empty:", "Proxy: x"]), any::<bool>()), 0..20),
+        ) {
+            let text: String = lines.iter().map(|(line, _)| format!("{line}\r\n")).collect();
+            let text = format!("GET / HTTP/1.1\r\n{text}\r\n");
+            let head = parsed(text.as_bytes());
+            let on = head.on(text.as_bytes());
+            let mut drop = Drop::none();
+            let mut want = Vec::new();
+            for (i, (_, name, value)) in on.fields().enumerate() {
+                match lines[i].1 {
+                    true => drop.add_line(i),
+                    false => field(name, value, &mut want),
+                }
+            }
+            let mut out = Vec::new();
+            fields(on, &drop, &mut out);
+            prop_assert_eq!(out, want);
+        }
+    }
+}

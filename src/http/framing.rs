@@ -194,8 +194,101 @@ pub fn keep_alive(head: HeadRef<'_>) -> bool {
     keep
 }
 
+/// Whether the client waits for `100 Continue` before it sends its body (RFC 9110 §10.1.1).
+///
+/// False for HTTP/1.0: "A server that receives a 100-continue expectation in an HTTP/1.0 request MUST ignore that
+/// expectation." Other expectations are not ours to judge; the field is passed on.
+pub fn expects_continue(head: HeadRef<'_>) -> bool {
+    head.head.version == Version::H11 && headers::lists(head, Known::Expect, b"100-continue")
+}
+
 /// Whether a field only looks like Content-Length or Transfer-Encoding. Such fields are dropped when a message is
 /// passed on ([`headers::Drop`]); beside a real Transfer-Encoding the message is refused.
 pub fn is_lookalike(id: Known) -> bool {
     matches!(id, Known::ContentLengthLookalike | Known::TransferEncodingLookalike)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::parse::{Parser, Progress};
+    use crate::http::Head;
+
+    /// The lines of a head, `|` for CRLF, and what `judge` says of it.
+    #[track_caller]
+    fn read<T>(lines: &str, judge: impl FnOnce(HeadRef<'_>) -> T) -> T {
+        let text = format!("{}\r\n\r\n", lines.replace('|', "\r\n"));
+        let (mut parser, mut head) = (Parser::default(), Head::new());
+        let progress = match text.starts_with("HTTP/") {
+            true => parser.reply(text.as_bytes(), &mut head),
+            false => parser.request(text.as_bytes(), &mut head),
+        };
+        assert_eq!(progress, Ok(Progress::Done), "{lines}");
+        judge(head.on(text.as_bytes()))
+    }
+
+    #[test]
+    fn a_reply_ends_where_its_request_and_status_say() {
+        use Length::*;
+        let rows: &[(&str, Method, Result<Length, Fault>)] = &[
+            ("HTTP/1.1 200 OK|Content-Length: 5", Method::Get, Ok(Fixed(5))),
+            ("HTTP/1.1 200 OK|Content-Length: 5", Method::Head, Ok(None)),
+            ("HTTP/1.1 304 x|Content-Length: 5", Method::Get, Ok(None)),
+            ("HTTP/1.1 204 x|Content-Length: 0", Method::Get, Ok(None)),
+            ("HTTP/1.1 103 x|Link: </a>", Method::Get, Ok(None)),
+            ("HTTP/1.1 200 OK|Transfer-Encoding: chunked", Method::Get, Ok(Chunked)),
+            ("HTTP/1.1 200 OK|Transfer-Encoding: chunked", Method::Head, Ok(None)),
+            ("HTTP/1.1 200 OK", Method::Get, Ok(UntilClose)),
+            ("HTTP/1.0 200 OK", Method::Get, Ok(UntilClose)),
+            ("HTTP/1.1 200 OK|Content-Length: 5|Transfer-Encoding: chunked", Method::Get, Err(Fault::LengthAndCoding)),
+            ("HTTP/1.1 200 OK|Content-Length: 5|Content-Length: 5", Method::Get, Err(Fault::LengthRepeated)),
+            ("HTTP/1.1 200 OK|Content-Length: x", Method::Head, Err(Fault::LengthInvalid)),
+            ("HTTP/1.1 304 x|Content-Length: 5, 6", Method::Get, Err(Fault::LengthRepeated)),
+            ("HTTP/1.0 200 OK|Transfer-Encoding: chunked", Method::Get, Err(Fault::CodingInOld)),
+            ("HTTP/1.1 200 OK|Transfer-Encoding: gzip", Method::Get, Err(Fault::Coding)),
+            ("HTTP/1.1 200 OK|Transfer-Encoding: gzip, chunked", Method::Get, Err(Fault::CodingUnsupported)),
+        ];
+        for &(lines, method, want) in rows {
+            assert_eq!(read(lines, |head| of_reply(head, method)), want, "{lines} to {method:?}");
+        }
+    }
+
+    #[test]
+    fn a_connection_is_kept_by_version_and_wish() {
+        let rows: &[(&str, bool)] = &[
+            ("GET / HTTP/1.1", true),
+            ("GET / HTTP/1.1|Connection: Close", false),
+            ("GET / HTTP/1.1|Connection: keep-alive, close", false),
+            ("GET / HTTP/1.1|Connection: x|Connection: CLOSE", false),
+            ("GET / HTTP/1.1|Connection: closed", true),
+            ("GET / HTTP/1.0", false),
+            ("GET / HTTP/1.0|Connection: Keep-Alive", true),
+            ("GET / HTTP/1.0|Connection: keep-alive|Connection: close", false),
+            ("GET / HTTP/1.0|Proxy-Connection: keep-alive", false),
+        ];
+        for &(lines, want) in rows {
+            assert_eq!(read(lines, keep_alive), want, "{lines}");
+        }
+    }
+
+    #[test]
+    fn only_a_client_that_can_wait_is_answered_with_continue() {
+        let rows: &[(&str, bool)] = &[
+            ("PUT / HTTP/1.1|Expect: 100-continue", true),
+            ("PUT / HTTP/1.1|Expect: 100-Continue", true),
+            ("PUT / HTTP/1.0|Expect: 100-continue", false),
+            ("PUT / HTTP/1.1|Expect: 200-ok", false),
+            ("PUT / HTTP/1.1", false),
+        ];
+        for &(lines, want) in rows {
+            assert_eq!(read(lines, expects_continue), want, "{lines}");
+        }
+    }
+
+    #[test]
+    fn lookalikes_are_told_apart_from_the_fields_they_look_like() {
+        assert!(is_lookalike(Known::classify(b"Content_Length")));
+        assert!(is_lookalike(Known::classify(b"TRANSFER_ENCODING")));
+        assert!(!is_lookalike(Known::ContentLength));
+    }
 }

@@ -174,9 +174,9 @@ fn words_in(buf: &[u8], at: usize, len: usize) -> Words {
     fast().unwrap_or_else(|| words(&buf[at..at + len]))
 }
 
-/// The id of a *validated* name inside a buffer: `buf[at..at + len]` holds token characters only, `len > 0`.
+/// The id of a *validated* name inside a buffer: `buf[at..at + len]` holds token characters only, `len > 0`. For the parser
 #[inline(always)]
-pub(super) fn classify_in(buf: &[u8], at: usize, len: usize) -> Known {
+pub fn classify_in(buf: &[u8], at: usize, len: usize) -> Known {
     if len > NAME_BYTES_MAX {
         return Known::Other;
     }
@@ -328,7 +328,9 @@ impl Drop {
         Drop::of(head, HOP_BY_HOP)
     }
 
-    /// What ends here of a reply. As for requests, and Content-Length too where RFC 9110 §8.6 forbids one (1xx, 204).
+    /// What ends here of a reply: as for requests, and Content-Length where RFC 9110 §8.6 forbids one (1xx, 204).
+    ///
+    /// Trailer stays; whoever leaves out the trailers drops it too.
     ///
     /// # Errors
     /// As [`Drop::of_request`].
@@ -461,5 +463,138 @@ pub fn trailer_rule(id: Known) -> TrailerRule {
         TrailerRule::Discard
     } else {
         TrailerRule::Forward
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Head;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_known_name_is_known_in_any_case() {
+        for (i, name) in NAMES.iter().enumerate() {
+            assert_eq!(Known::classify(name.as_bytes()), IDS[i]);
+            assert_eq!(Known::classify(name.to_ascii_uppercase().as_bytes()), IDS[i]);
+            assert_eq!((IDS[i] as usize, IDS[i].name()), (i, *name));
+        }
+        for name in ["", "x", "hos", "hosts", "content-lengtH1", "content length", "content\rlength", "x-forwarded-foo"]
+        {
+            assert_eq!(Known::classify(name.as_bytes()), Known::Other, "{name:?}");
+        }
+        assert_eq!(Known::Other.name(), "");
+    }
+
+    proptest! {
+        #[test]
+        fn the_words_agree_with_their_slow_twin(name in "[A-Za-z0-9_-]{1,30}", before in 0usize..9, after in 0usize..9) {
+            let buf = [&vec![b':'; before], name.as_bytes(), &vec![b':'; after]].concat();
+            prop_assert_eq!(classify_in(&buf, before, name.len()), Known::classify(name.as_bytes()));
+            if name.len() <= NAME_BYTES_MAX {
+                prop_assert_eq!(words_in(&buf, before, name.len()), words(name.as_bytes()));
+            }
+        }
+    }
+
+    fn head(lines: &[(&str, &str)]) -> (Head, Vec<u8>) {
+        let (mut head, mut buf) = (Head::new(), Vec::new());
+        for (name, value) in lines {
+            head.append(&mut buf, name.as_bytes(), value.as_bytes());
+        }
+        (head, buf)
+    }
+
+    #[track_caller]
+    fn check(drop: Result<Drop, Fault>, head: &Head, buf: &[u8], want: &str) {
+        let drop = drop.expect("within limits");
+        let kept: Vec<_> = (0..head.fields.len()).filter(|&i| !drop.has(i)).collect();
+        let kept: Vec<_> = kept.iter().map(|&i| String::from_utf8_lossy(head.fields[i].name(buf))).collect();
+        assert_eq!(kept.join(" "), want);
+    }
+
+    #[test]
+    fn hop_by_hop_fields_and_those_connection_lists_end_here() {
+        let rows: &[(&[(&str, &str)], &str)] = &[
+            (&[("Host", "a"), ("Accept", "b")], "Host Accept"),
+            (
+                &[("Host", "a"), ("Connection", "close, X-One"), ("x-one", "1"), ("X-Two", "2"), ("X-ONE", "3")],
+                "Host X-Two",
+            ),
+            (
+                &[
+                    ("Keep-Alive", "1"),
+                    ("Proxy", "x"),
+                    ("Proxy-Connection", "x"),
+                    ("TE", "x"),
+                    ("Upgrade", "x"),
+                    ("Via", "v"),
+                ],
+                "Via",
+            ),
+            (&[("Proxy-Authorization", "x"), ("Trailer", "x"), ("Expect", "x")], "Proxy-Authorization Trailer Expect"),
+            (
+                &[
+                    ("Connection", "Host, Content-Length,content-type"),
+                    ("Connection", "X-Forwarded-For, x-real-ip, Cookie"),
+                    ("Host", "a"),
+                    ("Content-Length", "1"),
+                    ("Content-Type", "x"),
+                    ("X-Forwarded-For", "x"),
+                    ("X-Real-IP", "x"),
+                    ("Cookie", "x"),
+                ],
+                "Host Content-Length Content-Type X-Forwarded-For X-Real-IP",
+            ),
+            (&[("Transfer_Encoding", "x"), ("CONTENT_LENGTH", "x"), ("Transfer-Encoding", "chunked")], ""),
+            (&[("HTTP2-Settings", "x"), ("Connection", " , ,, "), ("A", "x")], "A"),
+        ];
+        for (lines, want) in rows {
+            let (head, buf) = head(lines);
+            check(Drop::of_request(head.on(&buf)), &head, &buf, want);
+        }
+        let (mut reply, buf) = head(&[("Content-Length", "0"), ("Server", "s"), ("Connection", "x"), ("X", "1")]);
+        reply.status = 204;
+        check(Drop::of_reply(reply.on(&buf)), &reply, &buf, "Server");
+        reply.status = 304;
+        check(Drop::of_reply(reply.on(&buf)), &reply, &buf, "Content-Length Server");
+    }
+
+    #[test]
+    fn connection_may_not_list_without_end() {
+        let names = |count: usize| vec!["x"; count].join(",");
+        let (within, buf) = head(&[("Connection", &names(limits::CONNECTION_TOKENS_MAX))]);
+        assert!(Drop::of_request(within.on(&buf)).is_ok());
+        let (beyond, buf) = head(&[("Connection", &names(limits::CONNECTION_TOKENS_MAX + 1))]);
+        assert_eq!(Drop::of_request(beyond.on(&buf)), Err(Fault::ConnectionTooLong));
+    }
+
+    #[test]
+    fn lines_can_be_dropped_one_by_one() {
+        let lines = vec![("a", "b"); limits::FIELDS_MAX];
+        let (head, buf) = head(&lines);
+        let mut drop = Drop::none();
+        drop.add_line(0);
+        drop.add_line(limits::FIELDS_MAX - 1);
+        let kept = (0..head.fields.len()).filter(|&i| !drop.has(i)).count();
+        assert_eq!(kept, limits::FIELDS_MAX - 2);
+        drop.add_name(head.on(&buf), b"A");
+        assert_eq!(drop.lines(), u128::MAX);
+    }
+
+    #[test]
+    fn trailers_are_taken_only_when_offered() {
+        for (value, want) in [("trailers", true), ("gzip;q=1, Trailers", true), ("trailers;q=0", false), ("x", false)] {
+            let (head, buf) = head(&[("TE", value)]);
+            assert_eq!(takes_trailers(head.on(&buf)), want, "{value}");
+        }
+    }
+
+    #[test]
+    fn lists_are_split_and_trimmed() {
+        let members: Vec<_> = csv(b" a ,, b\t,c d,").collect();
+        assert_eq!(members, [&b"a"[..], b"b", b"c d"]);
+        assert_eq!(trim(b" \t "), b"");
+        assert_eq!(csv(b"").count(), 0);
     }
 }

@@ -2,12 +2,18 @@
 
 use std::cell::{Cell, RefCell};
 
+/// Buffers are made so many bytes at a time, so that they lie side by side: freed one by one between things that stay,
+/// they would leave holes smaller than a page, which no allocator can give back.
+const BATCH_BYTES: usize = 64 * 1024;
+
 /// A shard's free buffers of one class.
 #[derive(Debug)]
 pub struct Pool {
     free: RefCell<Vec<Vec<u8>>>,
     bytes: usize,
     kept: usize,
+    /// The fewest that lay free since the last [`Pool::trim`]: so many were not needed.
+    least: Cell<usize>,
     /// Buffers made because the list was empty; a steady state makes none.
     made: Cell<u64>,
 }
@@ -15,14 +21,19 @@ pub struct Pool {
 impl Pool {
     /// Buffers of `bytes` capacity, of which at most `kept` lie free.
     pub fn new(bytes: usize, kept: usize) -> Pool {
-        Pool { free: RefCell::new(Vec::with_capacity(kept.min(64))), bytes, kept, made: Cell::new(0) }
+        let free = RefCell::new(Vec::with_capacity(kept.min(64)));
+        Pool { free, bytes, kept, least: Cell::new(0), made: Cell::new(0) }
     }
 
     /// An empty buffer with at least the capacity of the class.
     pub fn take(&self) -> Vec<u8> {
-        let free = self.free.borrow_mut().pop();
-        free.unwrap_or_else(|| {
-            self.made.set(self.made.get() + 1);
+        let mut free = self.free.borrow_mut();
+        let taken = free.pop();
+        self.least.set(self.least.get().min(free.len()));
+        taken.unwrap_or_else(|| {
+            let batch = (BATCH_BYTES / self.bytes).clamp(1, self.kept.max(1));
+            self.made.set(self.made.get() + batch as u64);
+            free.extend((1..batch).map(|_| Vec::with_capacity(self.bytes)));
             Vec::with_capacity(self.bytes)
         })
     }
@@ -34,6 +45,15 @@ impl Pool {
             buf.clear();
             free.push(buf);
         }
+    }
+
+    /// Frees what nobody has needed since the last call, the coldest first; how many bytes that was.
+    pub fn trim(&self) -> usize {
+        let mut free = self.free.borrow_mut();
+        let surplus = self.least.get().min(free.len());
+        free.drain(..surplus);
+        self.least.set(free.len());
+        surplus * self.bytes
     }
 
     /// Capacity of the class, bytes.
@@ -63,6 +83,20 @@ mod tests {
         grown.reserve(100_000);
         pool.put(grown);
         assert_eq!(pool.free.borrow().len(), 0);
-        assert_eq!(pool.made(), 3);
+        assert!(pool.made() <= 4);
+    }
+
+    #[test]
+    fn what_is_not_needed_is_freed_and_what_is_stays() {
+        let pool = Pool::new(1024, 8);
+        let bufs: Vec<_> = (0..6).map(|_| pool.take()).collect();
+        bufs.into_iter().for_each(|buf| pool.put(buf));
+        assert_eq!(pool.trim(), 0, "all were in use a moment ago");
+        let (a, b) = (pool.take(), pool.take());
+        pool.put(a);
+        pool.put(b);
+        assert_eq!(pool.trim(), 6 * 1024);
+        assert_eq!(pool.free.borrow().len(), 2);
+        assert_eq!((pool.trim(), pool.trim()), (2 * 1024, 0));
     }
 }

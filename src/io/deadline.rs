@@ -90,6 +90,17 @@ impl Deadlines {
         }
     }
 
+    /// Ends the reads of up to `count` of those who wait for a next request, whoever waits longest first: their sockets are
+    /// needed. O(watched sockets).
+    pub fn end_quietest(&self, count: usize) {
+        let slots = self.0.slots.borrow();
+        let is_waiting = |slot: &&Slot| slot.quiet.get() && slot.fired.get().is_none();
+        let mut quiet: Vec<&Slot> = slots.iter().map(|(_, slot)| slot).filter(is_waiting).collect();
+        // All of them wait equally long, so the one whose deadline comes first began first.
+        quiet.sort_unstable_by_key(|slot| slot.read_at.get());
+        quiet.into_iter().take(count).for_each(|slot| slot.fire(Side::Read, Shutdown::Read));
+    }
+
     /// Sweeps for ever.
     pub async fn run(self) {
         loop {
@@ -190,6 +201,20 @@ mod tests {
         assert_eq!(stream.read(&mut [0; 8]).expect("the socket is shut for reading"), 0);
         drop(watch);
         assert!(deadlines.is_empty());
+    }
+
+    #[test]
+    fn who_is_quiet_for_longest_ends_first() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let deadlines = Deadlines::default();
+        let watches: Vec<Watch> = (0..4).map(|_| deadlines.watch(listener.as_raw_fd())).collect();
+        for (watch, at) in watches.iter().zip([400, 100, 300, 200]) {
+            watch.arm_read(Millis(at));
+            watch.set_quiet(at != 200);
+        }
+        deadlines.end_quietest(2);
+        let ended: Vec<bool> = watches.iter().map(|watch| watch.fired().is_some()).collect();
+        assert_eq!(ended, [false, true, true, false]);
     }
 
     #[test]

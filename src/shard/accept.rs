@@ -31,6 +31,7 @@ pub(super) async fn accept(shard: Rc<Shard>, listener: Arc<Listener>, socket: So
                 Err(error) => {
                     if is_out_of_descriptors(&error) {
                         bump(&shard.counters.out_of_descriptors);
+                        shard.free_descriptors();
                     }
                     shard.complain(Complaint::Accept, || format!("cannot accept on {}: {error}", listener.bind.addr));
                     pause = true;
@@ -115,11 +116,12 @@ fn start(shard: &Rc<Shard>, port: u16, socket: OwnedFd) {
         local.set_port(port);
     }
     let watch = shard.deadlines.watch(stream.fd());
-    let client = Client::new(shard, stream, watch, peer, local);
+    // Boxed, so that the futures which pass it on do not each keep room for it.
+    let client = Box::new(Client::new(shard, stream, watch, peer, local));
     Gauges::add(&shard.gauges().connections, 1);
     let shard = shard.clone();
     crate::io::spawn(async move {
-        if let Err(panic) = crate::io::catch_panic(serve::connection(&shard, client)).await {
+        if let Err(panic) = crate::io::catch_panic(serve::connection(&shard, &client)).await {
             bump(&shard.counters.panics);
             shard
                 .complain(Complaint::Panic, || format!("a connection ended by a fault of the gateway itself: {panic}"));

@@ -43,7 +43,7 @@ const FORWARDED: [Known; 5] = [
     Known::XForwardedPrefix,
 ];
 
-/// Writes the head of a request for `peer`.
+/// Writes the head of a request for `peer`. `expects`: does the client still wait for a 100?
 ///
 /// # Errors
 /// Where the client's Connection field lists too much.
@@ -52,6 +52,7 @@ pub(super) fn request(
     parts: &Parts<'_>,
     peer: &Peer,
     framing: Framing,
+    expects: bool,
     edits: &Edits,
     scratch: &mut Vec<u8>,
     out: &mut Vec<u8>,
@@ -107,6 +108,9 @@ pub(super) fn request(
     if parts.trailers {
         out.extend_from_slice(b"TE: trailers\r\n");
     }
+    if expects {
+        out.extend_from_slice(b"Expect: 100-continue\r\n");
+    }
     ip_field(out, "X-Real-IP", facts.client_ip);
     out.extend_from_slice(b"X-Forwarded-For: ");
     for value in head.all(Known::XForwardedFor) {
@@ -128,7 +132,10 @@ pub(super) fn request(
         number_field(out, "X-Forwarded-Port", facts.local.port().into());
     }
     if !kept(Known::XForwardedPath) {
-        field(out, "X-Forwarded-Path", parts.raw_path);
+        // As sent, but never a byte beyond ASCII: what a field value with one means depends on who reads it.
+        out.extend_from_slice(b"X-Forwarded-Path: ");
+        target::encode_query(parts.raw_path, out);
+        out.extend_from_slice(b"\r\n");
     }
     if !kept(Known::XForwardedPrefix) {
         if let Some(prefix) = path::forwarded_prefix(facts.path, parts.matched, route.strip_path) {

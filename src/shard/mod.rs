@@ -18,6 +18,7 @@ mod accept;
 mod body;
 mod count;
 mod forward;
+mod leaving;
 mod log;
 mod phase;
 mod pool;
@@ -83,7 +84,6 @@ pub struct Start {
 /// All state of one core.
 pub struct Shard {
     index: usize,
-    wait: Wait,
     gauges: Vec<Arc<Gauges>>,
     shards: Vec<Sender<ToShard<Tables>>>,
     report: Box<dyn Fn(FromShard)>,
@@ -99,9 +99,12 @@ pub struct Shard {
     small: buf::Pool,
     large: buf::Pool,
     works: RefCell<Vec<Box<serve::Work>>>,
+    /// The fewest that lay free within this second.
+    works_least: Cell<usize>,
     /// Who waits for a client's next request, so that those who wait for long give their buffers back.
     waiting: RefCell<Slab<Rc<serve::Waiting>>>,
     deadlines: Deadlines,
+    leaving: leaving::Leaving,
     locals: RefCell<Locals>,
     rng: RefCell<Rng>,
     /// `Date` of the current second.
@@ -143,7 +146,6 @@ async fn live(start: Start, cpu: Option<usize>) -> std::io::Result<()> {
     let world = Rc::new(World::empty(tables.clone()));
     let shard = Rc::new(Shard {
         index: start.index,
-        wait: start.wait,
         gauges: start.gauges,
         shards: start.shards,
         report: start.report,
@@ -160,8 +162,10 @@ async fn live(start: Start, cpu: Option<usize>) -> std::io::Result<()> {
         small: buf::Pool::new(runtime.buffer_small as usize, kept),
         large: buf::Pool::new(runtime.buffer_large as usize, kept),
         works: RefCell::default(),
+        works_least: Cell::new(0),
         waiting: RefCell::default(),
         deadlines: Deadlines::default(),
+        leaving: leaving::Leaving::default(),
         locals: RefCell::default(),
         rng: RefCell::new(Rng::new(start.seed)),
         date: Cell::new((0, *b"Thu, 01 Jan 1970 00:00:00 GMT")),
@@ -250,23 +254,39 @@ impl Shard {
         date
     }
 
-    /// Once a second: buffers of quiet clients, pools of upstreams nobody uses.
+    /// Buffers of quiet clients, several times a second; memory nobody needs, once a second; pools of upstreams nobody
+    /// uses, every five.
     async fn housekeeping(self: Rc<Shard>) {
-        let mut seconds = 0u64;
+        const A_SECOND: u64 = 1000 / limits::IDLE_BUFFERS_MS;
+        let mut turns = 0u64;
         loop {
-            crate::io::sleep_ms(1000).await;
-            seconds += 1;
+            crate::io::sleep_ms(limits::IDLE_BUFFERS_MS).await;
+            turns += 1;
             let now = clock::millis();
             let quiet: Vec<Rc<serve::Waiting>> =
                 self.waiting.borrow().iter().filter(|(_, w)| w.is_long(now)).map(|(_, w)| w.clone()).collect();
             quiet.iter().for_each(|waiting| waiting.stop());
-            if seconds.is_multiple_of(5) {
+            self.leaving.sweep(now);
+            if turns.is_multiple_of(A_SECOND) {
+                let freed = self.small.trim() + self.large.trim() + self.trim_works();
+                if freed >= limits::RELEASE_BYTES_MIN {
+                    crate::io::runtime::release_memory();
+                }
+            }
+            if turns.is_multiple_of(5 * A_SECOND) {
                 let pools: Vec<Rc<Pool>> = self.pools.borrow().values().cloned().collect();
                 pools.iter().for_each(|pool| pool.sweep(now, self.pool_bounds));
                 // A pool that only this map holds belongs to an address that no upstream has any more.
                 self.pools.borrow_mut().retain(|_, pool| Rc::strong_count(pool) > 1 || pool.len() > 0);
             }
         }
+    }
+
+    /// The process has no descriptor left: quiet clients and idle upstream connections give theirs, as busy ones are worth
+    /// more.
+    fn free_descriptors(&self) {
+        self.deadlines.end_quietest(limits::QUIET_ENDED_MAX);
+        self.pools.borrow().values().for_each(|pool| pool.clear());
     }
 
     /// Stops accepting and lets clients finish; answers [`FromShard::Drained`] when none is left.

@@ -35,7 +35,7 @@ pub(super) fn request(
     for (at, step) in chain.iter().enumerate().skip(from) {
         let Some(ix) = step.instance(identity.consumer) else { continue };
         let (plugin, hooks) = world.tables.plugin(ix);
-        if !hooks.request {
+        if !hooks.request || !world.tables.runs_for(ix, parts.facts.https) {
             continue;
         }
         let mut cx = Ctx {
@@ -79,7 +79,7 @@ pub(super) fn response(
     for step in world.tables.chain(parts.route_ix) {
         let Some(ix) = step.instance(identity.consumer) else { continue };
         let (plugin, hooks) = world.tables.plugin(ix);
-        if !hooks.response {
+        if !hooks.response || !world.tables.runs_for(ix, parts.facts.https) {
             continue;
         }
         let mut cx = Ctx {

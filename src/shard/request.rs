@@ -1,6 +1,6 @@
 //! ★ The story of one request, from its head to its log line.
 
-use super::body::{Broken, Decoding, Inbound};
+use super::body::{Broken, Decoding, Inbound, Invitation};
 use super::count::{bump, Sample};
 use super::forward::{self, Framing, ToClient};
 use super::log::Entry;
@@ -26,6 +26,7 @@ use crate::io::deadline::Side;
 use crate::plan::{Protocol, Route, Runtime, Service};
 use crate::route::entry::{self, Came, Entry as Entrance};
 use crate::route::{Fields, Query};
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
@@ -550,8 +551,9 @@ impl Exchange<'_> {
         };
         let mut out = shard.small.take();
         let mut scratch = shard.small.take();
-        let written =
-            forward::request(&self.world.tables.plan, self.parts, peer, framing, edits, &mut scratch, &mut out);
+        let expects = matches!(&*body, Body::Inbound(inbound) if inbound.expects && !inbound.is_done());
+        let plan = &self.world.tables.plan;
+        let written = forward::request(plan, self.parts, peer, framing, expects, edits, &mut scratch, &mut out);
         shard.put_buf(scratch);
         if let Err(fault) = written {
             shard.put_buf(out);
@@ -578,19 +580,22 @@ impl Exchange<'_> {
         }
         // An upstream that refuses the rest of a body may have said why before it closed: its answer is read all the
         // same; where there is none, reading says so.
-        let uploaded = std::cell::Cell::new(body.is_read());
-        let download = Download { cx: self, service, link: &link, asked, uploaded: &uploaded };
+        let (uploaded, begun) = (Cell::new(body.is_read()), Cell::new(false));
+        let invited = Invitation::default();
+        let download =
+            Download { cx: self, service, link: &link, asked, uploaded: &uploaded, begun: &begun, invited: &invited };
         let done = match body {
             Body::Inbound(inbound) if !inbound.is_done() => {
                 let upload = async {
-                    let result =
-                        inbound.upload(shard, self.client, &link, self.runtime, service.write_timeout_ms).await;
+                    let result = inbound.upload(shard, self.client, &link, self.runtime, service, &invited).await;
                     if result.is_ok() {
                         uploaded.set(true);
                     }
                     result
                 };
-                Box::pin(duplex(upload, download.run(identity, edits, reply_head, record))).await
+                let done = Box::pin(duplex(upload, download.run(identity, edits, reply_head, record))).await;
+                // A refusal in the middle of an answer would be taken for a part of it.
+                done.map_err(|failure| if begun.get() { Refusal::Cut.into() } else { failure })
             }
             _ => download.run(identity, edits, reply_head, record).await,
         }?;
@@ -722,7 +727,12 @@ struct Download<'a> {
     service: &'a Service,
     link: &'a Link,
     asked: Nanos,
-    uploaded: &'a std::cell::Cell<bool>,
+    /// Has the client sent its whole body?
+    uploaded: &'a Cell<bool>,
+    /// Has the client been sent a byte of the answer?
+    begun: &'a Cell<bool>,
+    /// What the upstream says to a client that waits for a 100.
+    invited: &'a Invitation,
 }
 
 /// How an answer ended.
@@ -762,11 +772,15 @@ impl Download<'_> {
     /// Reads until a final head stands at the start of `input`; passes interim ones on.
     async fn read_head(&self, input: &mut Vec<u8>, head: &mut Head) -> Result<(), Failure> {
         let shard = self.cx.shard;
+        let leaving = shard.leaving.watch(self.cx.client.stream.fd(), self.link.stream.fd(), clock::millis());
         let mut parser = Parser::default();
         let mut interims = 0;
         let mut any = false;
         loop {
-            self.link.watch.arm_read(Millis(clock::millis().0 + self.service.read_timeout_ms));
+            // While the client is still sending, the upstream is not late; the end of the upload sets the deadline.
+            if self.uploaded.get() {
+                self.link.watch.arm_read(Millis(clock::millis().0 + self.service.read_timeout_ms));
+            }
             if input.len() == input.capacity() {
                 input.reserve(REPLY_HEAD_BYTES_MAX);
             }
@@ -774,11 +788,8 @@ impl Download<'_> {
             *input = buf;
             match result {
                 Ok(1..) => any = true,
+                _ if leaving.is_given_up() => return Err(Refusal::Gone.into()),
                 _ if self.link.watch.fired() == Some(Side::Read) => {
-                    if !any && !self.uploaded.get() {
-                        // The client is still sending: it is not the upstream that is late.
-                        return Err(Failure::Silent { slow: true });
-                    }
                     shard.complain(Complaint::UpstreamTimeout, || {
                         format!("upstream of service {:?} was silent for too long", self.service.host)
                     });
@@ -795,6 +806,9 @@ impl Download<'_> {
                         if interims > INTERIM_REPLIES_MAX {
                             return Err(self.bad("too many interim answers"));
                         }
+                        if head.status == 100 {
+                            self.invited.given.set(true);
+                        }
                         self.interim(head.on(input)).await?;
                         input.drain(..head.len);
                         parser = Parser::default();
@@ -802,7 +816,10 @@ impl Download<'_> {
                             break;
                         }
                     }
-                    Ok(Progress::Done) => return Ok(()),
+                    Ok(Progress::Done) => {
+                        self.invited.declined.set(!self.invited.given.get());
+                        return Ok(());
+                    }
                     Err(fault) => return Err(self.bad(fault.text())),
                 }
             }
@@ -816,7 +833,7 @@ impl Download<'_> {
         Refusal::BadUpstream.into()
     }
 
-    /// Passes a 103 and its like on. A 100 ends here: the gateway has sent its own, or the client wants none.
+    /// Passes a 103 and its like on. A 100 ends here: the upload sends it, once and in its place.
     async fn interim(&self, reply: HeadRef<'_>) -> Result<(), Failure> {
         if reply.head.status == 100 || self.cx.parts.head.head.version == Version::H10 {
             return Ok(());
@@ -867,21 +884,20 @@ impl Download<'_> {
         if chunks && decoding.is_done() {
             out.extend_from_slice(b"0\r\n\r\n");
         }
-        // From the first byte on nothing else can be said: what fails now cuts the connection.
-        let mut begun = false;
         loop {
             let taken = decoding.take(&input[at..], chunks, parts.trailers, out);
             at += match taken {
-                Ok(used) => used,
-                Err(fault) if begun => {
+                Ok(taken) => taken.used,
+                Err(fault) if self.begun.get() => {
                     let _ = self.bad(fault.text());
                     return Err(Refusal::Cut.into());
                 }
                 Err(fault) => return Err(self.bad(fault.text())),
             };
-            // Head and first bytes of the body leave in one send.
+            // Head and first bytes of the body leave in one send. From the first byte on nothing else can be said: what
+            // fails now cuts the connection.
+            self.begun.set(true);
             self.send(out, record).await?;
-            begun = true;
             if decoding.is_done() {
                 break;
             }

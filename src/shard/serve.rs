@@ -2,7 +2,7 @@
 
 use super::request::{self, Next};
 use super::Shard;
-use crate::base::limits::{HEAD_BYTES_MAX, IDLE_BUFFERS_MS, LINGER_BYTES_MAX, LINGER_MS};
+use crate::base::limits::{HEAD_BYTES_MAX, IDLE_BUFFERS_MS, LINGER_BYTES_MAX, LINGER_MS, LINGER_QUIET_MS};
 use crate::base::time::Millis;
 use crate::hook::Edits;
 use crate::http::parse::{Parser, Progress};
@@ -103,38 +103,58 @@ impl Waiting {
     }
 }
 
+/// About what a [`Work`] takes, its vectors included.
+const WORK_BYTES: usize = 2560;
+
+/// Made at a time.
+const WORKS_BATCH: usize = 16;
+
 impl Shard {
     fn take_work(&self) -> Box<Work> {
-        let mut work = self.works.borrow_mut().pop().unwrap_or_else(|| {
-            let waiting = Rc::new(Waiting::default());
-            let waiting_key = self.waiting.borrow_mut().insert(waiting.clone());
-            Box::new(Work {
-                input: Vec::new(),
-                start: 0,
-                parser: Parser::default(),
-                head: Head::new(),
-                reply_head: Head::new(),
-                edits: Edits::default(),
-                path: Vec::with_capacity(256),
-                scratch: route::Scratch::default(),
-                waiting,
-                waiting_key,
-            })
-        });
+        let mut works = self.works.borrow_mut();
+        if works.is_empty() {
+            // Side by side, as buffers are: see `io/buf.rs`.
+            works.extend((0..WORKS_BATCH).map(|_| self.new_work()));
+        }
+        let mut work = works.pop().unwrap_or_else(|| self.new_work());
+        self.works_least.set(self.works_least.get().min(works.len()));
         work.input = self.small.take();
         work.start = 0;
         work
     }
 
+    fn new_work(&self) -> Box<Work> {
+        let waiting = Rc::new(Waiting::default());
+        let waiting_key = self.waiting.borrow_mut().insert(waiting.clone());
+        Box::new(Work {
+            input: Vec::new(),
+            start: 0,
+            parser: Parser::default(),
+            head: Head::new(),
+            reply_head: Head::new(),
+            edits: Edits::default(),
+            path: Vec::with_capacity(256),
+            scratch: route::Scratch::default(),
+            waiting,
+            waiting_key,
+        })
+    }
+
     fn put_work(&self, mut work: Box<Work>) {
         let input = std::mem::take(&mut work.input);
         self.put_buf(input);
+        self.works.borrow_mut().push(work);
+    }
+
+    /// Frees what nobody has needed since the last call; about how many bytes that was.
+    pub(super) fn trim_works(&self) -> usize {
         let mut works = self.works.borrow_mut();
-        if works.len() < 1024 {
-            works.push(work);
-        } else {
+        let surplus = self.works_least.get().min(works.len());
+        for work in works.drain(..surplus) {
             self.waiting.borrow_mut().remove(work.waiting_key);
         }
+        self.works_least.set(works.len());
+        surplus * WORK_BYTES
     }
 
     /// Gives a buffer back to the list of its class.
@@ -151,17 +171,19 @@ impl Shard {
 ///
 /// The state of an active connection is a boxed future of its own: a quiet one holds its socket and a poll, and no
 /// buffers.
-pub(super) async fn connection(shard: &Rc<Shard>, client: Client) {
+pub(super) async fn connection(shard: &Rc<Shard>, client: &Client) {
+    // Many connect long before they ask: a new client begins as a quiet one.
+    let header_ms = shard.world.borrow().tables.plan.node.runtime.header_timeout_ms;
+    client.watch.arm_read(Millis(clock::millis().0 + header_ms));
     loop {
-        match Box::pin(active(shard, &client)).await {
-            Rest::Quiet => {
-                client.watch.set_quiet(true);
-                let ready = client.stream.readable().await;
-                client.watch.set_quiet(false);
-                if ready.is_err() || client.watch.fired().is_some() {
-                    return;
-                }
-            }
+        client.watch.set_quiet(true);
+        let ready = client.stream.readable().await;
+        client.watch.set_quiet(false);
+        if ready.is_err() || client.watch.fired().is_some() {
+            return;
+        }
+        match Box::pin(active(shard, client)).await {
+            Rest::Quiet => {}
             Rest::Over => return,
         }
     }
@@ -201,13 +223,13 @@ async fn active(shard: &Rc<Shard>, client: &Client) -> Rest {
                 let more = work.start < work.input.len() || client.stream.peek() == Peek::Bytes;
                 client.stream.shutdown_write();
                 if more {
-                    linger(client, &mut work).await;
+                    linger(shard, client, &mut work).await;
                 }
                 break Rest::Over;
             }
             Next::Linger => {
                 client.stream.shutdown_write();
-                linger(client, &mut work).await;
+                linger(shard, client, &mut work).await;
                 break Rest::Over;
             }
             Next::Cut => {
@@ -309,18 +331,23 @@ fn make_room(shard: &Shard, work: &mut Work) {
     shard.put_buf(smaller);
 }
 
-/// Reads and forgets what the client still sends, for a bounded time and size: closing a socket with unread bytes makes
-/// the kernel send a reset, which can overtake the answer (RFC 9112 §9.6).
-async fn linger(client: &Client, work: &mut Work) {
-    client.watch.arm_read(Millis(clock::millis().0 + LINGER_MS));
+/// Reads and forgets what the client still sends, for a bounded time: closing a socket with unread bytes makes the kernel
+/// send a reset, which can overtake the answer (RFC 9112 §9.6).
+async fn linger(shard: &Shard, client: &Client, work: &mut Work) {
+    let end = clock::millis().0 + LINGER_MS;
     let mut left = LINGER_BYTES_MAX;
     let mut buf = std::mem::take(&mut work.input);
-    while left > 0 {
+    if buf.capacity() == 0 {
+        // A read that was given up took the buffer with it.
+        buf = shard.small.take();
+    }
+    loop {
         buf.clear();
+        client.watch.arm_read(Millis(end.min(clock::millis().0 + LINGER_QUIET_MS)));
         let (result, back) = client.stream.recv(buf).await;
         buf = back;
         match result {
-            Ok(got @ 1..) => left = left.saturating_sub(got),
+            Ok(got @ 1..) if left > got => left -= got,
             _ => break,
         }
     }

@@ -9,7 +9,7 @@ use crate::base::id::{PluginIx, RouteIx, ServiceIx};
 use crate::hook::directory::Directory;
 use crate::hook::{Descriptor, Env, Hooks, Plugin, Shelf};
 use crate::plan::chain::{Chains, Step};
-use crate::plan::{Plan, Route};
+use crate::plan::{Plan, Protocol, Route};
 use crate::route;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -49,7 +49,7 @@ impl Tables {
     /// What route expressions and plugins' constructors refused, each with its place.
     pub fn compile(plan: Arc<Plan>, descriptors: &'static [Descriptor], shelf: &Shelf) -> Result<Tables, Vec<String>> {
         let mut faults = Vec::new();
-        let directory = Directory::of(&plan);
+        let directory = Directory::of(&plan).loaded_at(crate::io::clock::wall_exact());
         let generation = Shelf::default();
         let rows: HashMap<&str, &Descriptor> = descriptors.iter().map(|row| (row.name, row)).collect();
         let mut plugins = Vec::with_capacity(plan.plugins.len());
@@ -117,6 +117,12 @@ impl Tables {
     pub(super) fn plugin(&self, ix: PluginIx) -> (&dyn Plugin, Hooks) {
         let (plugin, hooks) = &self.plugins[ix.ix()];
         (plugin.as_ref(), *hooks)
+    }
+
+    /// Does the instance run for requests of this scheme?
+    pub(super) fn runs_for(&self, ix: PluginIx, https: bool) -> bool {
+        let scheme = if https { Protocol::Https } else { Protocol::Http };
+        self.plan.plugins[ix.ix()].protocols.contains(&scheme)
     }
 
     pub(super) fn route(&self, ix: RouteIx) -> &Route {

@@ -4,8 +4,10 @@ use super::count::bump;
 use super::pool::{Link, Pool};
 use super::{Complaint, Shard};
 use crate::balance::round_robin::{Turn, Wheel};
+use crate::base::limits::ACCEPT_PAUSE_MS;
 use crate::bus::Located;
 use crate::io::clock;
+use crate::io::listen::is_out_of_descriptors;
 use crate::io::tcp::Stream;
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -93,14 +95,21 @@ impl Group {
 impl Peer {
     /// A connection that was used before, if a live one lies idle.
     pub(super) fn reuse(&self, shard: &Shard) -> Option<Link> {
-        let link = self.pool.take(clock::millis())?;
+        let link = self.pool.take()?;
         bump(&shard.counters.upstream_reuses);
         Some(link)
     }
 
     /// A new connection.
     pub(super) async fn connect(&self, shard: &Shard, group: &Group, timeout_ms: u64) -> std::io::Result<Link> {
-        match Stream::connect(self.addr, timeout_ms).await {
+        let mut connected = Stream::connect(self.addr, timeout_ms).await;
+        if connected.as_ref().is_err_and(is_out_of_descriptors) {
+            bump(&shard.counters.out_of_descriptors);
+            shard.free_descriptors();
+            crate::io::sleep_ms(ACCEPT_PAUSE_MS).await;
+            connected = Stream::connect(self.addr, timeout_ms).await;
+        }
+        match connected {
             Ok(stream) => {
                 bump(&shard.counters.upstream_connects);
                 let watch = shard.deadlines.watch(stream.fd());

@@ -1,0 +1,123 @@
+//! Every example of `config/` is loaded as a user would load it, so that none rots.
+
+use ringway::config::gather::{load, Loaded};
+use ringway::plan::{Plan, Secret};
+use std::path::Path;
+
+/// Loads files of `config/`, with these variables and no others.
+fn run(files: &[&str], env: &[(&str, &str)]) -> Loaded {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let files: Vec<String> = files.iter().map(|file| folder.join(file).display().to_string()).collect();
+    let env: Vec<(String, String)> = env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    // What is not among the examples is not there: this machine's own files have no say.
+    let open = |path: &str| match Path::new(path).starts_with(&folder) {
+        true => std::fs::read_to_string(path),
+        false => Err(std::io::ErrorKind::NotFound.into()),
+    };
+    let mut next = 0u8;
+    let mut random = |bytes: &mut [u8]| {
+        for byte in bytes {
+            next = next.wrapping_mul(5).wrapping_add(1);
+            *byte = next;
+        }
+    };
+    load(&files, &env, &open, ringway::plugins::ALL, &mut random)
+}
+
+/// The plan, of files that nothing is to be said about.
+#[track_caller]
+fn plan(files: &[&str]) -> Plan {
+    let loaded = run(files, &[]);
+    let said: Vec<String> = loaded.report.findings.iter().map(ToString::to_string).collect();
+    assert_eq!(said, Vec::<String>::new(), "{files:?}");
+    loaded.plan.expect("a report without faults has a plan")
+}
+
+fn names(plan: &Plan) -> Vec<&str> {
+    plan.routes.iter().filter_map(|route| route.name.as_deref()).collect()
+}
+
+#[test]
+fn the_demo_is_two_services_on_loopback() {
+    let plan = plan(&["demo.yaml"]);
+    assert_eq!(names(&plan), ["hello", "limited", "echo", "secure"]);
+    let ports: Vec<(&str, u16)> = plan.services.iter().map(|service| (service.host.as_str(), service.port)).collect();
+    assert_eq!(ports, [("127.0.0.1", 18081), ("127.0.0.1", 18082)]);
+    assert_eq!(plan.listeners[0].bind.addr.to_string(), "127.0.0.1:8000");
+    assert_eq!(plan.node.admin[0].addr.to_string(), "127.0.0.1:8001");
+    assert_eq!(plan.credentials.len(), 1);
+}
+
+#[test]
+fn the_production_example_says_nothing_but_what_holds() {
+    let plan = plan(&["production.yaml"]);
+    assert_eq!(names(&plan), ["orders", "users", "robots"]);
+    assert_eq!(plan.upstreams.iter().filter(|upstream| !upstream.implied).count(), 1);
+    assert_eq!(plan.node.hosts["users.internal"].len(), 2);
+    assert_eq!(plan.node.runtime.body_bytes_max, 10 << 20);
+    assert_eq!(plan.services[0].connect_timeout_ms, 2000);
+}
+
+#[test]
+fn the_kong_example_for_production_is_served() {
+    let plan = plan(&["production-kong.yml"]);
+    // The route of the disabled service is not there.
+    assert_eq!(names(&plan), ["orders", "catalogue", "catalogue-item", "maintenance"]);
+    assert!(plan.node.dress.server.as_deref().is_some_and(|server| server.starts_with("kong/")));
+}
+
+#[test]
+fn kong_yml_is_served_with_secrets_and_hosts_beside_it() {
+    let plan = plan(&["kong.yml", "jwt-secrets.yml", "hosts.yaml"]);
+    assert_eq!(names(&plan), ["user-service-route", "product-service-route"]);
+    let owners: Vec<Option<&str>> = plan
+        .credentials
+        .iter()
+        .filter(|credential| matches!(credential.secret, Secret::Jwt { .. }))
+        .map(|credential| plan.consumers[credential.consumer.ix()].username.as_deref())
+        .collect();
+    assert_eq!(owners, [Some("mobile-app"), Some("web-app")]);
+    assert_eq!(plan.node.hosts.len(), 2);
+    // Neither file needs the others to be well-formed, but for the consumers that the secrets name.
+    assert!(run(&["kong.yml"], &[]).report.is_clean());
+    assert!(run(&["jwt-secrets.yml"], &[]).plan.is_none());
+}
+
+/// The environment of the compose file that people try images with: none of it may keep the gateway from starting.
+#[test]
+fn a_compose_files_variables_are_understood() {
+    let env = [
+        ("KONG_DATABASE", "postgres"),
+        ("KONG_PG_HOST", "kong-database"),
+        ("KONG_PG_USER", "kong"),
+        ("KONG_PG_PASSWORD", "kong"),
+        ("KONG_PROXY_ACCESS_LOG", "/dev/stdout"),
+        ("KONG_ADMIN_ACCESS_LOG", "/dev/stdout"),
+        ("KONG_PROXY_ERROR_LOG", "/dev/stderr"),
+        ("KONG_ADMIN_ERROR_LOG", "/dev/stderr"),
+        ("KONG_ADMIN_LISTEN", "0.0.0.0:8001"),
+    ];
+    let loaded = run(&["kong.yml"], &env);
+    let said: Vec<String> = loaded.report.findings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        ["KONG_DATABASE: warning: settings without a counterpart here, ignored: database: KONG_DATABASE, \
+          KONG_PG_HOST, KONG_PG_PASSWORD, KONG_PG_USER"]
+    );
+    let plan = loaded.plan.expect("a report without faults has a plan");
+    assert_eq!(plan.node.admin[0].addr.to_string(), "0.0.0.0:8001");
+}
+
+/// systemd ends the process after its own patience: it must be longer than ours.
+#[test]
+fn the_unit_waits_longer_than_the_gateway_drains() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let unit = std::fs::read_to_string(folder.join("ringway.service")).expect("the unit is there");
+    let setting = |name: &str| {
+        let line = unit.lines().find_map(|line| line.strip_prefix(name)).expect("the unit has the setting");
+        line.trim().parse::<u64>().expect("the setting is a number")
+    };
+    let runtime = plan(&["production.yaml"]).node.runtime;
+    assert!(setting("TimeoutStopSec=") * 1000 > runtime.drain_timeout_ms);
+    assert!(setting("LimitNOFILE=") > 2 * runtime.connections_max);
+}
