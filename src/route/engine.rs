@@ -104,8 +104,9 @@ impl Engine {
 /// Tells of many expressions which may match, by bytes that every match of each must hold: `/api/.*/users/\d+` cannot
 /// match a path without `/users/`. One pass over the path whatever their number, in memory that all shards share.
 ///
-/// One automaton of the expressions themselves was tried instead: a hundred that begin with `.*` have more states than
-/// any bounded memory holds, so that it started over again at almost every path.
+/// One lazily built automaton of all the expressions was tried instead. It costs 580 ns where this costs 340 (a hundred
+/// that begin with `.*`, warm), needs megabytes on every shard, and a path not seen before costs tens of microseconds.
+/// On paths of many KiB that are full of the bytes asked for it was twice as fast.
 #[derive(Debug)]
 pub(super) struct Sieve {
     literals: AhoCorasick,
