@@ -68,7 +68,7 @@ fn route(kind: Kind, n: usize) -> Route {
             route.hosts = vec![wild::host(&format!("h{}.example.test", n / 10))];
             route.paths = vec![wild::path(&format!("/service{}", n % 10))];
         }
-        Kind::Wildcard if n % 2 == 0 => route.hosts = vec![wild::host(&format!("*.t{n}.test"))],
+        Kind::Wildcard if n.is_multiple_of(2) => route.hosts = vec![wild::host(&format!("*.t{n}.test"))],
         Kind::Wildcard => route.hosts = vec![wild::host(&format!("x.t{n}.test"))],
         Kind::Regex => route.paths = vec![wild::path(&format!("~/service{n}/(?<id>\\d+)$"))],
         Kind::RegexAlike => route.paths = vec![wild::path(&format!("~/api/v\\d+/service{n}/(?<id>\\d+)$"))],
@@ -209,7 +209,49 @@ fn compile<const N: usize>(bencher: Bencher<'_, '_>, kind: Kind) {
     bencher.bench_local(|| Table::compile(&routes).expect("the routes are sound"));
 }
 
+/// Expressions that leave a choice before they differ (`/api/.*/serviceN/…`), the worst there is: what can neither
+/// stand in the trie nor be told apart without an engine.
+#[divan::bench(consts = [10, 100, 1_000])]
+fn find_after_any<const N: usize>(bencher: Bencher<'_, '_>) {
+    let (table, mut scratch) = (after_any(N), Scratch::default());
+    let paths: Vec<String> = (0..100).map(|n| format!("/api/v{}/x/service{}/1234", n % 7, n * 7919 % N)).collect();
+    let mut turn = paths.iter().cycle();
+    bencher.bench_local(|| {
+        let asked = with_path(turn.next().expect("a cycle does not end").clone());
+        table.find(black_box(&query(&asked, &[])), &mut scratch)
+    });
+}
+
+/// The same with paths of 8 KiB that are made to fill the memory of automata. Per search.
+#[divan::bench(consts = [10, 100, 1_000], sample_count = 20)]
+fn find_hostile<const N: usize>(bencher: Bencher<'_, '_>) {
+    let (table, mut scratch) = (after_any(N), Scratch::default());
+    let mut seed = 1u32;
+    bencher.bench_local(|| {
+        let mut path = String::from("/api/");
+        while path.len() < 8 * 1024 {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            path.push_str(["service", "/service", "1", "2", "/", "3", "0", "serv"][(seed >> 29) as usize]);
+        }
+        table.find(black_box(&query(&with_path(path), &[])), &mut scratch)
+    });
+}
+
+fn after_any(count: usize) -> Table {
+    let with = |n: usize| {
+        let mut route = wild::route(n as u64);
+        route.paths = vec![wild::path(&format!("~/api/.*/service{n}/(?<id>\\d+)$"))];
+        route
+    };
+    Table::compile(&(0..count).map(with).collect::<Vec<_>>()).expect("the routes are sound")
+}
+
+fn with_path(path: String) -> Asked {
+    Asked { method: "GET", host: "www.example.test".into(), path, tenant: String::new() }
+}
+
 /// Times single searches; what the clock itself costs is taken off.
+#[expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 fn percentiles() {
     println!("{:<14}{:>8}{:>10}{:>10}{:>10}   ns per search", "kind", "routes", "p50", "p99", "p99.9");
     let mut idle: Vec<u128> = (0..100_000).map(|_| Instant::now().elapsed().as_nanos()).collect();

@@ -15,7 +15,39 @@
 //!            the two sides never call each other: they exchange bus messages
 //! ```
 //!
-//! Who may name whom is a table in `tests/tidy.rs`, checked by `cargo test`.
+//! # The rooms
+//!
+//! | room | what it decides | may name |
+//! |---|---|---|
+//! | [`base`] | bounds (`limits`), time, ids, units, places in files | nothing |
+//! | [`plan`] | the one model, the draft it is linked from, the report of what is wrong | base |
+//! | [`http`] | HTTP/1.1 over byte slices: heads, framing, chunks, targets | base |
+//! | [`route`] | which route takes a request, and the path towards its upstream | base plan http |
+//! | [`balance`] | which target is next | base plan |
+//! | [`limit`] | counts of the node, exact over all shards | base |
+//! | [`auth`] | tokens: verified or not | base |
+//! | [`hook`] | the plugin contract | base plan http |
+//! | [`plugins`] | one file and one row per plugin | base plan http hook limit auth |
+//! | [`config`] | text of any dialect → draft | base plan hook |
+//! | [`io`] | sockets, clocks, the runtime: all that names monoio | base |
+//! | [`bus`] | the messages between control and shards | base plan |
+//! | [`shard`] | the data plane; `shard/request.rs` is the story of one request | all of the above but plugins, config |
+//! | [`control`] | the control plane: one loop over one enum of events | base plan http route hook config io bus |
+//! | [`boot`], [`cli`] | wiring, commands | anything |
+//!
+//! The table is checked by `tests/tidy.rs`.
+//!
+//! # Where is …?
+//!
+//! * the order in which things happen to a request: `src/shard/request.rs`
+//! * every failure a client can see: `src/shard/refusal.rs`
+//! * what is sent to upstreams and back: `src/shard/forward.rs`
+//! * what is refused as smuggling: `src/http/framing.rs`, `src/http/parse.rs`, `src/http/chunked.rs`
+//! * timeouts: `src/io/deadline.rs`; bounds: `src/base/limits.rs`
+//! * precedence of routes: `src/plan/rank.rs`; of plugin instances: `src/plan/chain.rs`
+//! * what a setting is called: `src/config/native/knobs.rs`, `src/config/kong/conf/mod.rs`, `src/config/kong/fields.rs`
+//! * reload, signals, drain: `src/control/life.rs`
+//! * black-box cases: `tests/gateway/raw`, `tests/conformance`
 
 pub mod auth;
 pub mod balance;

@@ -5,10 +5,11 @@
 //! what a person reads. Files `NAME.1.yml`, `NAME.2.yml` … are loaded together; a first line `# env: A=B C=D` sets
 //! variables.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot read its files has nothing to say but where it stood")]
+#![expect(clippy::disallowed_methods, reason = "the measurement reads a clock")]
+
 #[path = "config/render.rs"]
 mod render;
-#[path = "config/rows.rs"]
-mod rows;
 
 use ringway::base::rng::Rng;
 use ringway::config::{diagnostics, load, Sources};
@@ -28,7 +29,7 @@ fn read(files: &[(String, String)]) -> (Option<Plan>, Report) {
     let mut rng = Rng::new(7);
     let mut random = |bytes: &mut [u8]| bytes.iter_mut().for_each(|b| *b = rng.next_u64() as u8);
     let sources = Sources { files, conf: None, env: &env, read: &|_| Err("no such file".to_owned()) };
-    load(&sources, rows::PLUGINS, &mut random)
+    load(&sources, ringway::plugins::ALL, &mut random)
 }
 
 /// The cases of a folder: name → its files, in order.
@@ -104,6 +105,31 @@ fn the_same_files_have_the_same_hash_and_ids() {
     assert_eq!(one.routes[0].id, two.routes[0].id);
     let other = read(&file(&text.replace("host: h", "host: i"))).0.unwrap();
     assert_ne!(one.hash, other.hash);
+}
+
+#[test]
+fn no_text_brings_the_reader_down() {
+    const SEED: u64 = 0x5eed;
+    let mut rng = Rng::new(SEED);
+    let pieces = [
+        "", "~", "'", "\"", "{", "}", "[", "]", ":", "- ", "\n", "\t", "&a ", "*a", "<<: ", "null", "-1", "1e999", "é",
+        "%",
+    ];
+    for paths in cases("good").into_values().chain(cases("bad").into_values()) {
+        for (name, text) in texts(&paths) {
+            for _ in 0..100 {
+                let mut broken: Vec<char> = text.chars().collect();
+                for _ in 0..=rng.below(3) {
+                    let at = rng.below(broken.len() as u64) as usize;
+                    let end = (at + rng.below(4) as usize).min(broken.len());
+                    broken.splice(at..end, pieces[rng.below(pieces.len() as u64) as usize].chars());
+                }
+                let files = [(name.clone(), broken.into_iter().collect())];
+                let (plan, report) = read(&files);
+                assert_eq!(plan.is_some(), report.is_clean(), "seed {SEED:#x}: {}", files[0].1);
+            }
+        }
+    }
 }
 
 /// Not a test of speed: the figure is printed, for `cargo test --release --test config -- --ignored --nocapture`.

@@ -44,17 +44,14 @@ pub const ACCEPTS_PER_TURN: usize = 64;
 /// Pause after the process has run out of descriptors, ms: long enough not to spin, short enough not to be felt.
 pub const ACCEPT_PAUSE_MS: u64 = 50;
 
-/// How long an upstream connection counts as surely alive without asking the kernel, ms. See `shard/pool.rs`.
-pub const UPSTREAM_FRESH_MS: u64 = 2;
-
 /// Longest wait of a quiet client before its buffers go back to the pool, ms.
 pub const IDLE_BUFFERS_MS: u64 = 1000;
 
 /// After a refusal: how long the rest of what the client sends is read and thrown away, so that the answer is not lost
-/// to a reset (RFC 9112 §9.6), ms and bytes.
-pub const LINGER_MS: u64 = 2000;
+/// to a reset (RFC 9112 §9.6), ms: in all, and of silence. Many clients send their whole body before they read.
+pub const LINGER_MS: u64 = 15_000;
 /// See [`LINGER_MS`].
-pub const LINGER_BYTES_MAX: usize = 1024 * 1024;
+pub const LINGER_QUIET_MS: u64 = 2000;
 
 /// Interim (1xx) answers an upstream may send before the final one.
 pub const INTERIM_REPLIES_MAX: usize = 16;
@@ -72,7 +69,6 @@ pub const DRAIN_QUIET_MS: u64 = 300;
 pub const COMPLAINT_MS: u64 = 10_000;
 
 const _: () = assert!(IDLE_BUFFERS_MS < 5000, "idle connections must not hold buffers for long");
-
 
 /// Longest method, bytes. The longest registered one has 17; nothing legitimate comes near. Longer: 501.
 pub const METHOD_BYTES_MAX: usize = 32;
@@ -186,18 +182,8 @@ pub const ROUTE_ONE_PASS_BYTES_MAX: usize = 512 * 1024;
 /// which clients choose: expressions × shards of these must be bearable.
 pub const ROUTE_PATTERN_MEMORY_BYTES: usize = 256 * 1024;
 
-/// Rests of expressions at one place that are searched one by one: an automaton of all costs as much as four.
+/// Rests of expressions at one place that are searched one by one; to sieve more of them costs as much as four.
 pub const ROUTE_RESTS_ONE_BY_ONE_MAX: usize = 4;
-
-/// Rests in one automaton. More make its states so large that a few hundred paths fill its memory.
-pub const ROUTE_SET_RESTS_MAX: usize = 128;
-
-/// Largest such automaton, bytes; beyond it the rests are searched one by one.
-pub const ROUTE_SET_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// Memory that such an automaton may take on each shard, bytes. When a request would make it larger it starts again
-/// from nothing, so that this also bounds the work a hostile path can cause.
-pub const ROUTE_SET_MEMORY_BYTES: usize = 2 * 1024 * 1024;
 
 /// Routes with the same host and path that are asked one by one; longer lists are split by a field.
 pub const ROUTE_CANDIDATES_MAX: usize = 8;
@@ -232,3 +218,6 @@ pub const TOKEN_DEPTH_MAX: usize = 16;
 /// check per request, 2 µs (HS256) to 60 µs (ES256).
 pub const TOKENS_CACHED: usize = 8 * 1024;
 
+/// How long a client that has closed its side (FIN) is waited for with its answer, ms. Some close only half and read on;
+/// most have left, and hold an upstream for nothing.
+pub const HALF_CLOSED_MS: u64 = 5000;

@@ -40,7 +40,7 @@ pub fn record<'n>(
             None => unknown(key, fields.iter().map(|field| field.name), path, cx.report),
         }
     }
-    let mut out = Map::new();
+    let mut out = Map::with_capacity(fields.len());
     for (field, node) in fields.iter().zip(held) {
         out.insert(field.name.to_owned(), value(field, node, span, path, cx));
     }
@@ -86,6 +86,7 @@ fn default(field: &Field, span: &Span, path: &str, cx: &mut Cx<'_>) -> Json {
         (Kind::Record(fields), "null" | "{}") => {
             Json::Object(record(fields, std::iter::empty(), span, &join(path, field.name), cx))
         }
+        (_, "null") => Json::Null, // most are; reading it as JSON took longer than the rest of the field
         (_, text) => serde_json::from_str(text).expect("defaults of fields are JSON"),
     }
 }
@@ -129,7 +130,8 @@ fn typed(kind: &Kind, rules: &[Rule], node: &Node, path: &str, cx: &mut Cx<'_>) 
         }
         (Kind::Record(_), _) => return expected("a record", cx),
     };
-    let may_be_empty = rules.iter().any(|rule| matches!(rule, Rule::MayBeEmpty | Rule::Referenceable));
+    // What a reference stands for may be empty: that was warned of, and is for its reader to judge.
+    let may_be_empty = rules.iter().any(|rule| matches!(rule, Rule::MayBeEmpty)) || node.str() != Some("");
     if value.as_str().is_some_and(str::is_empty) && !may_be_empty {
         cx.report.fault(&node.span, path, "length must be at least 1", "");
         return None;
@@ -303,6 +305,7 @@ mod tests {
             ("{}", "f:1:1: config.name: required field missing\n"),
             ("{name: 5}", "f:1:8: config.name: expected a string; put it in quotes\n"),
             ("{name: ''}", "f:1:8: config.name: length must be at least 1\n"),
+            ("{name: a, secret: ''}", "f:1:19: config.secret: length must be at least 1\n"),
             ("{name: a, minut: 5}", "f:1:11: config.minut: unknown field; did you mean \"minute\"?\n"),
             ("{name: a, minute: 0}", "f:1:19: config.minute: value must be greater than 0\n"),
             ("{name: a, minute: '5'}", "f:1:19: config.minute: expected a number; write 5 without quotes\n"),

@@ -54,6 +54,9 @@ pub fn load(
     let mut report = Report::default();
     let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
     let mut docs = Vec::new();
+    if let Some((_, text)) = sources.conf {
+        digest(&mut hash, text);
+    }
     for (name, text) in sources.files {
         take(name, text, &mut docs, &mut hash, &mut report);
     }
@@ -68,7 +71,10 @@ pub fn load(
         let mut node = conf.node;
         if let Some(path) = &conf.hosts_file {
             match (sources.read)(&path.value) {
-                Ok(text) => node.node.hosts = kong::conf::hosts(&text),
+                Ok(text) => {
+                    digest(&mut hash, &text);
+                    node.node.hosts = kong::conf::hosts(&text);
+                }
                 Err(why) => report.fault(&path.span, "", format!("cannot read {}: {why}", path.value), ""),
             }
         }
@@ -97,8 +103,8 @@ pub fn load(
             Dialect::Native => native::read(doc, &nouns, &mut node, &mut report),
             Dialect::Kong => doc,
             Dialect::Envoy => {
-                let hint = "write its routes as services and routes for now";
-                report.fault(&doc.span, "", "Envoy's configuration is not read yet", hint);
+                let hint = "declare services and routes in ringway.yaml or kong.yml";
+                report.fault(&doc.span, "", "an Envoy bootstrap: this dialect is not read yet", hint);
                 continue;
             }
         };
@@ -133,9 +139,7 @@ fn take(
     hash: &mut aws_lc_rs::digest::Context,
     report: &mut Report,
 ) {
-    // The length keeps two files apart from one that is both.
-    hash.update(&(text.len() as u64).to_be_bytes());
-    hash.update(text.as_bytes());
+    digest(hash, text);
     let file: Arc<str> = Arc::from(name);
     let Some(doc) = doc::parse(&file, text, report) else { return };
     if doc.is_null() {
@@ -143,6 +147,12 @@ fn take(
         return;
     }
     docs.push((dialect(&doc), doc));
+}
+
+/// Adds a source to the hash; its length keeps two apart from one that is both.
+fn digest(hash: &mut aws_lc_rs::digest::Context, text: &str) {
+    hash.update(&(text.len() as u64).to_be_bytes());
+    hash.update(text.as_bytes());
 }
 
 /// What a document speaks. A document that says nothing of itself is native, but entities without the version that

@@ -74,7 +74,8 @@ mod tests {
 
     #[test]
     fn an_authority_is_a_host_and_maybe_a_port() {
-        let rows: &[(&str, Option<(&str, Option<u16>)>)] = &[
+        type Row = (&'static str, Option<(&'static str, Option<u16>)>);
+        let rows: &[Row] = &[
             ("a.test", Some(("a.test", None))),
             ("a.test:80", Some(("a.test", Some(80)))),
             ("a.test:", Some(("a.test", None))),

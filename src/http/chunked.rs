@@ -277,8 +277,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Payload, trailers and bytes used.
+    type Body = (Vec<u8>, Vec<u8>, usize);
+    /// Payload, trailers and what is left behind the body, as text.
+    type Told<'a> = (&'a str, &'a str, &'a str);
+
     /// Feeds `input` in pieces of at most `piece` bytes; gives the payload, the trailers and how much was used.
-    fn decode(input: &[u8], piece: usize) -> Result<Option<(Vec<u8>, Vec<u8>, usize)>, Fault> {
+    fn decode(input: &[u8], piece: usize) -> Result<Option<Body>, Fault> {
         let mut decoder = Decoder::new();
         let mut payload = Vec::new();
         let (mut at, mut end) = (0, 0);
@@ -305,7 +310,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(input: &str, want: Result<Option<(&str, &str, &str)>, Fault>) {
+    fn check(input: &str, want: Result<Option<Told<'_>>, Fault>) {
         let want = want.map(|whole| {
             whole.map(|(payload, trailers, rest)| {
                 (payload.as_bytes().to_vec(), trailers.as_bytes().to_vec(), input.len() - rest.len())
@@ -323,7 +328,7 @@ mod tests {
         let many = line.repeat(limits::CHUNK_EXTENSION_BYTES_MAX / 200 + 1);
         let trailer = format!("0\r\nA: {}\r\n\r\n", "v".repeat(limits::TRAILER_BYTES_MAX));
         let lines = format!("0\r\n{}\r\n", "a:\r\n".repeat(limits::FIELDS_MAX + 1));
-        let rows: &[(&str, Result<Option<(&str, &str, &str)>, Fault>)] = &[
+        let rows: &[(&str, Result<Option<Told<'_>>, Fault>)] = &[
             ("0\r\n\r\n", Ok(Some(("", "", "")))),
             ("5\r\nhello\r\n6\r\n world\r\n0\r\n\r\nGET", Ok(Some(("hello world", "", "GET")))),
             ("A\r\n0123456789\r\n000\r\n\r\n", Ok(Some(("0123456789", "", "")))),

@@ -194,6 +194,14 @@ pub fn keep_alive(head: HeadRef<'_>) -> bool {
     keep
 }
 
+/// Whether the client waits for `100 Continue` before it sends its body (RFC 9110 §10.1.1).
+///
+/// False for HTTP/1.0: "A server that receives a 100-continue expectation in an HTTP/1.0 request MUST ignore that
+/// expectation." Other expectations are not ours to judge; the field is passed on.
+pub fn expects_continue(head: HeadRef<'_>) -> bool {
+    head.head.version == Version::H11 && headers::lists(head, Known::Expect, b"100-continue")
+}
+
 /// Whether a field only looks like Content-Length or Transfer-Encoding. Such fields are dropped when a message is
 /// passed on ([`headers::Drop`]); beside a real Transfer-Encoding the message is refused.
 pub fn is_lookalike(id: Known) -> bool {
@@ -260,6 +268,20 @@ mod tests {
         ];
         for &(lines, want) in rows {
             assert_eq!(read(lines, keep_alive), want, "{lines}");
+        }
+    }
+
+    #[test]
+    fn only_a_client_that_can_wait_is_answered_with_continue() {
+        let rows: &[(&str, bool)] = &[
+            ("PUT / HTTP/1.1|Expect: 100-continue", true),
+            ("PUT / HTTP/1.1|Expect: 100-Continue", true),
+            ("PUT / HTTP/1.0|Expect: 100-continue", false),
+            ("PUT / HTTP/1.1|Expect: 200-ok", false),
+            ("PUT / HTTP/1.1", false),
+        ];
+        for &(lines, want) in rows {
+            assert_eq!(read(lines, expects_continue), want, "{lines}");
         }
     }
 

@@ -328,7 +328,9 @@ impl Drop {
         Drop::of(head, HOP_BY_HOP)
     }
 
-    /// What ends here of a reply. As for requests, and Content-Length too where RFC 9110 §8.6 forbids one (1xx, 204).
+    /// What ends here of a reply: as for requests, and Content-Length where RFC 9110 §8.6 forbids one (1xx, 204).
+    ///
+    /// Trailer stays; whoever leaves out the trailers drops it too.
     ///
     /// # Errors
     /// As [`Drop::of_request`].

@@ -305,7 +305,7 @@ fn field(buf: &[u8], line: usize, colon: usize, end: usize) -> Field {
     value_at += usize::from(plain);
     let mut value_end = end;
     // `end` holds a CR, so the walk to the right stops there at the latest.
-    if is_ows(value_at) || is_ows(end - 1) && end - 1 >= value_at {
+    if is_ows(value_at) || (end > value_at && is_ows(end - 1)) {
         plain = false;
         while is_ows(value_at) {
             value_at += 1;

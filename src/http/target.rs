@@ -112,10 +112,10 @@ fn absolute(raw: &[u8], part: Part, method: Method) -> Result<Target, Fault> {
 
 /// Path and query of `raw`, whose first byte is at `at` in the buffer. `raw` is empty or begins with one of `/?#`.
 fn split(raw: &[u8], at: usize) -> Result<(Part, Option<Part>), Fault> {
-    let whole = &raw[..memchr::memchr(b'#', raw).unwrap_or(raw.len())];
-    if !whole.is_ascii() && std::str::from_utf8(whole).is_err() {
+    if !raw.is_ascii() && std::str::from_utf8(raw).is_err() {
         return Err(Fault::TargetEncoding);
     }
+    let whole = &raw[..memchr::memchr(b'#', raw).unwrap_or(raw.len())];
     let mark = memchr::memchr(b'?', whole);
     let path = &whole[..mark.unwrap_or(whole.len())];
     let mut rest = path;

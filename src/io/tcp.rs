@@ -25,8 +25,10 @@ pub enum Peek {
     Quiet,
     /// Bytes nobody asked for.
     Bytes,
-    /// The peer has closed, or the connection is broken.
+    /// The peer has closed its side; it may still be reading.
     Gone,
+    /// The connection is broken.
+    Broken,
 }
 
 impl Stream {
@@ -108,15 +110,7 @@ impl Stream {
 
     /// Looks into the receive queue; one syscall, never waits.
     pub fn peek(&self) -> Peek {
-        let mut byte = [0u8; 1];
-        // SAFETY: one byte may be written to `byte`, which has one.
-        let got = unsafe { libc::recv(self.fd(), byte.as_mut_ptr().cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT) };
-        match got {
-            0 => Peek::Gone,
-            1.. => Peek::Bytes,
-            _ if Error::last_os_error().kind() == ErrorKind::WouldBlock => Peek::Quiet,
-            _ => Peek::Gone,
-        }
+        peek(self.fd())
     }
 
     /// Says that nothing more will be sent (FIN).
@@ -183,6 +177,25 @@ impl Stop {
 /// Was the read ended by [`Stop::stop`]?
 pub fn is_stopped(error: &Error) -> bool {
     error.raw_os_error() == Some(libc::ECANCELED)
+}
+
+/// Looks into the receive queue of an open socket; one syscall, never waits.
+pub fn peek(fd: RawFd) -> Peek {
+    let mut byte = [0u8; 1];
+    // SAFETY: one byte may be written to `byte`, which has one. A descriptor that is not ours would give a wrong answer,
+    // and no more: callers hold the socket, or what is dropped before it.
+    let got = unsafe { libc::recv(fd, byte.as_mut_ptr().cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT) };
+    match got {
+        0 => Peek::Gone,
+        1.. => Peek::Bytes,
+        _ if Error::last_os_error().kind() == ErrorKind::WouldBlock => Peek::Quiet,
+        _ => Peek::Broken,
+    }
+}
+
+/// Ends both directions of an open socket: what waits on it is woken.
+pub fn end(fd: RawFd) {
+    shutdown_raw(fd, Shutdown::Both);
 }
 
 /// Shuts down a socket that is open; errors (not connected any more) mean that it already is.

@@ -1,5 +1,5 @@
 //! Ids that follow from names, so that the same file gives the same ids on every node and at every load. They are those
-//! that a Kong node gives: counters in a shared Redis, dashboards and `X-Consumer-ID` survive a migration.
+//! that the declarative format has elsewhere: counters in a shared Redis, dashboards and `X-Consumer-ID` survive a migration.
 
 use uuid::{uuid, Uuid};
 

@@ -7,7 +7,7 @@
 use super::args;
 use super::authentication::{self, Gate};
 use crate::auth::jwt::{secret_from_base64, Alg, Key, LifeFaults, LifeRules, Malformed, Refused, Token};
-use crate::auth::token_cache::{Digest, Realm, TokenCache};
+use crate::auth::token_cache::{Realm, TokenCache};
 use crate::base::id::CredentialIx;
 use crate::hook::{Ctx, Descriptor, Env, Hooks, Plugin, Reply, Verdict};
 use crate::http::{cookies, query};
@@ -190,8 +190,9 @@ impl Jwt {
     fn verify(&self, cx: &mut Ctx<'_>) -> Result<CredentialIx, Refusal> {
         let token = self.find(cx)?;
         let now_s = cx.now.seconds();
-        let digest = Digest::of(&self.realm, &token);
-        if let Some(hit) = cx.locals.of(TokenCache::default).find(&digest) {
+        let cache = cx.locals.of(TokenCache::default);
+        let digest = cache.digest(&self.realm, &token);
+        if let Some(hit) = cache.find(&digest) {
             return hit.owner(self.rules, now_s).map(CredentialIx).map_err(Refusal::Life);
         }
         let token = Token::parse(&token).map_err(Refusal::Malformed)?;

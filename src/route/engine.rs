@@ -3,19 +3,22 @@
 //! here a shard has its own, so that no request waits for another core.
 //!
 //! An expression that never needs to look back ("one-pass") is a table of fixed size that also yields groups. The
-//! others get `regex_automata`'s choice of engines. Where many stand at one place of the trie, a [`Set`] runs them
-//! all at once as a lazily built automaton, and gives up to one-by-one when a path would make it too large.
+//! others get `regex_automata`'s choice of engines. Where many stand at one place of the trie, a [`Sieve`] says first
+//! which of them are worth running.
 //!
 //! Paths and values are bytes. An expression is Unicode: `.` is one character, and never part of a broken one.
 
 use crate::base::limits;
+use aho_corasick::automaton::OverlappingState;
+use aho_corasick::AhoCorasick;
 use regex_automata::dfa::onepass;
-use regex_automata::hybrid::{dfa as lazy, LazyStateID};
 use regex_automata::nfa::thompson;
 use regex_automata::util::captures::GroupInfo;
 use regex_automata::util::primitives::NonMaxUsize;
-use regex_automata::{meta, Anchored, Input, MatchKind};
-use regex_syntax::hir::Hir;
+use regex_automata::{meta, Input};
+use regex_syntax::hir::{Hir, HirKind};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 
 /// Start and end of every group in turn.
 pub(super) type Slots = [Option<NonMaxUsize>];
@@ -44,7 +47,8 @@ impl Engine {
     /// # Errors
     /// The expression is too large.
     pub(super) fn anchored(hir: &Hir) -> Result<Engine, String> {
-        let nfa = compiler(limits::ROUTE_PATTERN_BYTES_MAX).build_from_hir(hir).map_err(|e| e.to_string())?;
+        let config = thompson::Config::new().utf8(false).nfa_size_limit(Some(limits::ROUTE_PATTERN_BYTES_MAX));
+        let nfa = thompson::Compiler::new().configure(config).build_from_hir(hir).map_err(|e| e.to_string())?;
         let config = onepass::Config::new().size_limit(Some(limits::ROUTE_ONE_PASS_BYTES_MAX));
         match onepass::Builder::new().configure(config).build_from_nfa(nfa) {
             Ok(dfa) => Ok(Engine::OnePass(Box::new(dfa))),
@@ -97,117 +101,145 @@ impl Engine {
     }
 }
 
-/// Several expressions as one automaton that reports every one that matches at a given place.
+/// Tells of many expressions which may match, by bytes that every match of each must hold: `/api/.*/users/\d+` cannot
+/// match a path without `/users/`. One pass over the path whatever their number, in memory that all shards share.
+///
+/// One automaton of the expressions themselves was tried instead: a hundred that begin with `.*` have more states than
+/// any bounded memory holds, so that it started over again at almost every path.
 #[derive(Debug)]
-pub(super) struct Set {
-    automaton: lazy::DFA,
-    members: usize,
+pub(super) struct Sieve {
+    literals: AhoCorasick,
+    /// By literal: the members that it speaks for.
+    members: Vec<Vec<u32>>,
+    /// Members that need no certain bytes.
+    always: Vec<u32>,
+    len: usize,
 }
 
-/// What a [`Set`] writes to, and what it found.
+/// What a [`Sieve`] lets through.
 #[derive(Debug, Default)]
-pub(super) struct SetMemory {
-    states: Vec<Option<Box<lazy::Cache>>>,
-    /// Members that matched, each once.
-    pub(super) hits: Vec<u32>,
+pub(super) struct Sieved {
+    /// Members, in order, each once.
+    pub(super) members: Vec<u32>,
     /// A bit per member.
     seen: Vec<u64>,
 }
 
-/// Why the members of a set must be asked one by one.
-enum GaveUp {
-    /// The automaton would grow too large.
-    Full,
-    /// It met a byte that it cannot judge: one that is not ASCII, beside a Unicode word boundary.
-    AtByte,
-}
-
-impl Set {
-    /// Joins expressions, or `None` where together they are too large.
-    pub(super) fn of(members: &[&Hir]) -> Option<Set> {
-        let nfa = compiler(limits::ROUTE_SET_BYTES_MAX).build_many_from_hir(members).ok()?;
-        let config = lazy::Config::new()
-            .match_kind(MatchKind::All)
-            .unicode_word_boundary(true)
-            .cache_capacity(limits::ROUTE_SET_MEMORY_BYTES)
-            .minimum_cache_clear_count(Some(0));
-        let automaton = lazy::Builder::new().configure(config).build_from_nfa(nfa).ok()?;
-        Some(Set { automaton, members: members.len() })
-    }
-
-    /// Fills `memory.hits` with the members that match `path` at `at`. False: it gave up, ask them one by one. `ix` is
-    /// the set's place in `memory`.
-    pub(super) fn search(&self, ix: usize, path: &[u8], at: usize, memory: &mut SetMemory) -> bool {
-        if memory.states.len() <= ix {
-            memory.states.resize_with(ix + 1, || None);
+impl Sieve {
+    /// Of expressions that will be searched from a given place on. `None` if too few of them need certain bytes for
+    /// it to be of use, or their bytes are too many.
+    pub(super) fn of(expressions: &[&Hir]) -> Option<Sieve> {
+        let clauses: Vec<Vec<Clause>> = expressions.iter().map(|hir| required(hir)).collect();
+        let mut shared: HashMap<&[u8], usize> = HashMap::new();
+        for literal in clauses.iter().flatten().flatten() {
+            *shared.entry(literal).or_default() += 1;
         }
-        let states = memory.states[ix].get_or_insert_with(|| Box::new(self.automaton.create_cache()));
-        memory.hits.clear();
-        memory.seen.clear();
-        memory.seen.resize(self.members.div_ceil(64), 0);
-        match collect(&self.automaton, states, path, at, &mut memory.hits, &mut memory.seen) {
-            Ok(()) => true,
-            Err(GaveUp::AtByte) => false,
-            Err(GaveUp::Full) => {
-                // The next search starts from nothing, or every path not seen before would give up from now on.
-                self.automaton.reset_cache(states);
-                false
+        let mut by_literal: BTreeMap<&[u8], Vec<u32>> = BTreeMap::new();
+        let mut always = Vec::new();
+        for (member, clauses) in (0..).zip(&clauses) {
+            // The clause that the fewest others share says the most; then the longest.
+            let worth = |clause: &&Clause| {
+                let sharing = clause.iter().map(|literal| shared[&**literal]).max();
+                (sharing, Reverse(clause.iter().map(Vec::len).min()))
+            };
+            match clauses.iter().min_by_key(worth) {
+                Some(clause) => clause.iter().for_each(|literal| by_literal.entry(literal).or_default().push(member)),
+                None => always.push(member),
             }
         }
+        if always.len() * 2 > expressions.len() {
+            return None;
+        }
+        let literals = AhoCorasick::new(by_literal.keys()).ok()?;
+        Some(Sieve { literals, members: by_literal.into_values().collect(), always, len: expressions.len() })
+    }
+
+    /// Fills `sieved` with the members that may match `path` at `at`.
+    pub(super) fn sieve(&self, path: &[u8], at: usize, sieved: &mut Sieved) {
+        sieved.seen.clear();
+        sieved.seen.resize(self.len.div_ceil(64), 0);
+        sieved.members.clear();
+        let mut let_through = |members: &[u32]| {
+            for &member in members {
+                let (word, bit) = (&mut sieved.seen[(member / 64) as usize], 1 << (member % 64));
+                if *word & bit == 0 {
+                    *word |= bit;
+                    sieved.members.push(member);
+                }
+            }
+        };
+        let_through(&self.always);
+        let mut state = OverlappingState::start();
+        let rest = aho_corasick::Input::new(path).range(at..);
+        loop {
+            self.literals.find_overlapping(rest.clone(), &mut state);
+            match state.get_match() {
+                Some(found) => let_through(&self.members[found.pattern().as_usize()]),
+                None => break,
+            }
+        }
+        sieved.members.sort_unstable();
     }
 }
 
-/// Walks the automaton over the path from `at` and notes every member that matches some beginning of that.
-///
-/// A state tells its matches one byte late, and the last ones at the end of the input.
-fn collect(
-    automaton: &lazy::DFA,
-    states: &mut lazy::Cache,
-    path: &[u8],
-    at: usize,
-    hits: &mut Vec<u32>,
-    seen: &mut [u64],
-) -> Result<(), GaveUp> {
-    let input = Input::new(path).range(at..).anchored(Anchored::Yes);
-    let mut state = automaton.start_state_forward(states, &input).map_err(|_| GaveUp::Full)?;
-    let mut told = state;
-    for &byte in &path[at..] {
-        state = automaton.next_state(states, state, byte).map_err(|_| GaveUp::Full)?;
-        if !state.is_tagged() {
-            continue;
-        }
-        if state.is_dead() {
-            return Ok(());
-        }
-        if state.is_quit() {
-            return Err(GaveUp::AtByte);
-        }
-        // `.*` stays in one state for the rest of the path; its matches are told once.
-        if state.is_match() && state != told {
-            told = state;
-            tell(automaton, states, state, hits, seen);
-        }
-    }
-    state = automaton.next_eoi_state(states, state).map_err(|_| GaveUp::Full)?;
-    if state.is_match() {
-        tell(automaton, states, state, hits, seen);
-    }
-    Ok(())
-}
+/// Literals of which one must be in every match.
+type Clause = Vec<Vec<u8>>;
 
-fn tell(automaton: &lazy::DFA, states: &lazy::Cache, state: LazyStateID, hits: &mut Vec<u32>, seen: &mut [u64]) {
-    for nth in 0..automaton.match_len(states, state) {
-        let member = automaton.match_pattern(states, state, nth).as_u32();
-        let (word, bit) = (&mut seen[(member / 64) as usize], 1 << (member % 64));
-        if *word & bit == 0 {
-            *word |= bit;
-            hits.push(member);
+/// What every match of an expression holds; often nothing is known.
+fn required(hir: &Hir) -> Vec<Clause> {
+    match hir.kind() {
+        HirKind::Literal(literal) => vec![vec![literal.0.to_vec()]],
+        HirKind::Capture(capture) => required(&capture.sub),
+        HirKind::Repetition(repetition) if repetition.min > 0 => required(&repetition.sub),
+        HirKind::Concat(parts) => parts.iter().flat_map(required).collect(),
+        HirKind::Alternation(branches) => {
+            let longest =
+                |branch: &Hir| required(branch).into_iter().max_by_key(|clause| clause.iter().map(Vec::len).min());
+            let joined: Option<Vec<Clause>> = branches.iter().map(longest).collect();
+            let joined: Clause = joined.unwrap_or_default().concat();
+            if joined.is_empty() || joined.len() > ALTERNATIVES_MAX {
+                Vec::new()
+            } else {
+                vec![joined]
+            }
         }
+        HirKind::Repetition(_) | HirKind::Empty | HirKind::Class(_) | HirKind::Look(_) => Vec::new(),
     }
 }
 
-fn compiler(bytes_max: usize) -> thompson::Compiler {
-    let mut compiler = thompson::Compiler::new();
-    compiler.configure(thompson::Config::new().utf8(false).nfa_size_limit(Some(bytes_max)));
-    compiler
+/// Literals that one expression may have in a sieve.
+const ALTERNATIVES_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Hir {
+        regex_syntax::ParserBuilder::new().utf8(false).build().parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_sieve_lets_through_whatever_may_match() {
+        let texts = [".*/a/x$", ".*/b/x$", "(.*)(/c/|/d/)y", "(?:e|.)f+", "[ab].*", ".*/a/(?:zz)?"];
+        let hirs: Vec<Hir> = texts.iter().map(|text| parse(text)).collect();
+        let sieve = Sieve::of(&hirs.iter().collect::<Vec<_>>()).unwrap();
+        let rows: [(&str, &[u32]); 7] = [
+            ("/a/x", &[0, 4, 5]),
+            ("", &[4]),
+            ("/b/b/b/x/d/", &[1, 2, 4]),
+            ("//c/y", &[2, 4]),
+            ("ef", &[3, 4]),
+            ("/a/b/x", &[1, 4, 5]),
+            ("/A/", &[4]),
+        ];
+        let mut sieved = Sieved::default();
+        for (path, want) in rows {
+            sieve.sieve(path.as_bytes(), 0, &mut sieved);
+            assert_eq!(sieved.members, want, "{path}");
+        }
+        sieve.sieve(b"/a/x", 3, &mut sieved);
+        assert_eq!(sieved.members, [4], "what stands before the place does not count");
+        let vague: Vec<Hir> = [".*", "[ab]+", "a|.", "/x/"].iter().map(|text| parse(text)).collect();
+        assert!(Sieve::of(&vague.iter().collect::<Vec<_>>()).is_none());
+    }
 }

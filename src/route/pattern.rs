@@ -2,7 +2,7 @@
 //!
 //! Equal runs and equal rests are held once, whatever expression they come from.
 
-use super::engine::{Engine, Memory, Set, SetMemory, Slots};
+use super::engine::{Engine, Memory, Sieve, Sieved, Slots};
 use super::steps::{group_names, take_apart, Rest, Run, Step};
 use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::{Anchored, Input};
@@ -16,7 +16,7 @@ pub(super) struct Patterns {
     runs: Vec<Run>,
     rests: Vec<Compiled>,
     values: Vec<Engine>,
-    sets: Vec<Set>,
+    sieves: Vec<Sieve>,
     path_by_text: HashMap<Box<str>, u32>,
     rest_by_text: HashMap<String, u32>,
     value_by_text: HashMap<Box<str>, u32>,
@@ -66,8 +66,8 @@ struct Compiled {
 pub(super) struct Scratchpad {
     rests: Vec<Option<Memory>>,
     values: Vec<Option<Memory>>,
-    /// Of sets.
-    pub(super) sets: SetMemory,
+    /// Rests that are worth running.
+    pub(super) sieved: Sieved,
     /// A value in lower case.
     pub(super) lower: Vec<u8>,
     /// The host in lower case.
@@ -120,11 +120,11 @@ impl Patterns {
         Ok(ix)
     }
 
-    /// Joins rests for one search, or `None` where together they are too large.
-    pub(super) fn add_set(&mut self, rests: &[u32]) -> Option<u32> {
+    /// Adds a sieve of these rests, or `None` where it would be of no use.
+    pub(super) fn add_sieve(&mut self, rests: &[u32]) -> Option<u32> {
         let hirs: Vec<&Hir> = rests.iter().map(|ix| &self.rests[*ix as usize].hir).collect();
-        self.sets.push(Set::of(&hirs)?);
-        Some(self.sets.len() as u32 - 1)
+        self.sieves.push(Sieve::of(&hirs)?);
+        Some(self.sieves.len() as u32 - 1)
     }
 
     /// A path expression by its place.
@@ -145,9 +145,9 @@ impl Patterns {
         slots[1].map(NonMaxUsize::get)
     }
 
-    /// Fills `pad.sets.hits` with the members of a set that match at `at`. False: the set gave up.
-    pub(super) fn search_set(&self, ix: u32, path: &[u8], at: usize, pad: &mut Scratchpad) -> bool {
-        self.sets[ix as usize].search(ix as usize, path, at, &mut pad.sets)
+    /// Fills `pad.sieved` with those rests of a sieve that may match at `at`: places in the list it was made of.
+    pub(super) fn sieve(&self, ix: u32, path: &[u8], at: usize, pad: &mut Scratchpad) {
+        self.sieves[ix as usize].sieve(path, at, &mut pad.sieved);
     }
 
     /// Is the expression found in `value`, put in lower case?

@@ -8,7 +8,7 @@
 //! Cost: a look-up by hash per label of the host at most, one walk down the path for each bucket met and each run on
 //! the way, and the candidates at the stops; nothing of it grows with the number of routes. What does: matchers with
 //! the same host and path that no single field tells apart, and expressions that part only after `.*` or an
-//! alternative; these are searched some hundreds at once. Routes that combine many hosts, each with a set of routes
+//! alternative, as far as the path holds the bytes that each of them needs. Routes that combine many hosts, each with a set of routes
 //! of its own, with many paths stand in the tries of each.
 
 use super::candidates::{Asking, Lists};
@@ -47,17 +47,8 @@ struct Group {
     best: u32,
     /// Rest and the list of its matchers; the one with the best matcher first.
     members: Vec<(u32, u32)>,
-    /// The members in larger pieces, in order; empty where they are few.
-    sets: Vec<Piece>,
-}
-
-/// Some members of a group as one automaton.
-#[derive(Debug)]
-struct Piece {
-    best: u32,
-    set: u32,
-    from: usize,
-    to: usize,
+    /// Says which members are worth running; [`NONE`] where they are few.
+    sieve: u32,
 }
 
 /// What it means that a matcher has won.
@@ -101,8 +92,8 @@ pub struct Match {
 #[derive(Clone, Copy)]
 struct Best {
     ord: u32,
-    /// Bytes of the path that were matched when it was found; `None` where only a set has seen it.
-    matched: Option<usize>,
+    /// Bytes of the path that were matched when it was found.
+    matched: usize,
 }
 
 impl Table {
@@ -171,20 +162,16 @@ impl Table {
     /// The route that wins, or `None`. Allocates nothing once `scratch` has met the table's expressions.
     pub fn find<F: Fields + ?Sized>(&self, query: &Query<'_, F>, scratch: &mut Scratch) -> Option<Match> {
         let pad = scratch.fit(self);
-        let mut best = Best { ord: NONE, matched: None };
+        let mut best = Best { ord: NONE, matched: 0 };
         let mut host = std::mem::take(&mut pad.host);
         self.hosts.visit(query.host, query.port_meant(), &mut host, |root| self.search(root, 0, query, pad, &mut best));
         pad.host = host;
         let Outcome { route, by } = *self.outcomes.get(best.ord as usize)?;
-        match (by, best.matched) {
-            (By::Prefix(bytes), _) => Some(Match { route, prefix_len: bytes as usize, expr: NONE }),
-            (By::Expr(expr), Some(prefix_len)) => Some(Match { route, prefix_len, expr }),
-            (By::Expr(expr), None) => {
-                let prefix_len = self.patterns.matched(expr, query.path, pad)?;
-                Some(Match { route, prefix_len, expr })
-            }
+        match by {
+            By::Prefix(bytes) => Some(Match { route, prefix_len: bytes as usize, expr: NONE }),
+            By::Expr(expr) => Some(Match { route, prefix_len: best.matched, expr }),
             // The first listed counts, which need not be the one that was met.
-            (By::Several(at), _) => self.several[at as usize].iter().find_map(|expr| {
+            By::Several(at) => self.several[at as usize].iter().find_map(|expr| {
                 let prefix_len = self.patterns.matched(*expr, query.path, pad)?;
                 Some(Match { route, prefix_len, expr: *expr })
             }),
@@ -221,10 +208,10 @@ impl Table {
             }
             let at = from + stop.depth as usize;
             if stop.plant.list != NONE {
-                self.take_better(stop.plant.list, Some(at), query, pad, best);
+                self.take_better(stop.plant.list, at, query, pad, best);
             }
             if stop.plant.end != NONE && at == query.path.len() {
-                self.take_better(stop.plant.end, Some(at), query, pad, best);
+                self.take_better(stop.plant.end, at, query, pad, best);
             }
             if stop.plant.group != NONE {
                 self.search_group(&self.groups[stop.plant.group as usize], at, query, pad, best);
@@ -251,41 +238,29 @@ impl Table {
         if group.best >= best.ord {
             return;
         }
-        if group.sets.is_empty() {
-            return self.search_members(&group.members, at, query, pad, best);
+        if group.sieve == NONE {
+            group.members.iter().for_each(|member| self.search_member(*member, at, query, pad, best));
+            return;
         }
-        for piece in &group.sets {
-            if piece.best >= best.ord {
-                return;
-            }
-            let members = &group.members[piece.from..piece.to];
-            if piece.set == NONE || !self.patterns.search_set(piece.set, query.path, at, pad) {
-                self.search_members(members, at, query, pad, best);
-                continue;
-            }
-            let hits = std::mem::take(&mut pad.sets.hits);
-            for hit in &hits {
-                self.take_better(members[*hit as usize].1, None, query, pad, best);
-            }
-            pad.sets.hits = hits;
-        }
+        self.patterns.sieve(group.sieve, query.path, at, pad);
+        let members = std::mem::take(&mut pad.sieved.members);
+        members.iter().for_each(|nth| self.search_member(group.members[*nth as usize], at, query, pad, best));
+        pad.sieved.members = members;
     }
 
-    fn search_members<F: Fields + ?Sized>(
+    fn search_member<F: Fields + ?Sized>(
         &self,
-        members: &[(u32, u32)],
+        (rest, list): (u32, u32),
         at: usize,
         query: &Query<'_, F>,
         pad: &mut Scratchpad,
         best: &mut Best,
     ) {
-        for (rest, list) in members {
-            // The other predicates first: they cost less than an engine.
-            let ord = self.lists.better(*list, best.ord, query, &self.patterns, pad);
-            if ord < best.ord {
-                if let Some(end) = self.patterns.rest_end(*rest, query.path, at, pad) {
-                    *best = Best { ord, matched: Some(end) };
-                }
+        // The other predicates first: they cost less than an engine.
+        let ord = self.lists.better(list, best.ord, query, &self.patterns, pad);
+        if ord < best.ord {
+            if let Some(matched) = self.patterns.rest_end(rest, query.path, at, pad) {
+                *best = Best { ord, matched };
             }
         }
     }
@@ -294,7 +269,7 @@ impl Table {
     fn take_better<F: Fields + ?Sized>(
         &self,
         list: u32,
-        matched: Option<usize>,
+        matched: usize,
         query: &Query<'_, F>,
         pad: &mut Scratchpad,
         best: &mut Best,
@@ -366,17 +341,14 @@ impl Table {
     fn add_group(&mut self, mut rests: Vec<(u32, Vec<u32>)>, asking: Asking<'_>) -> u32 {
         rests.sort_by_key(|(_, ords)| ords[0]);
         let Some(best) = rests.first().map(|(_, ords)| ords[0]) else { return NONE };
-        let mut sets = Vec::new();
-        if rests.len() > limits::ROUTE_RESTS_ONE_BY_ONE_MAX {
-            for (nth, piece) in rests.chunks(limits::ROUTE_SET_RESTS_MAX).enumerate() {
-                let ixs: Vec<u32> = piece.iter().map(|(ix, _)| *ix).collect();
-                let from = nth * limits::ROUTE_SET_RESTS_MAX;
-                let set = self.patterns.add_set(&ixs).unwrap_or(NONE);
-                sets.push(Piece { best: piece[0].1[0], set, from, to: from + piece.len() });
-            }
-        }
+        let sieve = if rests.len() > limits::ROUTE_RESTS_ONE_BY_ONE_MAX {
+            let ixs: Vec<u32> = rests.iter().map(|(ix, _)| *ix).collect();
+            self.patterns.add_sieve(&ixs).unwrap_or(NONE)
+        } else {
+            NONE
+        };
         let members = rests.into_iter().map(|(ix, ords)| (ix, self.lists.add(&ords, asking))).collect();
-        self.groups.push(Group { best, members, sets });
+        self.groups.push(Group { best, members, sieve });
         self.groups.len() as u32 - 1
     }
 }

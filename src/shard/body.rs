@@ -14,7 +14,7 @@ use crate::http::chunked::{self, Decoder, Step};
 use crate::http::framing::Length;
 use crate::http::Fault;
 use crate::io::clock;
-use crate::plan::Runtime;
+use crate::plan::{Runtime, Service};
 
 /// Takes a body out of its framing.
 pub(super) enum Decoding {
@@ -26,6 +26,15 @@ pub(super) enum Decoding {
     UntilClose,
     /// Nothing is to come any more.
     Done,
+}
+
+/// What one step took of its input, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Of the input.
+    pub(super) used: usize,
+    /// Of that, payload: the rest was framing.
+    pub(super) payload: usize,
 }
 
 impl Decoding {
@@ -42,9 +51,9 @@ impl Decoding {
         matches!(self, Decoding::Done)
     }
 
-    /// Moves payload from `input` to `out`, in chunks where `chunks`; returns how much of `input` was used. What was not
-    /// used (part of a trailer section) must be given again with more behind it. At the end
-    /// of a chunked body the last chunk is written too, with the trailers where `trailers`.
+    /// Moves payload from `input` to `out`, in chunks where `chunks`; returns how much of `input` was used, and how much
+    /// of that was payload. What was not used (part of a trailer section) must be given again with more behind it. At the
+    /// end of a chunked body the last chunk is written too, with the trailers where `trailers`.
     ///
     /// # Errors
     /// Chunks that are none; the connection is then of no use.
@@ -54,9 +63,9 @@ impl Decoding {
         chunks: bool,
         trailers: bool,
         out: &mut Vec<u8>,
-    ) -> Result<usize, Fault> {
+    ) -> Result<Taken, Fault> {
         match self {
-            Decoding::Done => Ok(0),
+            Decoding::Done => Ok(Taken { used: 0, payload: 0 }),
             Decoding::Fixed(left) => {
                 let bytes = input.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
                 put(&input[..bytes], chunks, out);
@@ -67,28 +76,29 @@ impl Decoding {
                         out.extend_from_slice(b"0\r\n\r\n");
                     }
                 }
-                Ok(bytes)
+                Ok(Taken { used: bytes, payload: bytes })
             }
             Decoding::UntilClose => {
                 put(input, chunks, out);
-                Ok(input.len())
+                Ok(Taken { used: input.len(), payload: input.len() })
             }
             Decoding::Chunked(decoder) => {
-                let mut used = 0;
+                let (mut used, mut payload) = (0, 0);
                 loop {
                     match decoder.step(&input[used..])? {
                         Step::Data { data } => {
                             put(&input[used + data.start..used + data.end], chunks, out);
+                            payload += data.len();
                             used += data.end;
                         }
-                        Step::NeedMore { used: more } => return Ok(used + more),
+                        Step::NeedMore { used: more } => return Ok(Taken { used: used + more, payload }),
                         Step::Done { used: more, trailers: lines } => {
                             if chunks {
                                 let lines = &input[used + lines.start..used + lines.end];
                                 chunked::write_end(if trailers { lines } else { b"" }, out);
                             }
                             *self = Decoding::Done;
-                            return Ok(used + more);
+                            return Ok(Taken { used: used + more, payload });
                         }
                     }
                 }
@@ -188,17 +198,17 @@ impl Inbound {
 
     /// What came behind the end of the body, and the buffer it lies in.
     pub(super) fn into_rest(mut self) -> Vec<u8> {
-        self.buf.drain(..self.at);
+        // A read that was under way when the answer ended has taken the buffer with it.
+        self.buf.drain(..self.at.min(self.buf.len()));
         self.buf
     }
 
     /// Moves what has been received to `out`, in chunks where `chunks`.
     pub(super) fn take(&mut self, chunks: bool, bytes_max: u64, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let from = out.len();
-        let used = self.decoding.take(&self.buf[self.at..], chunks, true, out);
-        let used = used.map_err(|fault| Refusal::Client(fault.status(), Some(fault)))?;
-        self.at += used;
-        self.payload += (out.len() - from) as u64;
+        let taken = self.decoding.take(&self.buf[self.at..], chunks, true, out);
+        let taken = taken.map_err(|fault| Refusal::Client(fault.status(), Some(fault)))?;
+        self.at += taken.used;
+        self.payload += taken.payload as u64;
         if bytes_max > 0 && self.payload > bytes_max {
             return Err(Refusal::Client(413, None));
         }
@@ -280,7 +290,7 @@ impl Inbound {
         client: &Client,
         link: &Link,
         runtime: &Runtime,
-        write_timeout_ms: u64,
+        service: &Service,
     ) -> Result<(), Broken> {
         let chunks = self.length == Length::Chunked;
         let mut out = shard.large.take();
@@ -299,7 +309,7 @@ impl Inbound {
             if out.is_empty() {
                 continue;
             }
-            link.watch.arm_write(Millis(clock::millis().0 + write_timeout_ms));
+            link.watch.arm_write(Millis(clock::millis().0 + service.write_timeout_ms));
             let (sent, back) = link.stream.send(out, 0).await;
             link.watch.disarm_write();
             out = back;
@@ -308,6 +318,8 @@ impl Inbound {
             }
         };
         shard.put_buf(out);
+        // From here on it is the upstream that is waited for.
+        link.watch.arm_read(Millis(clock::millis().0 + service.read_timeout_ms));
         result
     }
 }
@@ -319,10 +331,13 @@ mod tests {
     #[track_caller]
     fn check(length: Length, input: &str, chunks: bool, want: &str, rest: &str) {
         for cut in 0..=input.len() {
-            let (mut decoding, mut out, mut at) = (Decoding::new(length), Vec::new(), 0);
+            let (mut decoding, mut out, mut at, mut payload) = (Decoding::new(length), Vec::new(), 0, 0);
             for end in [cut, input.len()] {
-                at += decoding.take(&input.as_bytes()[at..end], chunks, true, &mut out).expect("sound chunks");
+                let taken = decoding.take(&input.as_bytes()[at..end], chunks, true, &mut out).expect("sound chunks");
+                at += taken.used;
+                payload += taken.payload;
             }
+            assert_eq!(payload, want.len(), "framing is no payload; cut at {cut}");
             if length == Length::UntilClose {
                 assert!(decoding.close(chunks, &mut out));
             }
@@ -353,7 +368,7 @@ mod tests {
     fn a_body_that_is_cut_is_not_whole() {
         let mut decoding = Decoding::new(Length::Fixed(5));
         let mut out = Vec::new();
-        assert_eq!(decoding.take(b"hel", true, true, &mut out), Ok(3));
+        assert_eq!(decoding.take(b"hel", true, true, &mut out), Ok(Taken { used: 3, payload: 3 }));
         assert!(!decoding.close(true, &mut out));
     }
 }

@@ -18,6 +18,7 @@ mod accept;
 mod body;
 mod count;
 mod forward;
+mod leaving;
 mod log;
 mod phase;
 mod pool;
@@ -83,7 +84,6 @@ pub struct Start {
 /// All state of one core.
 pub struct Shard {
     index: usize,
-    wait: Wait,
     gauges: Vec<Arc<Gauges>>,
     shards: Vec<Sender<ToShard<Tables>>>,
     report: Box<dyn Fn(FromShard)>,
@@ -102,6 +102,7 @@ pub struct Shard {
     /// Who waits for a client's next request, so that those who wait for long give their buffers back.
     waiting: RefCell<Slab<Rc<serve::Waiting>>>,
     deadlines: Deadlines,
+    leaving: leaving::Leaving,
     locals: RefCell<Locals>,
     rng: RefCell<Rng>,
     /// `Date` of the current second.
@@ -143,7 +144,6 @@ async fn live(start: Start, cpu: Option<usize>) -> std::io::Result<()> {
     let world = Rc::new(World::empty(tables.clone()));
     let shard = Rc::new(Shard {
         index: start.index,
-        wait: start.wait,
         gauges: start.gauges,
         shards: start.shards,
         report: start.report,
@@ -162,6 +162,7 @@ async fn live(start: Start, cpu: Option<usize>) -> std::io::Result<()> {
         works: RefCell::default(),
         waiting: RefCell::default(),
         deadlines: Deadlines::default(),
+        leaving: leaving::Leaving::default(),
         locals: RefCell::default(),
         rng: RefCell::new(Rng::new(start.seed)),
         date: Cell::new((0, *b"Thu, 01 Jan 1970 00:00:00 GMT")),
@@ -260,6 +261,7 @@ impl Shard {
             let quiet: Vec<Rc<serve::Waiting>> =
                 self.waiting.borrow().iter().filter(|(_, w)| w.is_long(now)).map(|(_, w)| w.clone()).collect();
             quiet.iter().for_each(|waiting| waiting.stop());
+            self.leaving.sweep(now);
             if seconds.is_multiple_of(5) {
                 let pools: Vec<Rc<Pool>> = self.pools.borrow().values().cloned().collect();
                 pools.iter().for_each(|pool| pool.sweep(now, self.pool_bounds));

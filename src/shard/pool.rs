@@ -1,7 +1,6 @@
 //! Idle connections to upstreams: per shard and address, last in first out, so that the warm ones are used and the
 //! surplus grows old and is closed.
 
-use crate::base::limits::UPSTREAM_FRESH_MS;
 use crate::base::time::Millis;
 use crate::io::deadline::Watch;
 use crate::io::tcp::{Peek, Stream};
@@ -44,13 +43,13 @@ pub(super) struct Bounds {
 impl Pool {
     /// A live idle connection, the one used last.
     ///
-    /// One that answered within the last [`UPSTREAM_FRESH_MS`] is taken on trust, which saves a syscall on busy routes;
-    /// any other is asked. Bytes that wait on an idle connection belong to no request: it is closed, or the next client
-    /// would get them as its answer.
-    pub(super) fn take(&self, now: Millis) -> Option<Link> {
+    /// Each is asked, which costs a syscall. Bytes that wait on an idle connection belong to no request: it is closed, or
+    /// the next client would get them as its answer; and they may come right behind an answer, so that having been used
+    /// a moment ago proves nothing.
+    pub(super) fn take(&self) -> Option<Link> {
         loop {
             let link = self.idle.borrow_mut().pop_back()?;
-            if now.0.saturating_sub(link.idle_since.0) < UPSTREAM_FRESH_MS || link.stream.peek() == Peek::Quiet {
+            if link.stream.peek() == Peek::Quiet {
                 return Some(link);
             }
             self.stale.set(self.stale.get() + 1);

@@ -71,7 +71,7 @@ impl Told {
 fn told(refusal: Refusal, https_location: impl FnOnce() -> String) -> Option<Told> {
     Some(match refusal {
         Refusal::Client(status, fault) => Told {
-            close: fault.is_some() || matches!(status, 400 | 408 | 413 | 501 | 505),
+            close: fault.is_some() || matches!(status, 400 | 405 | 408 | 413 | 501 | 505),
             ..Told::transport(status, fault.map_or("client", |_| "malformed"))
         },
         Refusal::NoRoute => Told::message(404, "no Route matched with those values", "no_route"),

@@ -26,6 +26,7 @@ use crate::io::deadline::Side;
 use crate::plan::{Protocol, Route, Runtime, Service};
 use crate::route::entry::{self, Came, Entry as Entrance};
 use crate::route::{Fields, Query};
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
@@ -578,19 +579,20 @@ impl Exchange<'_> {
         }
         // An upstream that refuses the rest of a body may have said why before it closed: its answer is read all the
         // same; where there is none, reading says so.
-        let uploaded = std::cell::Cell::new(body.is_read());
-        let download = Download { cx: self, service, link: &link, asked, uploaded: &uploaded };
+        let (uploaded, begun) = (Cell::new(body.is_read()), Cell::new(false));
+        let download = Download { cx: self, service, link: &link, asked, uploaded: &uploaded, begun: &begun };
         let done = match body {
             Body::Inbound(inbound) if !inbound.is_done() => {
                 let upload = async {
-                    let result =
-                        inbound.upload(shard, self.client, &link, self.runtime, service.write_timeout_ms).await;
+                    let result = inbound.upload(shard, self.client, &link, self.runtime, service).await;
                     if result.is_ok() {
                         uploaded.set(true);
                     }
                     result
                 };
-                Box::pin(duplex(upload, download.run(identity, edits, reply_head, record))).await
+                let done = Box::pin(duplex(upload, download.run(identity, edits, reply_head, record))).await;
+                // A refusal in the middle of an answer would be taken for a part of it.
+                done.map_err(|failure| if begun.get() { Refusal::Cut.into() } else { failure })
             }
             _ => download.run(identity, edits, reply_head, record).await,
         }?;
@@ -722,7 +724,10 @@ struct Download<'a> {
     service: &'a Service,
     link: &'a Link,
     asked: Nanos,
-    uploaded: &'a std::cell::Cell<bool>,
+    /// Has the client sent its whole body?
+    uploaded: &'a Cell<bool>,
+    /// Has the client been sent a byte of the answer?
+    begun: &'a Cell<bool>,
 }
 
 /// How an answer ended.
@@ -762,11 +767,15 @@ impl Download<'_> {
     /// Reads until a final head stands at the start of `input`; passes interim ones on.
     async fn read_head(&self, input: &mut Vec<u8>, head: &mut Head) -> Result<(), Failure> {
         let shard = self.cx.shard;
+        let leaving = shard.leaving.watch(self.cx.client.stream.fd(), self.link.stream.fd(), clock::millis());
         let mut parser = Parser::default();
         let mut interims = 0;
         let mut any = false;
         loop {
-            self.link.watch.arm_read(Millis(clock::millis().0 + self.service.read_timeout_ms));
+            // While the client is still sending, the upstream is not late; the end of the upload sets the deadline.
+            if self.uploaded.get() {
+                self.link.watch.arm_read(Millis(clock::millis().0 + self.service.read_timeout_ms));
+            }
             if input.len() == input.capacity() {
                 input.reserve(REPLY_HEAD_BYTES_MAX);
             }
@@ -774,11 +783,8 @@ impl Download<'_> {
             *input = buf;
             match result {
                 Ok(1..) => any = true,
+                _ if leaving.is_given_up() => return Err(Refusal::Gone.into()),
                 _ if self.link.watch.fired() == Some(Side::Read) => {
-                    if !any && !self.uploaded.get() {
-                        // The client is still sending: it is not the upstream that is late.
-                        return Err(Failure::Silent { slow: true });
-                    }
                     shard.complain(Complaint::UpstreamTimeout, || {
                         format!("upstream of service {:?} was silent for too long", self.service.host)
                     });
@@ -867,21 +873,20 @@ impl Download<'_> {
         if chunks && decoding.is_done() {
             out.extend_from_slice(b"0\r\n\r\n");
         }
-        // From the first byte on nothing else can be said: what fails now cuts the connection.
-        let mut begun = false;
         loop {
             let taken = decoding.take(&input[at..], chunks, parts.trailers, out);
             at += match taken {
-                Ok(used) => used,
-                Err(fault) if begun => {
+                Ok(taken) => taken.used,
+                Err(fault) if self.begun.get() => {
                     let _ = self.bad(fault.text());
                     return Err(Refusal::Cut.into());
                 }
                 Err(fault) => return Err(self.bad(fault.text())),
             };
-            // Head and first bytes of the body leave in one send.
+            // Head and first bytes of the body leave in one send. From the first byte on nothing else can be said: what
+            // fails now cuts the connection.
+            self.begun.set(true);
             self.send(out, record).await?;
-            begun = true;
             if decoding.is_done() {
                 break;
             }

@@ -2,7 +2,7 @@
 
 use super::request::{self, Next};
 use super::Shard;
-use crate::base::limits::{HEAD_BYTES_MAX, IDLE_BUFFERS_MS, LINGER_BYTES_MAX, LINGER_MS};
+use crate::base::limits::{HEAD_BYTES_MAX, IDLE_BUFFERS_MS, LINGER_MS, LINGER_QUIET_MS};
 use crate::base::time::Millis;
 use crate::hook::Edits;
 use crate::http::parse::{Parser, Progress};
@@ -201,13 +201,13 @@ async fn active(shard: &Rc<Shard>, client: &Client) -> Rest {
                 let more = work.start < work.input.len() || client.stream.peek() == Peek::Bytes;
                 client.stream.shutdown_write();
                 if more {
-                    linger(client, &mut work).await;
+                    linger(shard, client, &mut work).await;
                 }
                 break Rest::Over;
             }
             Next::Linger => {
                 client.stream.shutdown_write();
-                linger(client, &mut work).await;
+                linger(shard, client, &mut work).await;
                 break Rest::Over;
             }
             Next::Cut => {
@@ -309,19 +309,22 @@ fn make_room(shard: &Shard, work: &mut Work) {
     shard.put_buf(smaller);
 }
 
-/// Reads and forgets what the client still sends, for a bounded time and size: closing a socket with unread bytes makes
-/// the kernel send a reset, which can overtake the answer (RFC 9112 §9.6).
-async fn linger(client: &Client, work: &mut Work) {
-    client.watch.arm_read(Millis(clock::millis().0 + LINGER_MS));
-    let mut left = LINGER_BYTES_MAX;
+/// Reads and forgets what the client still sends, for a bounded time: closing a socket with unread bytes makes the kernel
+/// send a reset, which can overtake the answer (RFC 9112 §9.6).
+async fn linger(shard: &Shard, client: &Client, work: &mut Work) {
+    let end = clock::millis().0 + LINGER_MS;
     let mut buf = std::mem::take(&mut work.input);
-    while left > 0 {
+    if buf.capacity() == 0 {
+        // A read that was given up took the buffer with it.
+        buf = shard.small.take();
+    }
+    loop {
         buf.clear();
+        client.watch.arm_read(Millis(end.min(clock::millis().0 + LINGER_QUIET_MS)));
         let (result, back) = client.stream.recv(buf).await;
         buf = back;
-        match result {
-            Ok(got @ 1..) => left = left.saturating_sub(got),
-            _ => break,
+        if !matches!(result, Ok(1..)) {
+            break;
         }
     }
     work.input = buf;

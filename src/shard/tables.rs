@@ -49,7 +49,7 @@ impl Tables {
     /// What route expressions and plugins' constructors refused, each with its place.
     pub fn compile(plan: Arc<Plan>, descriptors: &'static [Descriptor], shelf: &Shelf) -> Result<Tables, Vec<String>> {
         let mut faults = Vec::new();
-        let directory = Directory::of(&plan);
+        let directory = Directory::of(&plan).loaded_at(crate::io::clock::wall_exact());
         let generation = Shelf::default();
         let rows: HashMap<&str, &Descriptor> = descriptors.iter().map(|row| (row.name, row)).collect();
         let mut plugins = Vec::with_capacity(plan.plugins.len());

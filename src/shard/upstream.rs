@@ -93,7 +93,7 @@ impl Group {
 impl Peer {
     /// A connection that was used before, if a live one lies idle.
     pub(super) fn reuse(&self, shard: &Shard) -> Option<Link> {
-        let link = self.pool.take(clock::millis())?;
+        let link = self.pool.take()?;
         bump(&shard.counters.upstream_reuses);
         Some(link)
     }

@@ -1,17 +1,20 @@
 //! A plan as text, short: what is at its default is left out.
 
+use ringway::plan::schema::{Field, Kind};
 use ringway::plan::{HeaderWant, HostName, LogPath, PathPattern, Plan, Secret};
+use serde_json::{Map, Value as Json};
 use std::fmt::Write;
 
 /// Lines of a plan.
-pub fn plan(plan: &Plan) -> String {
+pub(crate) fn plan(plan: &Plan) -> String {
     let mut out = String::new();
     node(plan, &mut out);
     for service in &plan.services {
         let upstream = plan.upstream(service.upstream);
         let mut line = format!("service {} {}", service.id, name(&service.name));
         let path = service.path.as_deref().unwrap_or_default();
-        let _ = write!(line, " {}://{}:{}{path} -> {}", service.protocol.word(), service.host, service.port, upstream.name);
+        let _ =
+            write!(line, " {}://{}:{}{path} -> {}", service.protocol.word(), service.host, service.port, upstream.name);
         if service.retries != 5 {
             let _ = write!(line, " retries={}", service.retries);
         }
@@ -120,10 +123,37 @@ pub fn plan(plan: &Plan) -> String {
             let words: Vec<&str> = plugin.protocols.iter().map(|protocol| protocol.word()).collect();
             let _ = write!(line, " {}", words.join("+"));
         }
-        let _ = write!(line, " {}", plugin.config);
+        let _ = write!(line, " {}", config(&plugin.name, &plugin.config));
         end(line, &plugin.at, &mut out);
     }
     out
+}
+
+/// A plugin's config without what is at its default.
+fn config(plugin: &str, config: &Json) -> Json {
+    let row = ringway::plugins::ALL.iter().find(|row| row.name == plugin).expect("a plan holds known plugins");
+    written(row.fields, config)
+}
+
+fn written(fields: &[Field], config: &Json) -> Json {
+    let mut out = Map::new();
+    for field in fields {
+        let value = &config[field.name];
+        let default: Json = serde_json::from_str(field.default).expect("defaults are JSON");
+        match field.kind {
+            Kind::Record(fields) if value.is_object() => {
+                let inner = written(fields, value);
+                if inner.as_object().is_some_and(|inner| !inner.is_empty()) {
+                    out.insert(field.name.to_owned(), inner);
+                }
+            }
+            _ if *value != default => {
+                out.insert(field.name.to_owned(), value.clone());
+            }
+            _ => {}
+        }
+    }
+    Json::Object(out)
 }
 
 /// The settings that files of these tests touch.

@@ -1,9 +1,9 @@
 //! A document as a tree that remembers where each word was written. YAML and JSON; no dialect is known here.
 //!
-//! Plain YAML scalars are read as Kong's parser reads them, which is YAML 1.1 with the usual omissions: `yes`, `no`,
-//! `on` and `off` are booleans (`y` and `n` are not), `0755` is octal, `1_000` is a number and so is `1:30` (base 60).
-//! Quoted scalars are always text. `<<` merges; a key given twice is a fault (Kong's last one wins silently, which is
-//! how a route loses its paths). Only the first document of a file is read.
+//! Plain YAML scalars are read as the declarative format's first reader does, which is YAML 1.1 with the usual
+//! omissions: `yes`, `no`, `on` and `off` are booleans (`y` and `n` are not), `0755` is octal, `1_000` is a number and
+//! so is `1:30` (base 60). Quoted scalars are always text. `<<` merges; a key given twice is a fault (there the last
+//! one wins silently, which is how a route loses its paths). Only the first document of a file is read.
 
 mod json;
 mod scalar;

@@ -72,11 +72,31 @@ pub(super) fn group(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
 }
 
 fn keep(reader: &mut Reader<'_>, mut entity: Entity<'_>, secret: Secret, plain: bool) {
+    if is_guessable(&secret) {
+        // A reference that meant nothing. Served, it would let in whoever proves himself with nothing.
+        if ["key", "secret", "password", "rsa_public_key"].iter().any(|field| entity.text(field) == Some("")) {
+            let message = "left out: its secret is empty";
+            let hint = "set what it refers to, and load again";
+            reader.report.warning(&entity.common.at, &entity.common.path, message, hint);
+        }
+        return;
+    }
     match entity.take("consumer") {
         Some(consumer) => {
             reader.draft.credentials.push(CredentialDraft { common: entity.common, consumer, secret, plain });
         }
         None => without_consumer(reader, &entity),
+    }
+}
+
+/// Would an empty text prove this?
+fn is_guessable(secret: &Secret) -> bool {
+    match secret {
+        Secret::Key { key, .. } => key.is_empty(),
+        Secret::Jwt { secret, algorithm, .. } if algorithm.starts_with("HS") => secret.is_empty(),
+        Secret::Jwt { public_key, .. } => public_key.as_deref().is_some_and(str::is_empty),
+        Secret::Basic { password_hash, .. } => password_hash.is_empty(),
+        Secret::Hmac { secret, .. } => secret.is_empty(),
     }
 }
 

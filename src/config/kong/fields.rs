@@ -281,7 +281,9 @@ const JWT: &[Field] = &[
 ];
 const BASIC: &[Field] = &[
     Field::optional("username", Kind::String, "Unique username.").required(),
-    Field::optional("password", Kind::String, "Password; kept as a hash.").required().rules(&[Rule::Referenceable]),
+    Field::optional("password", Kind::String, "Password; kept as a hash.")
+        .required()
+        .rules(&[Rule::Referenceable, Rule::MayBeEmpty]),
     OF_CONSUMER,
 ];
 const HMAC: &[Field] = &[

@@ -83,7 +83,8 @@ fn answer(request: &Message, name: &str) -> Option<Vec<u8>> {
         }
     }
     let body = if status == 204 || status == 304 { String::new() } else { described(request, name).to_string() };
-    let length = if status == 204 || status == 304 { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+    let length =
+        if status == 204 || status == 304 { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
     let body = if head.method() == "HEAD" { "" } else { &body };
     Some(format!("HTTP/1.1 {status} Echo\r\nContent-Type: application/json\r\n{extra}{length}\r\n{body}").into_bytes())
 }

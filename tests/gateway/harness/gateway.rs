@@ -1,6 +1,7 @@
 //! The program under test as a child process: its files, its ports, its signals, its memory and CPU time.
 
 use super::{nginx, ports, wire::Wire, Client, PATIENCE};
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Setup {
     /// Text of kong.yml.
     pub(crate) kong: String,
-    /// Lines of `runtime:` beside those that every test needs, e.g. `header_timeout: 1s`.
+    /// Settings of `runtime:` beside those that every test needs: `timeouts.header: 1s`.
     pub(crate) runtime: Vec<String>,
     /// Further environment.
     pub(crate) env: Vec<(String, String)>,
@@ -30,15 +31,15 @@ impl Setup {
         Setup { kong: text.into(), runtime: vec!["shards: 1".into()], ..Setup::default() }
     }
 
-    /// One service at `upstream` and one route that takes every path as it is.
+    /// One service at `upstream`, tried once, and one route that takes every path as it is.
     pub(crate) fn open_to(upstream: SocketAddr) -> Setup {
         Setup::kong(format!(
-            "_format_version: \"3.0\"\nservices:\n- name: up\n  url: http://{upstream}\n  connect_timeout: 1000\n  \
+            "_format_version: \"3.0\"\nservices:\n- name: up\n  url: http://{upstream}\n  retries: 0\n  connect_timeout: 1000\n  \
              read_timeout: 1000\n  write_timeout: 1000\n  routes:\n  - name: all\n    paths: [/]\n    strip_path: false\n"
         ))
     }
 
-    /// One more line of `runtime:`; a line for the same key is replaced.
+    /// One more setting of `runtime:`, a dot before each deeper name; the same setting again replaces it.
     pub(crate) fn runtime(mut self, line: &str) -> Setup {
         let key = line.split(':').next();
         self.runtime.retain(|had| had.split(':').next() != key);
@@ -53,14 +54,25 @@ impl Setup {
     }
 
     /// The native file that goes beside kong.yml.
-    fn native(&self) -> String {
-        let mut lines = vec!["runtime:".to_owned()];
+    fn native(&self, proxy: SocketAddr, admin: SocketAddr) -> String {
         let driver = std::env::var("RINGWAY_TEST_DRIVER").unwrap_or_else(|_| "auto".into());
-        lines.push(format!("  driver: {driver}"));
+        let log = if self.access_log.is_empty() { "off" } else { &self.access_log };
         // Test processes run side by side on the same CPUs: pinned, they would all sit on the first ones.
-        lines.push("  pin: false".to_owned());
-        lines.extend(self.runtime.iter().map(|line| format!("  {line}")));
-        lines.join("\n") + "\n"
+        let mut text = format!(
+            "listeners: [\"{proxy}\"]\nadmin: \"{admin}\"\naccess_log: \"{log}\"\nadmin_access_log: \"off\"\n\
+             runtime:\n  driver: {driver}\n  pin: false\n"
+        );
+        let mut sections: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for line in &self.runtime {
+            match line.split_once('.').filter(|(section, _)| !section.contains(':')) {
+                Some((section, rest)) => sections.entry(section).or_default().push(rest),
+                None => text += &format!("  {line}\n"),
+            }
+        }
+        for (section, lines) in sections {
+            text += &format!("  {section}: {{{}}}\n", lines.join(", "));
+        }
+        text
     }
 
     /// Starts it and waits until it serves.
@@ -77,10 +89,10 @@ impl Setup {
         let dir = temp_dir();
         let (proxy, admin) = (local(ports::free()), local(ports::free()));
         std::fs::write(dir.join("kong.yml"), &self.kong).unwrap();
-        std::fs::write(dir.join("native.yaml"), self.native()).unwrap();
+        std::fs::write(dir.join("native.yaml"), self.native(proxy, admin)).unwrap();
         let mut command = match nginx::peer() {
             Some(program) => nginx::command(&program, &dir, proxy, &self.kong),
-            None => self.command(&dir, proxy, admin),
+            None => self.command(&dir),
         };
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         if let Some(count) = self.nofile {
@@ -94,13 +106,10 @@ impl Setup {
         Ok(gateway)
     }
 
-    fn command(&self, dir: &Path, proxy: SocketAddr, admin: SocketAddr) -> Command {
+    fn command(&self, dir: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
         command.arg("run").arg("-c").arg(dir.join("kong.yml")).arg("-c").arg(dir.join("native.yaml"));
-        command.env("KONG_PROXY_LISTEN", proxy.to_string()).env("KONG_ADMIN_LISTEN", admin.to_string());
-        let log = if self.access_log.is_empty() { "off" } else { &self.access_log };
-        command.env("KONG_PROXY_ACCESS_LOG", log).env("KONG_ADMIN_ACCESS_LOG", "off").env("KONG_ALLOW_DEBUG_HEADER", "on");
-        command.env("NO_COLOR", "1");
+        command.env("NO_COLOR", "1").env("KONG_ALLOW_DEBUG_HEADER", "on");
         command.envs(self.env.iter().map(|(k, v)| (k, v)));
         command
     }
@@ -262,7 +271,10 @@ impl Drop for Gateway {
         self.child.kill().ok();
         self.child.wait().ok();
         if std::thread::panicking() {
-            eprintln!("--- the gateway said ---\n{}\n---", self.said());
+            let said = self.said();
+            let last: Vec<&str> = said.lines().rev().take(20).collect();
+            eprintln!("--- the gateway's last words ---");
+            last.iter().rev().for_each(|line| eprintln!("{line}"));
         } else {
             std::fs::remove_dir_all(&self.dir).ok();
         }

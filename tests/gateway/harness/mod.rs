@@ -7,6 +7,7 @@ pub(crate) mod gateway;
 pub(crate) mod nginx;
 pub(crate) mod ports;
 pub(crate) mod text;
+pub(crate) mod tokens;
 pub(crate) mod upstream;
 pub(crate) mod wire;
 

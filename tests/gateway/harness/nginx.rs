@@ -25,11 +25,12 @@ http {{
   map $http_upgrade $connection_up {{ default ''; websocket Upgrade; }}
   server {{
     listen {proxy};
-    client_header_timeout 2s; client_body_timeout 2s; keepalive_timeout 10s;
+    client_max_body_size 0; client_header_timeout 2s; client_body_timeout 2s; keepalive_timeout 10s;
     location / {{
       proxy_pass http://up; proxy_http_version 1.1; proxy_buffering off; proxy_request_buffering off;
       proxy_connect_timeout 1s; proxy_read_timeout 1s; proxy_send_timeout 1s;
       proxy_set_header Connection $connection_up; proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Host {upstream};
       proxy_set_header X-Real-IP $remote_addr; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
     }}
   }}

@@ -67,6 +67,8 @@ pub(crate) struct Seen {
     pub(crate) head: Head,
     /// Its body and trailers, as far as the script read them; `Err` says how it ended instead.
     pub(crate) message: Option<Result<Message, End>>,
+    /// Has its script come to its end?
+    pub(crate) done: bool,
 }
 
 /// What was seen since [`Upstream::begin`].
@@ -173,7 +175,7 @@ fn serve(shared: &Mutex<State>, stream: TcpStream, generation: usize, conn: usiz
         let mut number = 0;
         let mut board = Board::default();
         let is_live = live(&mut |state| {
-            state.log.requests.push(Seen { conn, head: head.clone(), message: None });
+            state.log.requests.push(Seen { conn, head: head.clone(), message: None, done: false });
             number = state.log.requests.len();
             // What a case does afterwards, to see whether it left poison behind, is not of its script.
             let canary = head.target().starts_with("/canary");
@@ -246,6 +248,7 @@ fn serve(shared: &Mutex<State>, stream: TcpStream, generation: usize, conn: usiz
         live(&mut |state| {
             if let Some(seen) = state.log.requests.get_mut(number - 1) {
                 seen.message = body.take();
+                seen.done = true;
             }
             state.log.raw.extend(std::mem::take(&mut wire.all));
             state.log.raw.extend(&took);

@@ -65,12 +65,13 @@ impl Head {
         }
     }
 
-    /// Does it hold `Name: value` (name in any case, value exact), or `Name` with any value?
+    /// Does it hold `Name: value` (name in any case, value exact), or `Name` with any value? Options of a connection
+    /// have no case.
     pub(crate) fn holds(&self, row: &str) -> bool {
-        match row.split_once(':') {
-            Some((name, value)) => self.all(name.trim()).contains(&value.trim()),
-            None => !self.all(row).is_empty(),
-        }
+        let Some((name, value)) = row.split_once(':') else { return !self.all(row).is_empty() };
+        let caseless = ["connection", "upgrade", "te"].contains(&name.to_ascii_lowercase().as_str());
+        let same = |got: &&str| if caseless { got.eq_ignore_ascii_case(value.trim()) } else { *got == value.trim() };
+        self.all(name.trim()).iter().any(same)
     }
 
     /// Status code of an answer.

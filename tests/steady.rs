@@ -1,0 +1,252 @@
+//! In the steady state a request that passes its plugins allocates nothing.
+//!
+//! One request over and over through correlation-id, key-auth (header), jwt (a token seen before) and rate-limiting, with
+//! an allocator that counts. The first rounds may allocate: buffers grow to their size, a shard makes its cache.
+
+use ringway::base::id::{ConsumerIx, RouteIx, ServiceIx, UpstreamIx};
+use ringway::base::rng::Rng;
+use ringway::base::span::Span;
+use ringway::base::time::WallMs;
+use ringway::hook::directory::Directory;
+use ringway::hook::{Ctx, Edits, Env, Facts, Identity, Locals, Plugin, Shelf, Verdict};
+use ringway::http::parse::{Parser, Progress};
+use ringway::http::Head;
+use ringway::plan::{
+    Consumer, Credential, Dress, Level, LogPath, Node, Plan, PluginInstance, Protocol, Route, Runtime, Scope, Secret,
+    Service,
+};
+use serde_json::{json, Value};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::Arc;
+use uuid::Uuid;
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[expect(unsafe_code, reason = "an allocator is unsafe by its trait; this one only counts and passes on")]
+// SAFETY: every call goes to `System` with the arguments as they came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, SeqCst);
+        // SAFETY: the caller keeps `System`'s contract, because it is ours.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: `at` came from `System` by way of `alloc` or `realloc`.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, SeqCst);
+        // SAFETY: as above.
+        unsafe { System.realloc(at, layout, bytes) }
+    }
+}
+
+fn plan() -> Plan {
+    let at = Span::nowhere();
+    let id = Uuid::from_u128;
+    let dress = Dress {
+        server: None,
+        via_request: None,
+        via_reply: None,
+        request_id_upstream: None,
+        request_id_client: None,
+        upstream_latency: None,
+        proxy_latency: None,
+        response_latency: None,
+        upstream_status: None,
+        debug_trigger: None,
+        debug_names: Default::default(),
+        error_type: "text/plain".into(),
+    };
+    let node = Node {
+        runtime: Runtime::default(),
+        admin: Vec::new(),
+        access_log: None,
+        admin_log: None,
+        error_log: LogPath::Stderr,
+        log_level: Level::Info,
+        trusted: Vec::new(),
+        real_ip_header: "x-real-ip".into(),
+        real_ip_recursive: false,
+        dress,
+        hosts: Default::default(),
+        dns_servers: Vec::new(),
+    };
+    let service = Service {
+        id: id(1),
+        name: None,
+        protocol: Protocol::Http,
+        host: "s.test".into(),
+        port: 80,
+        path: None,
+        retries: 5,
+        connect_timeout_ms: 1,
+        write_timeout_ms: 1,
+        read_timeout_ms: 1,
+        upstream: UpstreamIx(0),
+        tls_verify: None,
+        tags: Vec::new(),
+        at: at.clone(),
+    };
+    let route = Route {
+        id: id(2),
+        name: None,
+        protocols: vec![Protocol::Http],
+        methods: Vec::new(),
+        hosts: Vec::new(),
+        paths: Vec::new(),
+        headers: Vec::new(),
+        snis: Vec::new(),
+        strip_path: true,
+        preserve_host: false,
+        https_redirect_status: 426,
+        regex_priority: 0,
+        request_buffering: true,
+        response_buffering: true,
+        service: Some(ServiceIx(0)),
+        tags: Vec::new(),
+        at: at.clone(),
+    };
+    let consumer = Consumer {
+        id: id(3),
+        username: Some("bob".into()),
+        custom_id: Some("b-1".into()),
+        groups: Vec::new(),
+        tags: Vec::new(),
+        at: at.clone(),
+    };
+    let credential = |n, secret| Credential { id: id(n), consumer: ConsumerIx(0), secret, at: Span::nowhere() };
+    let token_key =
+        Secret::Jwt { key: "k".into(), secret: "secret".into(), algorithm: "HS256".into(), public_key: None };
+    Plan {
+        hash: String::new(),
+        node,
+        listeners: Vec::new(),
+        services: vec![service],
+        routes: vec![route],
+        upstreams: Vec::new(),
+        consumers: vec![consumer],
+        credentials: vec![
+            credential(4, Secret::Key { key: "bobs-key".into(), ttl_s: Some(3600) }),
+            credential(5, token_key),
+        ],
+        plugins: Vec::new(),
+    }
+}
+
+/// What a front-end hands over: every field, defaults filled in.
+fn config(name: &str) -> Value {
+    match name {
+        "correlation-id" => json!({"header_name": "X-Id", "generator": "uuid#counter", "echo_downstream": true}),
+        "jwt" => json!({"uri_param_names": ["jwt"], "cookie_names": ["jwt"], "header_names": ["authorization"],
+            "key_claim_name": "iss", "secret_is_base64": false, "claims_to_verify": ["exp"], "anonymous": null,
+            "run_on_preflight": true, "maximum_expiration": 0, "realm": null}),
+        "key-auth" => {
+            json!({"key_names": ["apikey"], "hide_credentials": true, "anonymous": null, "key_in_header": true,
+            "key_in_query": true, "key_in_body": false, "run_on_preflight": true, "realm": null})
+        }
+        _ => {
+            json!({"second": 1_000_000, "minute": 2_000_000, "hour": 3_000_000, "day": null, "month": null, "year": null,
+            "limit_by": "consumer", "header_name": null, "path": null, "policy": "local", "fault_tolerant": true,
+            "redis": {}, "hide_client_headers": false, "error_code": 429, "error_message": "no", "sync_rate": -1})
+        }
+    }
+}
+
+#[test]
+fn a_request_that_passes_its_plugins_allocates_nothing() {
+    const NOW: WallMs = WallMs(1_795_435_200_000);
+    let plan = Arc::new(plan());
+    let directory = Directory::of(&plan).loaded_at(NOW);
+    let (shelf, generation) = (Shelf::default(), Shelf::default());
+    let build = |name: &str| -> Arc<dyn Plugin> {
+        let row = ringway::plugins::ALL.iter().find(|row| row.name == name).expect("there is such a plugin");
+        let instance = PluginInstance {
+            id: Uuid::nil(),
+            name: name.into(),
+            instance_name: None,
+            scope: Scope { route: Some(RouteIx(0)), ..Scope::default() },
+            protocols: Vec::new(),
+            config: config(name),
+            tags: Vec::new(),
+            at: Span::nowhere(),
+        };
+        let env =
+            Env { plan: &plan, directory: &directory, instance: &instance, shelf: &shelf, generation: &generation };
+        (row.build)(&instance.config, &env).expect("it is built")
+    };
+    let plugins = ["correlation-id", "jwt", "key-auth", "rate-limiting"].map(build);
+
+    // {"alg":"HS256"}.{"iss":"k","exp":2000000000}
+    let token = jsonwebtoken::encode(
+        &jsonwebtoken::Header::default(),
+        &json!({"iss": "k", "exp": 2_000_000_000u64}),
+        &jsonwebtoken::EncodingKey::from_secret(b"secret"),
+    )
+    .expect("it is signed");
+    let request = format!(
+        "GET /a?x=1&y HTTP/1.1\r\nHost: a.test\r\nUser-Agent: test\r\napikey: bobs-key\r\nAuthorization: Bearer {token}\r\n\
+         Cookie: a=1; b=2\r\nX-Consumer-Username: evil\r\n\r\n"
+    );
+    let mut head = Head::new();
+    assert_eq!(Parser::default().request(request.as_bytes(), &mut head), Ok(Progress::Done));
+    let facts = Facts {
+        client_ip: [10, 0, 0, 7].into(),
+        peer: ([10, 0, 0, 7], 4000).into(),
+        local: ([127, 0, 0, 1], 8000).into(),
+        https: false,
+        host: b"a.test",
+        port: 8000,
+        path: b"/a",
+        query: Some(b"x=1&y"),
+        request_id: "0123456789abcdef0123456789abcdef",
+        connection: 1,
+        connection_request: 1,
+    };
+    let (mut edits, mut locals, mut rng) = (Edits::default(), Locals::default(), Rng::new(1));
+    let mut serve = |n: u64| {
+        edits.clear();
+        let mut identity = Identity::default();
+        let mut cx = Ctx {
+            now: WallMs(NOW.0 + n * 7),
+            head: head.on(request.as_bytes()),
+            facts: &facts,
+            route: plan.routes.first(),
+            service: plan.services.first(),
+            directory: &directory,
+            identity: &mut identity,
+            edits: &mut edits,
+            locals: &mut locals,
+            rng: &mut rng,
+        };
+        for plugin in &plugins {
+            assert!(matches!(plugin.on_request(&mut cx), Verdict::Next));
+        }
+        for plugin in &plugins {
+            plugin.on_response(&mut cx, 200);
+        }
+        assert!(cx.edits.request_value("X-Consumer-Username") == Some(b"bob"));
+    };
+    for n in 0..10 {
+        serve(n);
+    }
+    // The test runner's own thread may wake between two rounds of ours; it does not do so in every one of ten.
+    let least = (0..10)
+        .map(|n| {
+            let before = ALLOCATIONS.load(SeqCst);
+            for m in 0..100 {
+                serve(10 + n * 100 + m);
+            }
+            ALLOCATIONS.load(SeqCst) - before
+        })
+        .min();
+    assert_eq!(least, Some(0), "allocations in 100 requests");
+}
