@@ -294,6 +294,15 @@ PEERS = {
 }
 
 
+def variant(name, text):
+    """Adds a peer: Ringway with settings of `text` over the usual ones."""
+
+    def varied(job, tools):
+        return ringway(job, tools) + ["-c", job.write("variant.yaml", text)]
+
+    PEERS[f"ringway:{name}"] = varied
+
+
 def versions(tools):
     """What each peer calls itself, in a few words."""
 
