@@ -8,9 +8,7 @@ use super::pool::Link;
 use super::refusal::Refusal;
 use super::serve::Client;
 use super::Shard;
-use crate::base::limits::{BODY_RATE_GRACE_MS, EXPECT_SILENCE_MS};
-
-use crate::base::limits::{BODY_RATE_GRACE_MS, BODY_REPLAYED_BYTES_MAX};
+use crate::base::limits::{BODY_RATE_GRACE_MS, BODY_REPLAYED_BYTES_MAX, EXPECT_SILENCE_MS};
 use crate::base::time::Millis;
 use crate::http::chunked::{self, Decoder, Step};
 use crate::http::framing::Length;
@@ -150,9 +148,6 @@ pub(super) struct Inbound {
     since: Millis,
     /// The client waits for a 100 before it sends.
     pub(super) expects: bool,
-    /// Payload that a plugin has asked for, not sent yet.
-
-    expects: bool,
     /// Payload that a plugin has asked for, or that may have to be sent again.
     pub(super) kept: Vec<u8>,
     /// Bytes of payload up to which all of it is kept, in case that it must be sent again.

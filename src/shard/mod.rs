@@ -266,8 +266,6 @@ impl Shard {
             let quiet: Vec<Rc<serve::Waiting>> =
                 self.waiting.borrow().iter().filter(|(_, w)| w.is_long(now)).map(|(_, w)| w.clone()).collect();
             quiet.iter().for_each(|waiting| waiting.stop());
-            self.leaving.sweep(now);
-
             if turns.is_multiple_of(A_SECOND) {
                 self.leaving.sweep(now);
                 let freed = self.small.trim() + self.large.trim() + self.trim_works();
