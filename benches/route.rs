@@ -256,7 +256,6 @@ fn with_path(path: String) -> Asked {
 }
 
 /// Times single searches; what the clock itself costs is taken off.
-#[expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 fn percentiles() {
     println!("{:<14}{:>8}{:>10}{:>10}{:>10}   ns per search", "kind", "routes", "p50", "p99", "p99.9");
     let mut idle: Vec<u128> = (0..100_000).map(|_| Instant::now().elapsed().as_nanos()).collect();

@@ -6,7 +6,6 @@
 //! variables.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its files has nothing to say but where it stood")]
-#![expect(clippy::disallowed_methods, reason = "the measurement reads a clock")]
 
 #[path = "config/render.rs"]
 mod render;

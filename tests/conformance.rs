@@ -194,7 +194,6 @@ fn common(
 }
 
 /// Payload, trailer section and bytes used of a chunked body that arrives in pieces.
-#[expect(clippy::type_complexity, reason = "three parts, named where it is called")]
 fn unchunk(input: &[u8], piece: usize) -> Result<Option<(Vec<u8>, Vec<u8>, usize)>, Fault> {
     let (mut decoder, mut body) = (Decoder::new(), Vec::new());
     let (mut at, mut end) = (0, 0);

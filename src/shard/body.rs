@@ -286,9 +286,8 @@ impl Inbound {
         }
         let now = clock::millis();
         let mut until = now.0 + runtime.body_timeout_ms;
-        if runtime.body_rate_min > 0 {
-            // The moment at which the rate, counted from the first byte on, would fall below the least.
-            let earned = self.payload.saturating_mul(1000) / runtime.body_rate_min;
+        // The moment at which the rate, counted from the first byte on, would fall below the least; none where any will do.
+        if let Some(earned) = self.payload.saturating_mul(1000).checked_div(runtime.body_rate_min) {
             until = until.min(self.since.0 + BODY_RATE_GRACE_MS.max(earned));
         }
         if until <= now.0 {

@@ -47,6 +47,7 @@ const FORWARDED: [Known; 5] = [
 ///
 /// # Errors
 /// Where the client's Connection field lists too much.
+#[expect(clippy::too_many_arguments, reason = "each is a piece of the exchange's state, borrowed apart")]
 pub(super) fn request(
     plan: &Plan,
     parts: &Parts<'_>,
@@ -200,6 +201,7 @@ pub(super) struct ToClient {
 ///
 /// # Errors
 /// Where the upstream's Connection field lists too much.
+#[expect(clippy::too_many_arguments, reason = "each is a piece of the exchange's state, borrowed apart")]
 pub(super) fn answer(
     node: &Node,
     parts: &Parts<'_>,

@@ -98,6 +98,7 @@ pub struct Shard {
     hand_off: bool,
     small: buf::Pool,
     large: buf::Pool,
+    #[expect(clippy::vec_box, reason = "boxes are handed out and taken back; moving the contents would copy them")]
     works: RefCell<Vec<Box<serve::Work>>>,
     /// The fewest that lay free within this second.
     works_least: Cell<usize>,
