@@ -128,7 +128,7 @@ fn request(bytes: &[u8], piece: usize) -> Outcome {
     let drop = Drop::of_request(on)?;
     let mut facts = BTreeMap::new();
     facts.insert("method", text(on.method_bytes()));
-    facts.insert("host", host.map_or("none".to_owned(), text));
+    facts.insert("host", host.map_or("none".to_owned(), |host| text(host.sent)));
     facts.insert("form", format!("{:?}", target.form));
     let mut normal = Vec::new();
     let path = match target::normalize(target.path(bytes), &mut normal) {

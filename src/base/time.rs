@@ -9,6 +9,11 @@ impl Nanos {
     pub fn since(self, earlier: Nanos) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
+
+    /// The same moment for deadlines: both count from the same start.
+    pub fn millis(self) -> Millis {
+        Millis(self.0 / 1_000_000)
+    }
 }
 
 /// Monotonic milliseconds since an arbitrary start, for deadlines.

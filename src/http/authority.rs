@@ -21,11 +21,7 @@ pub fn read(bytes: &[u8]) -> Option<Authority<'_>> {
         address.parse::<std::net::Ipv6Addr>().ok()?;
         close + 1
     } else {
-        let end = bytes.iter().position(|&byte| byte == b':').unwrap_or(bytes.len());
-        if !is_reg_name(&bytes[..end]) {
-            return None;
-        }
-        end
+        reg_name_len(bytes)?
     };
     let host = &bytes[..host_len];
     let port = match &bytes[host_len..] {
@@ -51,22 +47,37 @@ fn port(digits: &[u8]) -> Option<u16> {
     Some(port as u16)
 }
 
-/// `*( unreserved / pct-encoded / sub-delims )` without the comma.
-fn is_reg_name(bytes: &[u8]) -> bool {
-    let mut rest = bytes;
-    while let [byte, tail @ ..] = rest {
-        rest = match byte {
-            b'%' => match tail {
-                [high, low, tail @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => tail,
-                _ => return false,
-            },
-            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'=' => tail,
-            _ if byte.is_ascii_alphanumeric() => tail,
-            _ => return false,
-        };
+/// Bytes of `*( unreserved / pct-encoded / sub-delims )` without the comma, up to a colon or the end; `None` where
+/// something else stands before.
+fn reg_name_len(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            _ if REG_NAME[usize::from(byte)] => at += 1,
+            b':' => break,
+            b'%' => {
+                super::target::triplet(&bytes[at..])?;
+                at += 3;
+            }
+            _ => return None,
+        }
     }
-    true
+    Some(at)
 }
+
+/// What a registered name may hold as it is.
+static REG_NAME: [bool; 256] = {
+    let (mut table, mut byte) = ([false; 256], 0u8);
+    while byte < 0x80 {
+        table[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'='
+            );
+        byte += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {

@@ -7,25 +7,17 @@
 use super::framing::Length;
 use super::head::{HeadRef, Version};
 use super::headers::{Drop, Known};
+use crate::base::bytes::put;
 
 /// Appends `method SP path query SP HTTP/1.1 CRLF`. `query` comes with its `?`, or is empty.
 pub fn request_line(method: &[u8], path: &[u8], query: &[u8], out: &mut Vec<u8>) {
-    out.reserve(method.len() + path.len() + query.len() + 12);
-    out.extend_from_slice(method);
-    out.push(b' ');
-    out.extend_from_slice(path);
-    out.extend_from_slice(query);
-    out.extend_from_slice(b" HTTP/1.1\r\n");
+    put(out, [method, b" ", path, query, b" HTTP/1.1\r\n"]);
 }
 
 /// Appends `HTTP/1.x SP status SP reason CRLF`. `status` has three digits.
 pub fn status_line(version: Version, status: u16, reason: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(version.text().as_bytes());
-    out.push(b' ');
-    number(u64::from(status), out);
-    out.push(b' ');
-    out.extend_from_slice(reason);
-    out.extend_from_slice(b"\r\n");
+    let digits = [status / 100, status / 10 % 10, status % 10].map(|digit| b'0' + digit as u8);
+    put(out, [version.text().as_bytes(), b" ", &digits, b" ", reason, b"\r\n"]);
 }
 
 /// Appends the fields of `head` that `drop` does not name. One copy for each run of lines in normal form that stand
@@ -69,11 +61,7 @@ pub fn fields(head: HeadRef<'_>, drop: &Drop, out: &mut Vec<u8>) {
 #[inline]
 pub fn field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     debug_assert!(!value.iter().any(|&byte| super::scan::is_control(byte)), "a field value with a control byte");
-    out.reserve(name.len() + value.len() + 4);
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
+    put(out, [name, b": ", value, b"\r\n"]);
 }
 
 /// Appends one field line with a number for a value.

@@ -4,10 +4,11 @@
 //! shard, chunks decoded by `chunked`. The policy is that of a strict gateway between peers that may be lenient: of two
 //! readings of one message we pass on neither.
 
+use super::authority::{self, Authority};
 use super::head::{HeadRef, Method, Version};
 use super::headers::{self, Known};
 use super::target::Target;
-use super::{authority, Fault};
+use super::Fault;
 
 /// How the end of a body is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,7 +154,16 @@ fn is_known_coding(coding: &[u8]) -> bool {
         .any(|known| coding.eq_ignore_ascii_case(known))
 }
 
-/// The host a request is for: the authority of an absolute target, otherwise the Host field, as `host[:port]`.
+/// The host a request is for, checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Host<'a> {
+    /// `host[:port]` as it was sent.
+    pub sent: &'a [u8],
+    /// The same, taken apart.
+    pub authority: Authority<'a>,
+}
+
+/// The host a request is for: the authority of an absolute target, otherwise the Host field.
 ///
 /// `None` only for an HTTP/1.0 request that names none. An empty Host is refused: it would stand for an http URI
 /// without a host, which RFC 9110 §4.2.1 makes recipients reject.
@@ -162,18 +172,19 @@ fn is_known_coding(coding: &[u8]) -> bool {
 /// RFC 9112 §3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that lacks
 /// a Host header field and to any request message that contains more than one Host header field line or a Host header
 /// field with an invalid field value." The field is checked even where the target's authority replaces it.
-pub fn host_of<'a>(head: HeadRef<'a>, target: &Target) -> Result<Option<&'a [u8]>, Fault> {
+pub fn host_of<'a>(head: HeadRef<'a>, target: &Target) -> Result<Option<Host<'a>>, Fault> {
+    let read = |sent: &'a [u8]| authority::read(sent).map(|authority| Host { sent, authority });
     let mut values = head.all(Known::Host);
     let field = values.next();
     if values.next().is_some() {
         return Err(Fault::HostRepeated);
     }
-    match field {
-        Some(value) if authority::read(value).is_none() => return Err(Fault::HostInvalid),
+    let field = match field {
+        Some(value) => Some(read(value).ok_or(Fault::HostInvalid)?),
         None if head.head.version == Version::H11 => return Err(Fault::HostMissing),
-        _ => {}
-    }
-    Ok(target.authority.map(|authority| authority.of(head.buf)).or(field))
+        None => None,
+    };
+    Ok(target.authority.and_then(|part| read(part.of(head.buf))).or(field))
 }
 
 /// Whether the sender of this head wants the connection kept after the message (RFC 9112 §9.3).

@@ -235,18 +235,41 @@ fn stays_encoded(byte: u8) -> bool {
 ///
 /// With [`normalize`] before it this is the identity on sound paths, up to equivalence: `/a%7cb` → `/a|b` → `/a%7Cb`.
 pub fn encode_path(path: &[u8], out: &mut Vec<u8>) {
-    encode_by(path, out, |byte| byte.is_ascii_alphanumeric() || b"!#$&'()*+,/:;=?@[]-_.~%".contains(&byte));
+    encode_by(path, out, PATH);
+}
+
+/// Whether [`encode_path`] would change nothing.
+pub fn is_encoded_path(path: &[u8]) -> bool {
+    path.iter().all(|&byte| PASSES[usize::from(byte)] & PATH != 0)
 }
 
 /// Appends a query for the wire: as it is, except that bytes above 0x7f and controls are percent-encoded.
 pub fn encode_query(query: &[u8], out: &mut Vec<u8>) {
-    encode_by(query, out, |byte| (0x21..0x7f).contains(&byte));
+    encode_by(query, out, QUERY);
 }
 
+const PATH: u8 = 1;
+const QUERY: u8 = 2;
+
+/// Where a byte may stand as it is.
+static PASSES: [u8; 256] = {
+    let (marks, mut table, mut byte) = (b"!#$&'()*+,/:;=?@[]-_.~%", [0; 256], 0x21u8);
+    while byte < 0x7f {
+        table[byte as usize] = if byte.is_ascii_alphanumeric() { PATH | QUERY } else { QUERY };
+        byte += 1;
+    }
+    let mut i = 0;
+    while i < marks.len() {
+        table[marks[i] as usize] |= PATH;
+        i += 1;
+    }
+    table
+};
+
 #[inline(always)]
-fn encode_by(bytes: &[u8], out: &mut Vec<u8>, passes: impl Fn(u8) -> bool) {
+fn encode_by(bytes: &[u8], out: &mut Vec<u8>, place: u8) {
     let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|&byte| !passes(byte)) {
+    while let Some(at) = rest.iter().position(|&byte| PASSES[usize::from(byte)] & place == 0) {
         out.extend_from_slice(&rest[..at]);
         push_triplet(rest[at], out);
         rest = &rest[at + 1..];

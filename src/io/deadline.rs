@@ -41,7 +41,7 @@ struct Slot {
 pub struct Deadlines(Rc<Table>);
 
 struct Table {
-    slots: RefCell<Slab<Slot>>,
+    slots: RefCell<Slab<Rc<Slot>>>,
     /// Invariant: no armed deadline is earlier. It may be too early after a disarm; then a look finds nothing.
     soonest: Cell<u64>,
 }
@@ -55,15 +55,15 @@ impl Default for Table {
 impl Deadlines {
     /// Watches a socket until the [`Watch`] is dropped, which must happen before the socket is closed.
     pub fn watch(&self, fd: RawFd) -> Watch {
-        let slot = Slot {
+        let slot = Rc::new(Slot {
             fd,
             read_at: Cell::new(NEVER),
             write_at: Cell::new(NEVER),
             fired: Cell::new(None),
             quiet: Cell::new(false),
-        };
-        let key = self.0.slots.borrow_mut().insert(slot);
-        Watch { table: self.0.clone(), key }
+        });
+        let key = self.0.slots.borrow_mut().insert(slot.clone());
+        Watch { table: self.0.clone(), slot, key }
     }
 
     /// Ends what is due. O(watched sockets) when something may be due, O(1) otherwise.
@@ -95,7 +95,7 @@ impl Deadlines {
     pub fn end_quietest(&self, count: usize) {
         let slots = self.0.slots.borrow();
         let is_waiting = |slot: &&Slot| slot.quiet.get() && slot.fired.get().is_none();
-        let mut quiet: Vec<&Slot> = slots.iter().map(|(_, slot)| slot).filter(is_waiting).collect();
+        let mut quiet: Vec<&Slot> = slots.iter().map(|(_, slot)| &**slot).filter(is_waiting).collect();
         // All of them wait equally long, so the one whose deadline comes first began first.
         quiet.sort_unstable_by_key(|slot| slot.read_at.get());
         quiet.into_iter().take(count).for_each(|slot| slot.fire(Side::Read, Shutdown::Read));
@@ -129,47 +129,44 @@ impl Slot {
     }
 }
 
-/// The deadlines of one socket.
+/// The deadlines of one socket. Every read and write arms one, so the slot is at hand without a look into the table.
 pub struct Watch {
     table: Rc<Table>,
+    slot: Rc<Slot>,
     key: usize,
 }
 
 impl Watch {
     /// The next read must end by `at`.
     pub fn arm_read(&self, at: Millis) {
-        self.slot(|slot| slot.read_at.set(at.0));
+        self.slot.read_at.set(at.0);
         self.table.soonest.set(self.table.soonest.get().min(at.0));
     }
 
     /// The next write must end by `at`.
     pub fn arm_write(&self, at: Millis) {
-        self.slot(|slot| slot.write_at.set(at.0));
+        self.slot.write_at.set(at.0);
         self.table.soonest.set(self.table.soonest.get().min(at.0));
     }
 
     /// Reads have no deadline any more.
     pub fn disarm_read(&self) {
-        self.slot(|slot| slot.read_at.set(NEVER));
+        self.slot.read_at.set(NEVER);
     }
 
     /// Writes have no deadline any more.
     pub fn disarm_write(&self) {
-        self.slot(|slot| slot.write_at.set(NEVER));
+        self.slot.write_at.set(NEVER);
     }
 
     /// Is the next read one for a next request? See [`Deadlines::end_quiet`].
     pub fn set_quiet(&self, quiet: bool) {
-        self.slot(|slot| slot.quiet.set(quiet));
+        self.slot.quiet.set(quiet);
     }
 
     /// Which deadline has passed, if any.
     pub fn fired(&self) -> Option<Side> {
-        self.slot(|slot| slot.fired.get())
-    }
-
-    fn slot<T>(&self, with: impl FnOnce(&Slot) -> T) -> T {
-        with(&self.table.slots.borrow()[self.key])
+        self.slot.fired.get()
     }
 }
 

@@ -3,13 +3,15 @@
 use super::refusal::{field, number_field};
 use super::request::{Parts, Record};
 use super::upstream::Peer;
+use super::Shard;
+use crate::base::bytes::{put, Short};
 use crate::hook::{Edits, Op};
 use crate::http::framing::Length;
 use crate::http::headers::Drop;
 use crate::http::{encode, query, target, Fault, HeadRef, Known, Version};
+use crate::io::buf::Pool;
 use crate::plan::{Dress, Node, Plan};
 use crate::route::path;
-use std::net::IpAddr;
 
 /// How the body of a request goes to the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,17 +57,22 @@ pub(super) fn request(
     framing: Framing,
     expects: bool,
     edits: &Edits,
-    scratch: &mut Vec<u8>,
+    spare: &Pool,
     out: &mut Vec<u8>,
 ) -> Result<(), Fault> {
     let head = parts.head;
     let (Some(route), Some(service)) = (parts.route, parts.service) else { return Ok(()) };
     let facts = &parts.facts;
-    out.extend_from_slice(head.method_bytes());
-    out.push(b' ');
-    scratch.clear();
-    path::upstream_path(service.path.as_deref(), facts.path, parts.matched, route.strip_path, scratch);
-    target::encode_path(scratch, out);
+    put(out, [head.method_bytes(), b" "]);
+    let from = out.len();
+    path::upstream_path(service.path.as_deref(), facts.path, parts.matched, route.strip_path, out);
+    if !target::is_encoded_path(&out[from..]) {
+        let mut plain = spare.take();
+        plain.extend_from_slice(&out[from..]);
+        out.truncate(from);
+        target::encode_path(&plain, out);
+        spare.put(plain);
+    }
     if let Some(query) = facts.query {
         out.push(b'?');
         if edits.dropped_query_args().next().is_none() {
@@ -73,16 +80,18 @@ pub(super) fn request(
         } else {
             let from = out.len();
             let gone = |name: &[u8]| edits.dropped_query_args().any(|dropped| dropped == name);
-            query::remove(query, gone, scratch, out);
+            let mut scratch = spare.take();
+            query::remove(query, gone, &mut scratch, out);
+            spare.put(scratch);
             if out.len() == from {
                 // Nothing is left of it: nor is the question mark.
                 out.pop();
             }
         }
     }
-    out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
+    put(out, [b" HTTP/1.1\r\nHost: "]);
     host(plan, parts, peer, out);
-    out.extend_from_slice(b"\r\n");
+    put(out, [b"\r\n"]);
 
     let mut drop = Drop::of_request(head)?;
     let mut ids = REWRITTEN;
@@ -101,56 +110,61 @@ pub(super) fn request(
     }
     encode::fields(head, &drop, out);
 
-    if parts.websocket {
-        out.extend_from_slice(b"Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n");
+    put(
+        out,
+        [
+            if parts.websocket {
+                b"Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
+            } else {
+                b"Connection: keep-alive\r\n"
+            },
+            if parts.trailers { b"TE: trailers\r\n" } else { b"" },
+            if expects { b"Expect: 100-continue\r\n" } else { b"" },
+        ],
+    );
+    let told;
+    let client_ip = if facts.client_ip == facts.peer.ip() {
+        parts.peer_ip
     } else {
-        out.extend_from_slice(b"Connection: keep-alive\r\n");
+        told = Short::of(facts.client_ip);
+        told.bytes()
+    };
+    put(out, [b"X-Real-IP: ", client_ip, b"\r\nX-Forwarded-For: "]);
+    if head.has(Known::XForwardedFor) {
+        for value in head.all(Known::XForwardedFor) {
+            put(out, [value, b", "]);
+        }
+        put(out, [parts.peer_ip, b"\r\n"]);
+    } else {
+        put(out, [client_ip, b"\r\n"]);
     }
-    if parts.trailers {
-        out.extend_from_slice(b"TE: trailers\r\n");
-    }
-    if expects {
-        out.extend_from_slice(b"Expect: 100-continue\r\n");
-    }
-    ip_field(out, "X-Real-IP", facts.client_ip);
-    out.extend_from_slice(b"X-Forwarded-For: ");
-    for value in head.all(Known::XForwardedFor) {
-        out.extend_from_slice(value);
-        out.extend_from_slice(b", ");
-    }
-    ip(out, if head.has(Known::XForwardedFor) { facts.peer.ip() } else { facts.client_ip });
-    out.extend_from_slice(b"\r\n");
     let kept = |id: Known| parts.trusted && head.has(id);
     if !kept(Known::XForwardedProto) {
-        field(out, "X-Forwarded-Proto", if parts.tls { b"https" } else { b"http" });
+        put(out, [b"X-Forwarded-Proto: ", if parts.tls { b"https" } else { b"http" }, b"\r\n"]);
     }
     if !kept(Known::XForwardedHost) && !facts.host.is_empty() {
-        out.extend_from_slice(b"X-Forwarded-Host: ");
-        out.extend(facts.host.iter().map(u8::to_ascii_lowercase));
-        out.extend_from_slice(b"\r\n");
+        put(out, [b"X-Forwarded-Host: ", facts.host, b"\r\n"]);
+        let from = out.len() - facts.host.len() - 2;
+        out[from..].make_ascii_lowercase();
     }
     if !kept(Known::XForwardedPort) {
         number_field(out, "X-Forwarded-Port", facts.local.port().into());
     }
     if !kept(Known::XForwardedPath) {
         // As sent, but never a byte beyond ASCII: what a field value with one means depends on who reads it.
-        out.extend_from_slice(b"X-Forwarded-Path: ");
+        put(out, [b"X-Forwarded-Path: "]);
         target::encode_query(parts.raw_path, out);
-        out.extend_from_slice(b"\r\n");
+        put(out, [b"\r\n"]);
     }
     if !kept(Known::XForwardedPrefix) {
         if let Some(prefix) = path::forwarded_prefix(facts.path, parts.matched, route.strip_path) {
-            out.extend_from_slice(b"X-Forwarded-Prefix: ");
+            put(out, [b"X-Forwarded-Prefix: "]);
             target::encode_path(prefix, out);
-            out.extend_from_slice(b"\r\n");
+            put(out, [b"\r\n"]);
         }
     }
-    if let Some(via) = &dress.via_request {
-        out.extend_from_slice(b"Via: ");
-        via_values(head, out);
-        out.extend_from_slice(if head.head.version == Version::H10 { b"1.0 " } else { b"1.1 " });
-        out.extend_from_slice(via.as_bytes());
-        out.extend_from_slice(b"\r\n");
+    if let Some(name) = &dress.via_request {
+        via(head, name, out);
     }
     if let Some(name) = &dress.request_id_upstream {
         field(out, name, facts.request_id.as_bytes());
@@ -170,20 +184,17 @@ pub(super) fn request(
 fn host(plan: &Plan, parts: &Parts<'_>, peer: &Peer, out: &mut Vec<u8>) {
     let (Some(route), Some(service)) = (parts.route, parts.service) else { return };
     if route.preserve_host && !parts.host_sent.is_empty() {
-        out.extend_from_slice(parts.host_sent);
+        put(out, [parts.host_sent]);
         return;
     }
     let name = plan.upstream(service.upstream).host_header.as_deref().unwrap_or(&peer.host);
     if name.contains(':') && !name.starts_with('[') {
-        out.push(b'[');
-        out.extend_from_slice(name.as_bytes());
-        out.push(b']');
+        put(out, [b"[", name.as_bytes(), b"]"]);
     } else {
-        out.extend_from_slice(name.as_bytes());
+        put(out, [name.as_bytes()]);
     }
     if service.protocol.default_port() != Some(peer.port) {
-        out.push(b':');
-        out.extend_from_slice(itoa::Buffer::new().format(peer.port).as_bytes());
+        put(out, [b":", itoa::Buffer::new().format(peer.port).as_bytes()]);
     }
 }
 
@@ -203,13 +214,13 @@ pub(super) struct ToClient {
 /// Where the upstream's Connection field lists too much.
 #[expect(clippy::too_many_arguments, reason = "each is a piece of the exchange's state, borrowed apart")]
 pub(super) fn answer(
+    shard: &Shard,
     node: &Node,
     parts: &Parts<'_>,
     reply_head: HeadRef<'_>,
     record: &Record,
     edits: &Edits,
     to: &ToClient,
-    date: &[u8; 29],
     out: &mut Vec<u8>,
 ) -> Result<(), Fault> {
     let dress = &node.dress;
@@ -232,7 +243,7 @@ pub(super) fn answer(
     }
     encode::fields(reply_head, &drop, out);
     if !reply_head.has(Known::Date) {
-        field(out, "Date", date);
+        field(out, "Date", &shard.date());
     }
     if !reply_head.has(Known::Server) {
         if let Some(server) = &dress.server {
@@ -244,19 +255,14 @@ pub(super) fn answer(
         Length::Fixed(bytes) => number_field(out, "Content-Length", bytes),
         Length::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
     }
-    if to.switching {
-        out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n");
-    } else if !to.keep {
-        out.extend_from_slice(b"Connection: close\r\n");
-    } else {
-        out.extend_from_slice(b"Connection: keep-alive\r\n");
-    }
-    if let Some(via) = &dress.via_reply {
-        out.extend_from_slice(b"Via: ");
-        via_values(reply_head, out);
-        out.extend_from_slice(if head.version == Version::H10 { b"1.0 " } else { b"1.1 " });
-        out.extend_from_slice(via.as_bytes());
-        out.extend_from_slice(b"\r\n");
+    let connection: &[u8] = match (to.switching, to.keep) {
+        (true, _) => b"Connection: Upgrade\r\nUpgrade: websocket\r\n",
+        (false, false) => b"Connection: close\r\n",
+        (false, true) => b"Connection: keep-alive\r\n",
+    };
+    put(out, [connection]);
+    if let Some(name) = &dress.via_reply {
+        via(reply_head, name, out);
     }
     latencies(dress, record, out);
     if let Some(name) = &dress.upstream_status {
@@ -336,10 +342,7 @@ pub(super) fn reply_edits(edits: &Edits, out: &mut Vec<u8>) {
 }
 
 fn raw_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
+    put(out, [name, b": ", value, b"\r\n"]);
 }
 
 /// A field whose value comes from a configuration or a plugin: it must not end its line.
@@ -350,37 +353,16 @@ pub(super) fn checked_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn via_values(head: HeadRef<'_>, out: &mut Vec<u8>) {
-    for value in head.all(Known::Via).filter(|value| !value.is_empty()) {
-        out.extend_from_slice(value);
-        out.extend_from_slice(b", ");
-    }
-}
-
-fn ip_field(out: &mut Vec<u8>, name: &str, addr: IpAddr) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    ip(out, addr);
-    out.extend_from_slice(b"\r\n");
-}
-
-/// An address in text; IPv4 by hand, because formatting machinery costs a hundred nanoseconds a time.
-pub(super) fn ip(out: &mut Vec<u8>, addr: IpAddr) {
-    match addr {
-        IpAddr::V4(addr) => {
-            let mut digits = itoa::Buffer::new();
-            for (at, octet) in addr.octets().into_iter().enumerate() {
-                if at > 0 {
-                    out.push(b'.');
-                }
-                out.extend_from_slice(digits.format(octet).as_bytes());
-            }
-        }
-        IpAddr::V6(addr) => {
-            use std::io::Write;
-            write!(out, "{addr}").expect("writing to a vector cannot fail");
+/// What the field held, and this hop behind it (RFC 9110 §7.6.3).
+fn via(head: HeadRef<'_>, name: &str, out: &mut Vec<u8>) {
+    put(out, [b"Via: "]);
+    if head.has(Known::Via) {
+        for value in head.all(Known::Via).filter(|value| !value.is_empty()) {
+            put(out, [value, b", "]);
         }
     }
+    let version = if head.head.version == Version::H10 { b"1.0 " } else { b"1.1 " };
+    put(out, [version, name.as_bytes(), b"\r\n"]);
 }
 
 /// How the body of an answer goes to a client: as it came, or in the way this client can be told where it ends.

@@ -4,6 +4,7 @@ use super::forward;
 use super::request::{Parts, Record};
 use super::upstream::NoPeer;
 use super::Shard;
+use crate::base::bytes::put;
 use crate::hook::{Edits, Reply, ReplyBody};
 use crate::http::accept::{self, Format};
 use crate::http::{encode, reply, Fault, Known, Version};
@@ -214,10 +215,7 @@ pub(super) fn render(
 }
 
 pub(super) fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
+    put(out, [name.as_bytes(), b": ", value, b"\r\n"]);
 }
 
 pub(super) fn number_field(out: &mut Vec<u8>, name: &str, value: u64) {

@@ -11,6 +11,7 @@ use super::serve::{Client, Work};
 use super::tables::World;
 use super::upstream::Peer;
 use super::{tunnel, Complaint, Shard};
+use crate::base::bytes;
 use crate::base::id::RouteIx;
 use crate::base::limits::{BODY_KEPT_BYTES_MAX, INTERIM_REPLIES_MAX, REPLY_HEAD_BYTES_MAX};
 use crate::base::time::{Millis, Nanos};
@@ -20,7 +21,7 @@ use crate::http::framing::{self, Length};
 use crate::http::headers;
 use crate::http::parse::{Parser, Progress};
 use crate::http::target::{self, Form, Normal};
-use crate::http::{authority, upgrade, Fault, Head, HeadRef, Known, Method, Target, Version};
+use crate::http::{upgrade, Fault, Head, HeadRef, Known, Method, Target, Version};
 use crate::io::clock;
 use crate::io::deadline::Side;
 use crate::plan::{Protocol, Route, Runtime, Service};
@@ -53,6 +54,8 @@ pub(super) struct Parts<'a> {
     pub(super) raw_path: &'a [u8],
     /// Host as sent, port and all.
     pub(super) host_sent: &'a [u8],
+    /// The peer's address as headers show it.
+    pub(super) peer_ip: &'a [u8],
     pub(super) route_ix: Option<RouteIx>,
     pub(super) route: Option<&'a Route>,
     pub(super) service: Option<&'a Service>,
@@ -78,6 +81,8 @@ pub(super) struct Parts<'a> {
 pub(super) struct Record {
     pub(super) id: [u8; 32],
     started: Nanos,
+    /// When the upstream was asked, the last time.
+    asked: Nanos,
     ended: Nanos,
     pub(super) status: u16,
     pub(super) upstream_status: u16,
@@ -94,16 +99,11 @@ pub(super) struct Record {
 
 impl Record {
     fn new(shard: &Shard) -> Record {
-        let mut id = [0; 32];
-        let bytes = shard.rng.borrow_mut().uuid_v4();
-        for (pair, byte) in id.chunks_exact_mut(2).zip(bytes) {
-            pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
-            pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
-        }
         let now = clock::nanos();
         Record {
-            id,
+            id: bytes::hex(shard.rng.borrow_mut().uuid_v4()),
             started: now,
+            asked: now,
             ended: now,
             status: 0,
             upstream_status: 0,
@@ -261,7 +261,7 @@ impl Fields for HeadFields<'_> {
 /// the parts, even where the request is refused.
 fn look<'a>(
     world: &'a World,
-    client: &Client,
+    client: &'a Client,
     head: HeadRef<'a>,
     path: &'a mut Vec<u8>,
     scratch: &mut crate::route::Scratch,
@@ -286,6 +286,7 @@ fn look<'a>(
         },
         raw_path: b"/",
         host_sent: b"",
+        peer_ip: client.peer_ip.bytes(),
         route_ix: None,
         route: None,
         service: None,
@@ -316,11 +317,9 @@ fn look_into<'a>(
     let target = Target::of(head).map_err(refused)?;
     let host = framing::host_of(head, &target).map_err(refused)?;
     if let Some(host) = host {
-        parts.host_sent = host;
-        if let Some(read) = authority::read(host) {
-            parts.facts.host = read.host;
-            parts.facts.port = read.port.unwrap_or(parts.facts.port);
-        }
+        parts.host_sent = host.sent;
+        parts.facts.host = host.authority.host;
+        parts.facts.port = host.authority.port.unwrap_or(parts.facts.port);
     }
     // Neither is for us: TRACE shows a client what others have added to its request, CONNECT makes an open proxy.
     if matches!(head.head.method, Method::Trace | Method::Connect) {
@@ -357,7 +356,7 @@ fn look_into<'a>(
     let query = Query {
         method: head.method_bytes(),
         host: parts.facts.host,
-        port: host.and_then(authority::read).and_then(|read| read.port),
+        port: host.and_then(|host| host.authority.port),
         listener_port: parts.facts.local.port(),
         path: parts.facts.path,
         sni: None,
@@ -502,7 +501,8 @@ impl Exchange<'_> {
         let mut tries_left = service.retries;
         // One more where a kept connection turns out to have been closed: that is nobody's failure.
         let mut stale_left = 1;
-        record.proxy_us = clock::nanos().since(record.started) / 1000;
+        record.asked = clock::nanos();
+        record.proxy_us = record.asked.since(record.started) / 1000;
         loop {
             let peer = group.pick(&peers, &failed).map_err(|none| {
                 shard.complain(Complaint::UpstreamName, || format!("no target for upstream {:?}", group.name()));
@@ -514,7 +514,11 @@ impl Exchange<'_> {
             let was_reused = reused.is_some();
             let link = match reused {
                 Some(link) => Ok(link),
-                None => peer.connect(shard, group, service.connect_timeout_ms).await,
+                None => {
+                    let connected = peer.connect(shard, group, service.connect_timeout_ms).await;
+                    record.asked = clock::nanos();
+                    connected
+                }
             };
             let (slow, safe) = match link {
                 Err(error) => (error.kind() == std::io::ErrorKind::TimedOut, true),
@@ -573,11 +577,9 @@ impl Exchange<'_> {
             },
         };
         let mut out = shard.small.take();
-        let mut scratch = shard.small.take();
         let expects = matches!(&*body, Body::Inbound(inbound) if inbound.expects && !inbound.is_done());
         let plan = &self.world.tables.plan;
-        let written = forward::request(plan, self.parts, peer, framing, expects, edits, &mut scratch, &mut out);
-        shard.put_buf(scratch);
+        let written = forward::request(plan, self.parts, peer, framing, expects, edits, &shard.small, &mut out);
         if let Err(fault) = written {
             shard.put_buf(out);
             return Err(Refusal::Client(fault.status(), Some(fault)).into());
@@ -596,8 +598,7 @@ impl Exchange<'_> {
                 }
             }
         }
-        let asked = clock::nanos();
-        link.watch.arm_write(Millis(clock::millis().0 + service.write_timeout_ms));
+        link.watch.arm_write(Millis(record.asked.millis().0 + service.write_timeout_ms));
         let (sent, out) = link.stream.send(out, 0).await;
         link.watch.disarm_write();
         shard.put_buf(out);
@@ -609,7 +610,7 @@ impl Exchange<'_> {
         let (uploaded, begun) = (Cell::new(body.is_read()), Cell::new(false));
         let invited = Invitation::default();
         let download =
-            Download { cx: self, service, link: &link, asked, uploaded: &uploaded, begun: &begun, invited: &invited };
+            Download { cx: self, service, link: &link, uploaded: &uploaded, begun: &begun, invited: &invited };
         let done = match body {
             Body::Inbound(inbound) if !inbound.is_done() => {
                 let upload = async {
@@ -757,7 +758,6 @@ struct Download<'a> {
     cx: &'a Exchange<'a>,
     service: &'a Service,
     link: &'a Link,
-    asked: Nanos,
     /// Has the client sent its whole body?
     uploaded: &'a Cell<bool>,
     /// Has the client been sent a byte of the answer?
@@ -786,12 +786,13 @@ impl Download<'_> {
     ) -> Result<Downloaded, Failure> {
         let shard = self.cx.shard;
         let mut input = shard.large.take();
-        let read = self.read_head(&mut input, head).await;
+        let read = self.read_head(&mut input, head, record.asked.millis()).await;
         if let Err(failure) = read {
             shard.put_buf(input);
             return Err(failure);
         }
-        record.upstream_us = Some(clock::nanos().since(self.asked) / 1000);
+        record.ended = clock::nanos();
+        record.upstream_us = Some(record.ended.since(record.asked) / 1000);
         record.upstream_status = head.status;
         let mut out = shard.small.take();
         let result = self.relay(&mut input, &mut out, identity, edits, head, record).await;
@@ -800,23 +801,24 @@ impl Download<'_> {
         result
     }
 
-    /// Reads until a final head stands at the start of `input`; passes interim ones on.
-    async fn read_head(&self, input: &mut Vec<u8>, head: &mut Head) -> Result<(), Failure> {
+    /// Reads until a final head stands at the start of `input`; passes interim ones on. The upstream was asked at `now`.
+    async fn read_head(&self, input: &mut Vec<u8>, head: &mut Head, mut now: Millis) -> Result<(), Failure> {
         let shard = self.cx.shard;
-        let leaving = shard.leaving.watch(self.cx.client.stream.fd(), self.link.stream.fd(), clock::millis());
+        let leaving = shard.leaving.watch(self.cx.client.stream.fd(), self.link.stream.fd(), now);
         let mut parser = Parser::default();
         let mut interims = 0;
         let mut any = false;
         loop {
             // While the client is still sending, the upstream is not late; the end of the upload sets the deadline.
             if self.uploaded.get() {
-                self.link.watch.arm_read(Millis(clock::millis().0 + self.service.read_timeout_ms));
+                self.link.watch.arm_read(Millis(now.0 + self.service.read_timeout_ms));
             }
             if input.len() == input.capacity() {
                 input.reserve(REPLY_HEAD_BYTES_MAX);
             }
             let (result, buf) = self.link.stream.recv(std::mem::take(input)).await;
             *input = buf;
+            now = clock::millis();
             match result {
                 Ok(1..) => any = true,
                 _ if leaving.is_given_up() => return Err(Refusal::Gone.into()),
@@ -900,9 +902,8 @@ impl Download<'_> {
         let link_kept = framing::keep_alive(reply);
         phase::response(shard, world, parts, identity, edits, head.status);
         record.status = head.status;
-        record.ended = clock::nanos();
         let to = ToClient { length: to_client, keep, switching };
-        forward::answer(&world.tables.plan.node, parts, reply, record, edits, &to, &shard.date(), out)
+        forward::answer(shard, &world.tables.plan.node, parts, reply, record, edits, &to, out)
             .map_err(|fault| self.bad(fault.text()))?;
         let mut decoding = Decoding::new(length);
         let chunks = to_client == Length::Chunked;

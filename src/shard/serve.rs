@@ -2,6 +2,7 @@
 
 use super::request::{self, Next};
 use super::Shard;
+use crate::base::bytes::Short;
 use crate::base::limits::{HEAD_BYTES_MAX, IDLE_BUFFERS_MS, LINGER_BYTES_MAX, LINGER_MS, LINGER_QUIET_MS};
 use crate::base::time::Millis;
 use crate::hook::Edits;
@@ -21,6 +22,8 @@ pub(super) struct Client {
     pub(super) watch: Watch,
     pub(super) stream: Stream,
     pub(super) peer: SocketAddr,
+    /// The address of `peer` as headers show it.
+    pub(super) peer_ip: Short,
     pub(super) local: SocketAddr,
     pub(super) serial: u64,
     /// Requests begun, from 1.
@@ -35,6 +38,7 @@ impl Client {
             watch,
             stream,
             peer,
+            peer_ip: Short::of(peer.ip()),
             local,
             serial: shard.next_serial(),
             requests: Cell::new(0),

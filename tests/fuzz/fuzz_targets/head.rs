@@ -41,7 +41,7 @@ fuzz_target!(|input: &[u8]| {
         encode::length(length, &mut out);
     }
     if !on.has(ringway::http::Known::Host) {
-        encode::field(b"Host", host.unwrap_or(b"none"), &mut out);
+        encode::field(b"Host", host.map_or(b"none", |host| host.sent), &mut out);
     }
     encode::end(&mut out);
     let (again, sent) = read(&out, 0, false);
