@@ -1,8 +1,8 @@
 //! The messages between the control thread and the shards: closed enums, and what they carry. Neither side calls the
 //! other; the control thread holds a [`Shards`], which `boot` makes of the shards' mailboxes.
 
+use crate::base::latency::Latencies;
 use crate::plan::Plan;
-use hdrhistogram::Histogram;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -151,8 +151,6 @@ pub struct RouteSnapshot {
     pub bytes_in: u64,
     /// Bytes sent to clients.
     pub bytes_out: u64,
-    /// Whole request, µs.
-    pub latency: Histogram<u64>,
-    /// Waiting for the upstream's head, µs.
-    pub upstream: Histogram<u64>,
+    /// Of whole requests, and of waiting for the upstream's head.
+    pub latencies: Latencies,
 }

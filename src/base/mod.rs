@@ -2,6 +2,7 @@
 
 pub mod bytes;
 pub mod id;
+pub mod latency;
 pub mod limits;
 pub mod nearest;
 pub mod rng;

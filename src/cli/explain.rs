@@ -11,7 +11,7 @@ use crate::http::target::{encode_path, normalize, Normal};
 use crate::plan::chain::{Chains, Step};
 use crate::plan::schema::{Element, Field, Kind, Rule};
 use crate::plan::{Plan, PluginInstance, Protocol, Route, Service};
-use crate::route::entry::{self, Came, Entry};
+use crate::route::entry::{Came, Door, Entry};
 use crate::route::explain::{explain, Row, Verdict};
 use crate::route::path::upstream_path;
 use crate::route::Query;
@@ -226,7 +226,7 @@ fn answer(plan: &Plan, asked: &Asked, row: Option<&Row>) -> Value {
         name.eq_ignore_ascii_case("content-type") && value.to_ascii_lowercase().starts_with("application/grpc")
     });
     let came = Came { https: asked.https, http2: false, grpc };
-    let text = match entry::decide(&route.protocols, route.https_redirect_status, came) {
+    let text = match Door::of(&route.protocols, route.https_redirect_status).decide(came) {
         Entry::Serve if route.service.is_none() => {
             "503 no Service found with those values, unless a plugin answers".to_owned()
         }

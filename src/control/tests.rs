@@ -4,11 +4,11 @@ use super::life::{run, Ending, Event, Signal};
 use super::testing::dns::{Server, Zone};
 use super::testing::{folder, plan_of, target};
 use super::*;
+use crate::base::latency::{Latencies, Of};
 use crate::base::limits;
 use crate::base::span::Span;
 use crate::bus::{Endpoints, Gauges, RouteSnapshot, Snapshot};
 use crate::plan::{Bind, LogPath, Target};
-use hdrhistogram::Histogram;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -49,16 +49,16 @@ impl Shards for Fake {
     }
 
     fn snapshots(&self, _wait_ms: u64) -> Vec<Snapshot> {
-        let mut latency = Histogram::new(3).unwrap();
-        latency.record(1500).unwrap();
+        let mut latencies = Latencies::default();
+        latencies.record(Of::Request, 1500);
+        latencies.record(Of::Upstream, 1500);
         let route = RouteSnapshot {
             route: "r".to_owned(),
             service: "s".to_owned(),
             statuses: vec![(200, 1)],
             bytes_in: 1,
             bytes_out: 2,
-            upstream: latency.clone(),
-            latency,
+            latencies,
         };
         let of = |shard| Snapshot {
             shard,

@@ -32,23 +32,44 @@ pub enum Entry {
     GrpcNeedsTls,
 }
 
-/// Decides by the protocols of the route and its `https_redirect_status`.
-pub fn decide(protocols: &[Protocol], https_redirect_status: u16, came: Came) -> Entry {
-    let has = |protocol: Protocol| protocols.contains(&protocol);
-    if has(Protocol::Https) && !has(Protocol::Http) && !came.https {
-        return match https_redirect_status {
-            301 | 302 | 307 | 308 => Entry::Redirect(https_redirect_status),
-            _ => Entry::UpgradeTls,
-        };
+/// By which schemes a route is entered, in four bytes: what every request asks of its route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Door {
+    https_only: bool,
+    grpc: bool,
+    grpcs_only: bool,
+    https_redirect_status: u16,
+}
+
+impl Door {
+    /// That of a route with these protocols and this `https_redirect_status`.
+    pub fn of(protocols: &[Protocol], https_redirect_status: u16) -> Door {
+        let has = |protocol: Protocol| protocols.contains(&protocol);
+        Door {
+            https_only: has(Protocol::Https) && !has(Protocol::Http),
+            grpc: has(Protocol::Grpc) || has(Protocol::Grpcs),
+            grpcs_only: has(Protocol::Grpcs) && !has(Protocol::Grpc),
+            https_redirect_status,
+        }
     }
-    if !has(Protocol::Grpc) && !has(Protocol::Grpcs) {
-        return Entry::Serve;
-    }
-    match came {
-        Came { grpc: false, .. } => Entry::NotGrpc,
-        Came { http2: false, .. } => Entry::NeedHttp2,
-        Came { https: false, .. } if !has(Protocol::Grpc) => Entry::GrpcNeedsTls,
-        _ => Entry::Serve,
+
+    /// Whether a request that came so may enter.
+    pub fn decide(self, came: Came) -> Entry {
+        if self.https_only && !came.https {
+            return match self.https_redirect_status {
+                301 | 302 | 307 | 308 => Entry::Redirect(self.https_redirect_status),
+                _ => Entry::UpgradeTls,
+            };
+        }
+        if !self.grpc {
+            return Entry::Serve;
+        }
+        match came {
+            Came { grpc: false, .. } => Entry::NotGrpc,
+            Came { http2: false, .. } => Entry::NeedHttp2,
+            Came { https: false, .. } if self.grpcs_only => Entry::GrpcNeedsTls,
+            _ => Entry::Serve,
+        }
     }
 }
 
@@ -81,7 +102,7 @@ mod tests {
             (&[], 426, plain, Entry::Serve),
         ];
         for (protocols, status, came, want) in rows {
-            assert_eq!(decide(protocols, status, came), want, "{protocols:?} {status} {came:?}");
+            assert_eq!(Door::of(protocols, status).decide(came), want, "{protocols:?} {status} {came:?}");
         }
     }
 }

@@ -61,11 +61,11 @@ pub(super) fn request(
     out: &mut Vec<u8>,
 ) -> Result<(), Fault> {
     let head = parts.head;
-    let (Some(route), Some(service)) = (parts.route, parts.service) else { return Ok(()) };
+    let (way, Some(service)) = (parts.way, parts.service) else { return Ok(()) };
     let facts = &parts.facts;
     put(out, [head.method_bytes(), b" "]);
     let from = out.len();
-    path::upstream_path(service.path.as_deref(), facts.path, parts.matched, route.strip_path, out);
+    path::upstream_path(service.path.as_deref(), facts.path, parts.matched, way.strip_path, out);
     if !target::is_encoded_path(&out[from..]) {
         let mut plain = spare.take();
         plain.extend_from_slice(&out[from..]);
@@ -157,7 +157,7 @@ pub(super) fn request(
         put(out, [b"\r\n"]);
     }
     if !kept(Known::XForwardedPrefix) {
-        if let Some(prefix) = path::forwarded_prefix(facts.path, parts.matched, route.strip_path) {
+        if let Some(prefix) = path::forwarded_prefix(facts.path, parts.matched, way.strip_path) {
             put(out, [b"X-Forwarded-Prefix: "]);
             target::encode_path(prefix, out);
             put(out, [b"\r\n"]);
@@ -182,8 +182,8 @@ pub(super) fn request(
 }
 
 fn host(plan: &Plan, parts: &Parts<'_>, peer: &Peer, out: &mut Vec<u8>) {
-    let (Some(route), Some(service)) = (parts.route, parts.service) else { return };
-    if route.preserve_host && !parts.host_sent.is_empty() {
+    let Some(service) = parts.service else { return };
+    if parts.way.preserve_host && !parts.host_sent.is_empty() {
         put(out, [parts.host_sent]);
         return;
     }

@@ -27,10 +27,10 @@ pub(super) fn request(
     from: usize,
     mut outcome: Option<Outcome<'_>>,
 ) -> Phase {
-    let chain = world.tables.chain(parts.route_ix);
-    if chain.is_empty() {
+    if !parts.way.chained {
         return Phase::Done;
     }
+    let chain = world.tables.chain(parts.route_ix);
     let (mut locals, mut rng) = (shard.locals.borrow_mut(), shard.rng.borrow_mut());
     for (at, step) in chain.iter().enumerate().skip(from) {
         let Some(ix) = step.instance(identity.consumer) else { continue };
@@ -72,7 +72,7 @@ pub(super) fn response(
     edits: &mut Edits,
     status: u16,
 ) {
-    if !world.tables.label(parts.route_ix).responds {
+    if !parts.way.responds {
         return;
     }
     let (mut locals, mut rng) = (shard.locals.borrow_mut(), shard.rng.borrow_mut());

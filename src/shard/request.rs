@@ -8,7 +8,7 @@ use super::phase::{self, Phase};
 use super::pool::Link;
 use super::refusal::{self, Refusal};
 use super::serve::{Client, Work};
-use super::tables::World;
+use super::tables::{Way, World};
 use super::upstream::Peer;
 use super::{tunnel, Complaint, Shard};
 use crate::base::bytes;
@@ -25,7 +25,7 @@ use crate::http::{upgrade, Fault, Head, HeadRef, Known, Method, Target, Version}
 use crate::io::clock;
 use crate::io::deadline::Side;
 use crate::plan::{Protocol, Route, Runtime, Service};
-use crate::route::entry::{self, Came, Entry as Entrance};
+use crate::route::entry::{Came, Entry as Entrance};
 use crate::route::{Fields, Query};
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
@@ -57,6 +57,7 @@ pub(super) struct Parts<'a> {
     /// The peer's address as headers show it.
     pub(super) peer_ip: &'a [u8],
     pub(super) route_ix: Option<RouteIx>,
+    pub(super) way: Way,
     pub(super) route: Option<&'a Route>,
     pub(super) service: Option<&'a Service>,
     /// Bytes of the normalised path that the route matched.
@@ -288,6 +289,7 @@ fn look<'a>(
         host_sent: b"",
         peer_ip: client.peer_ip.bytes(),
         route_ix: None,
+        way: world.tables.way(None),
         route: None,
         service: None,
         matched: 0,
@@ -367,11 +369,12 @@ fn look_into<'a>(
     let route = world.tables.route(found.route);
     parts.route_ix = Some(found.route);
     parts.route = Some(route);
-    parts.service = world.tables.plan.service_of(route);
+    parts.way = world.tables.way(parts.route_ix);
+    parts.service = parts.way.service.map(|ix| &world.tables.plan.services[ix.ix()]);
     parts.matched = found.prefix_len;
     let grpc = head.field(Known::ContentType).is_some_and(|media| media.starts_with(b"application/grpc"));
     let came = Came { https: parts.facts.https, http2: false, grpc };
-    match entry::decide(&route.protocols, route.https_redirect_status, came) {
+    match parts.way.door.decide(came) {
         Entrance::Serve => Ok(length),
         Entrance::UpgradeTls => Err(Refusal::NotHttps(426)),
         Entrance::Redirect(status) => Err(Refusal::NotHttps(status)),
@@ -442,7 +445,7 @@ impl Exchange<'_> {
             length => Body::Inbound(Box::new(Inbound::new(self.shard, length, rest, self.parts.expects))),
         };
         self.plugins(rest, body, identity, edits).await?;
-        let (Some(_), Some(service)) = (self.parts.route, self.parts.service) else {
+        let Some(service) = self.parts.service else {
             return Err(Refusal::NoService);
         };
         if service.protocol != Protocol::Http {
@@ -492,7 +495,7 @@ impl Exchange<'_> {
         record: &mut Record,
     ) -> Result<Next, Refusal> {
         let shard = self.shard;
-        let Some(service_ix) = self.parts.route.and_then(|route| route.service) else {
+        let Some(service_ix) = self.parts.way.service else {
             return Err(Refusal::NoService);
         };
         let group = self.world.group(service_ix);

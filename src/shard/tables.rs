@@ -11,6 +11,7 @@ use crate::hook::{Descriptor, Env, Hooks, Plugin, Shelf};
 use crate::plan::chain::{Chains, Step};
 use crate::plan::{Plan, Protocol, Route};
 use crate::route;
+use crate::route::entry::Door;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -29,6 +30,8 @@ pub struct Tables {
     plugins: Vec<(Arc<dyn Plugin>, Hooks)>,
     /// By `RouteIx`; the last one is for requests that no route matched.
     labels: Vec<Label>,
+    /// By `RouteIx`; the last one is for requests that no route matched.
+    ways: Vec<Way>,
     /// Cursors, by `UpstreamIx`.
     pub(super) turns: Vec<Arc<Turn>>,
 }
@@ -38,7 +41,19 @@ pub(super) struct Label {
     pub(super) id: Uuid,
     pub(super) route: String,
     pub(super) service: String,
-    /// Does any plugin of its chain look at answers?
+}
+
+/// What every request asks of its route, in half a cache line: with ten thousand routes, each look at the whole one would be
+/// waited for.
+#[derive(Clone, Copy)]
+pub(super) struct Way {
+    pub(super) door: Door,
+    pub(super) service: Option<ServiceIx>,
+    pub(super) strip_path: bool,
+    pub(super) preserve_host: bool,
+    /// Does any plugin run?
+    pub(super) chained: bool,
+    /// Does any of them look at answers?
     pub(super) responds: bool,
 }
 
@@ -78,16 +93,14 @@ impl Tables {
         let chains = Chains::of(&plan, |name| rows.get(name).map_or(0, |row| row.priority));
         let turns: Arc<Turns> = shelf.take_or(Turns::default);
         let turns = plan.upstreams.iter().map(|upstream| turns.of(&upstream.name)).collect();
-        let mut tables = Tables { directory, routes, chains, plugins, labels: Vec::new(), turns, plan };
-        tables.labels = (0..tables.plan.routes.len())
-            .map(|ix| Some(RouteIx(ix as u32)))
-            .chain([None])
-            .map(|route| tables.label_of(route))
-            .collect();
+        let mut tables =
+            Tables { directory, routes, chains, plugins, labels: Vec::new(), ways: Vec::new(), turns, plan };
+        let all = || (0..tables.plan.routes.len()).map(|ix| Some(RouteIx(ix as u32))).chain([None]);
+        (tables.labels, tables.ways) = all().map(|route| (tables.label_of(route), tables.way_of(route))).unzip();
         Ok(tables)
     }
 
-    fn label_of(&self, ix: Option<RouteIx>) -> Label {
+    fn way_of(&self, ix: Option<RouteIx>) -> Way {
         let chain = self.chain(ix);
         // A consumer's own instance may have the hook where the plain one does not exist.
         let responds = chain.iter().any(|step| {
@@ -96,17 +109,38 @@ impl Tables {
                 .zip(&self.plan.plugins)
                 .any(|((_, hooks), instance)| hooks.response && instance.name == step.name())
         });
+        let chained = !chain.is_empty();
         let Some(route) = ix.map(|ix| &self.plan.routes[ix.ix()]) else {
-            return Label { id: Uuid::nil(), route: String::new(), service: String::new(), responds };
+            let door = Door::of(&[], 0);
+            return Way { door, service: None, strip_path: false, preserve_host: false, chained, responds };
+        };
+        Way {
+            door: Door::of(&route.protocols, route.https_redirect_status),
+            service: route.service,
+            strip_path: route.strip_path,
+            preserve_host: route.preserve_host,
+            chained,
+            responds,
+        }
+    }
+
+    fn label_of(&self, ix: Option<RouteIx>) -> Label {
+        let Some(route) = ix.map(|ix| &self.plan.routes[ix.ix()]) else {
+            return Label { id: Uuid::nil(), route: String::new(), service: String::new() };
         };
         let named = |name: &Option<String>, id: Uuid| name.clone().unwrap_or_else(|| id.to_string());
         let service = self.plan.service_of(route).map_or(String::new(), |service| named(&service.name, service.id));
-        Label { id: route.id, route: named(&route.name, route.id), service, responds }
+        Label { id: route.id, route: named(&route.name, route.id), service }
     }
 
     /// The plugins of a route, or those of requests that no route matched.
     pub(super) fn chain(&self, route: Option<RouteIx>) -> &[Step] {
         route.map_or(&self.chains.unmatched, |ix| &self.chains.routes[ix.ix()])
+    }
+
+    /// What every request asks of it.
+    pub(super) fn way(&self, route: Option<RouteIx>) -> Way {
+        self.ways[route.map_or(self.ways.len() - 1, RouteIx::ix)]
     }
 
     /// What logs and metrics call it.

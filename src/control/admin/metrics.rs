@@ -9,9 +9,9 @@
 
 use super::super::board::{by_route, Board, Phase, View};
 use super::process;
+use crate::base::latency::Of;
 use crate::base::limits;
 use crate::bus::{Gauges, RouteSnapshot, Snapshot};
-use hdrhistogram::Histogram;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::{Display, Write};
 use std::sync::atomic::AtomicU64;
@@ -267,8 +267,8 @@ impl Sums {
         }
         self.bytes_in += route.bytes_in;
         self.bytes_out += route.bytes_out;
-        self.latency.add(&route.latency);
-        self.upstream.add(&route.upstream);
+        self.latency.add(route.latencies.recorded(Of::Request));
+        self.upstream.add(route.latencies.recorded(Of::Upstream));
     }
 }
 
@@ -281,14 +281,13 @@ struct Buckets {
 }
 
 impl Buckets {
-    fn add(&mut self, histogram: &Histogram<u64>) {
-        for step in histogram.iter_recorded() {
-            let (value, count) = (step.value_iterated_to(), step.count_since_last_iteration());
+    fn add(&mut self, recorded: impl Iterator<Item = (u64, u64)>) {
+        for (value, count) in recorded {
             if let Some(bucket) = BOUNDS_US.iter().position(|&(bound, _)| value <= bound) {
                 self.counts[bucket] += count;
             }
             self.total += count;
-            self.sum_us += u128::from(histogram.median_equivalent(value)) * u128::from(count);
+            self.sum_us += u128::from(value) * u128::from(count);
         }
     }
 
@@ -346,11 +345,12 @@ fn routes(text: &mut Text, snapshots: &[Snapshot], series: &mut Series) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::latency::Latencies;
 
-    fn histogram(values: &[u64]) -> Histogram<u64> {
-        let mut histogram = Histogram::new(3).unwrap();
-        values.iter().for_each(|&value| histogram.record(value).unwrap());
-        histogram
+    fn latencies(values: &[u64]) -> Latencies {
+        let mut latencies = Latencies::default();
+        values.iter().for_each(|&value| latencies.record(Of::Request, value));
+        latencies
     }
 
     fn route(service: &str, route: &str, statuses: &[(u16, u64)], latency: &[u64]) -> RouteSnapshot {
@@ -360,8 +360,7 @@ mod tests {
             statuses: statuses.to_vec(),
             bytes_in: 10,
             bytes_out: 100,
-            latency: histogram(latency),
-            upstream: histogram(&[]),
+            latencies: latencies(latency),
         }
     }
 
