@@ -6,6 +6,10 @@ use std::cell::{Cell, RefCell};
 /// they would leave holes smaller than a page, which no allocator can give back.
 const BATCH_BYTES: usize = 64 * 1024;
 
+/// Buffers of a batch are so many bytes apart beyond their class, in turns: beginnings that all lie at one distance from
+/// a page would share a few sets of the caches and push each other out.
+const COLOUR_BYTES: usize = 64;
+
 /// A shard's free buffers of one class.
 #[derive(Debug)]
 pub struct Pool {
@@ -32,9 +36,11 @@ impl Pool {
         self.least.set(self.least.get().min(free.len()));
         taken.unwrap_or_else(|| {
             let batch = (BATCH_BYTES / self.bytes).clamp(1, self.kept.max(1));
-            self.made.set(self.made.get() + batch as u64);
-            free.extend((1..batch).map(|_| Vec::with_capacity(self.bytes)));
-            Vec::with_capacity(self.bytes)
+            let made = self.made.get() as usize;
+            self.made.set((made + batch) as u64);
+            let coloured = |at: usize| Vec::with_capacity(self.bytes + at % 16 * COLOUR_BYTES);
+            free.extend((made + 1..made + batch).map(coloured));
+            coloured(made)
         })
     }
 

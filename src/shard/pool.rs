@@ -7,7 +7,7 @@ use crate::io::tcp::{Peek, Stream};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
-/// A connection to an upstream.
+/// A connection to an upstream. Boxed, because it is handed on often: by the pool, by an exchange, by its tries.
 pub(super) struct Link {
     // Before `stream`, so that it is dropped first: a watched socket must not be closed.
     pub(super) watch: Watch,
@@ -27,7 +27,7 @@ impl Link {
 /// The idle connections to one address.
 #[derive(Default)]
 pub(super) struct Pool {
-    idle: RefCell<VecDeque<Link>>,
+    idle: RefCell<VecDeque<Box<Link>>>,
     /// Connections that were found closed or with bytes nobody asked for.
     pub(super) stale: Cell<u64>,
 }
@@ -46,7 +46,7 @@ impl Pool {
     /// Each is asked, which costs a syscall. Bytes that wait on an idle connection belong to no request: it is closed, or
     /// the next client would get them as its answer; and they may come right behind an answer, so that having been used
     /// a moment ago proves nothing.
-    pub(super) fn take(&self) -> Option<Link> {
+    pub(super) fn take(&self) -> Option<Box<Link>> {
         loop {
             let link = self.idle.borrow_mut().pop_back()?;
             if link.stream.peek() == Peek::Quiet {
@@ -57,7 +57,7 @@ impl Pool {
     }
 
     /// Keeps a connection whose answer has ended cleanly; the oldest makes room.
-    pub(super) fn put(&self, mut link: Link, now: Millis, bounds: Bounds) {
+    pub(super) fn put(&self, mut link: Box<Link>, now: Millis, bounds: Bounds) {
         if bounds.requests_max > 0 && link.served >= bounds.requests_max || bounds.idle_max == 0 {
             return;
         }

@@ -161,6 +161,16 @@ impl Shard {
         surplus * WORK_BYTES
     }
 
+    /// Exchanges a buffer of the small class for one of the large, and makes room for at least `room` bytes more.
+    pub(super) fn enlarge(&self, buf: &mut Vec<u8>, room: usize) {
+        if buf.capacity() < self.large.bytes() {
+            let mut larger = self.large.take();
+            larger.extend_from_slice(buf);
+            self.put_buf(std::mem::replace(buf, larger));
+        }
+        buf.reserve(room);
+    }
+
     /// Gives a buffer back to the list of its class.
     pub(super) fn put_buf(&self, buf: Vec<u8>) {
         if buf.capacity() >= self.large.bytes() {
@@ -217,9 +227,11 @@ async fn active(shard: &Rc<Shard>, client: &Client) -> Rest {
             Read::Head => request::serve(shard, client, &mut work).await,
             Read::Quiet => break Rest::Quiet,
             Read::Over => break Rest::Over,
-            Read::Fault(fault) => request::refuse_unread(shard, client, &mut work, fault.status(), Some(fault)).await,
-            Read::TimedOut => request::refuse_unread(shard, client, &mut work, 408, None).await,
-            Read::Cut => request::refuse_unread(shard, client, &mut work, 400, None).await,
+            Read::Fault(fault) => {
+                Box::pin(request::refuse_unread(shard, client, &mut work, fault.status(), Some(fault))).await
+            }
+            Read::TimedOut => Box::pin(request::refuse_unread(shard, client, &mut work, 408, None)).await,
+            Read::Cut => Box::pin(request::refuse_unread(shard, client, &mut work, 400, None)).await,
         };
         match next {
             Next::Keep => {}
@@ -227,13 +239,13 @@ async fn active(shard: &Rc<Shard>, client: &Client) -> Rest {
                 let more = work.start < work.input.len() || client.stream.peek() == Peek::Bytes;
                 client.stream.shutdown_write();
                 if more {
-                    linger(shard, client, &mut work).await;
+                    Box::pin(linger(shard, client, &mut work)).await;
                 }
                 break Rest::Over;
             }
             Next::Linger => {
                 client.stream.shutdown_write();
-                linger(shard, client, &mut work).await;
+                Box::pin(linger(shard, client, &mut work)).await;
                 break Rest::Over;
             }
             Next::Cut => {
@@ -328,11 +340,7 @@ fn make_room(shard: &Shard, work: &mut Work) {
         }
     }
     // The parser refuses a head of more than HEAD_BYTES_MAX, so this happens once or twice.
-    let mut larger = shard.large.take();
-    larger.reserve(HEAD_BYTES_MAX + 1);
-    larger.extend_from_slice(&work.input);
-    let smaller = std::mem::replace(&mut work.input, larger);
-    shard.put_buf(smaller);
+    shard.enlarge(&mut work.input, HEAD_BYTES_MAX + 1);
 }
 
 /// Reads and forgets what the client still sends, for a bounded time: closing a socket with unread bytes makes the kernel

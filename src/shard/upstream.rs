@@ -94,14 +94,14 @@ impl Group {
 
 impl Peer {
     /// A connection that was used before, if a live one lies idle.
-    pub(super) fn reuse(&self, shard: &Shard) -> Option<Link> {
+    pub(super) fn reuse(&self, shard: &Shard) -> Option<Box<Link>> {
         let link = self.pool.take()?;
         bump(&shard.counters.upstream_reuses);
         Some(link)
     }
 
     /// A new connection.
-    pub(super) async fn connect(&self, shard: &Shard, group: &Group, timeout_ms: u64) -> std::io::Result<Link> {
+    pub(super) async fn connect(&self, shard: &Shard, group: &Group, timeout_ms: u64) -> std::io::Result<Box<Link>> {
         let mut connected = Stream::connect(self.addr, timeout_ms).await;
         if connected.as_ref().is_err_and(is_out_of_descriptors) {
             bump(&shard.counters.out_of_descriptors);
@@ -113,7 +113,7 @@ impl Peer {
             Ok(stream) => {
                 bump(&shard.counters.upstream_connects);
                 let watch = shard.deadlines.watch(stream.fd());
-                Ok(Link::new(stream, watch))
+                Ok(Box::new(Link::new(stream, watch)))
             }
             Err(error) => {
                 bump(&shard.counters.upstream_connect_failures);
@@ -127,7 +127,7 @@ impl Peer {
 
     /// Keeps a connection for the next request. Only when its answer has ended where its framing said, and nothing came
     /// after it.
-    pub(super) fn give_back(&self, shard: &Shard, mut link: Link) {
+    pub(super) fn give_back(&self, shard: &Shard, mut link: Box<Link>) {
         link.served += 1;
         if !shard.is_draining() {
             self.pool.put(link, clock::millis(), shard.pool_bounds);
