@@ -17,7 +17,7 @@ use crate::base::limits::{BODY_KEPT_BYTES_MAX, INTERIM_REPLIES_MAX, REPLY_HEAD_B
 use crate::base::time::{Millis, Nanos};
 use crate::bus::Gauges;
 use crate::hook::{Edits, Facts, Identity, Need, Outcome};
-use crate::http::framing::{self, Length};
+use crate::http::framing::{self, Expectation, Length};
 use crate::http::headers;
 use crate::http::parse::{Parser, Progress};
 use crate::http::target::{self, Form, Normal};
@@ -325,12 +325,11 @@ fn look_into<'a>(
     if matches!(head.head.method, Method::Trace | Method::Connect) {
         return Err(Refusal::Client(405, None));
     }
-    if let Some(expect) = head.field(Known::Expect).filter(|_| head.head.version == Version::H11) {
-        if !expect.eq_ignore_ascii_case(b"100-continue") {
-            return Err(Refusal::Client(417, None));
-        }
-        parts.expects = true;
-    }
+    parts.expects = match framing::expectation(head) {
+        Expectation::None => false,
+        Expectation::Continue => true,
+        Expectation::Unknown => return Err(Refusal::Client(417, None)),
+    };
     let max = node.runtime.body_bytes_max;
     if max > 0 && matches!(length, Length::Fixed(bytes) if bytes > max) {
         return Err(Refusal::Client(413, None));
