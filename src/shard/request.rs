@@ -1,7 +1,7 @@
 //! ★ The story of one request, from its head to its log line.
 
 use super::body::{Broken, Decoding, Inbound, Invitation};
-use super::count::{bump, Sample};
+use super::count::{bump, InFlight, Sample};
 use super::forward::{self, Framing, ToClient};
 use super::log::Entry;
 use super::phase::{self, Phase};
@@ -15,7 +15,6 @@ use crate::base::bytes;
 use crate::base::id::RouteIx;
 use crate::base::limits::{BODY_KEPT_BYTES_MAX, INTERIM_REPLIES_MAX, REPLY_HEAD_BYTES_MAX};
 use crate::base::time::{Millis, Nanos};
-use crate::bus::Gauges;
 use crate::hook::{Edits, Facts, Identity, Need, Outcome};
 use crate::http::framing::{self, Expectation, Length};
 use crate::http::headers;
@@ -158,11 +157,8 @@ impl Body {
 pub(super) async fn serve(shard: &Rc<Shard>, client: &Client, work: &mut Work) -> Next {
     client.requests.set(client.requests.get() + 1);
     bump(&shard.counters.requests);
-    Gauges::add(&shard.gauges().requests, 1);
-    let next = story(shard, client, work).await;
-    Gauges::sub(&shard.gauges().requests, 1);
-    Gauges::add(&shard.gauges().served, 1);
-    next
+    let _in_flight = InFlight::begin(shard.gauges());
+    story(shard, client, work).await
 }
 
 async fn story(shard: &Rc<Shard>, client: &Client, work: &mut Work) -> Next {
