@@ -94,6 +94,8 @@ pub(super) struct Record {
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     pub(super) refusal: &'static str,
+    /// Have the response hooks run? They do so once, even where the answer they ran for is then given up.
+    responded: bool,
 }
 
 impl Record {
@@ -113,6 +115,7 @@ impl Record {
             bytes_in: 0,
             bytes_out: 0,
             refusal: "",
+            responded: false,
         }
     }
 
@@ -615,9 +618,14 @@ impl Exchange<'_> {
                     }
                     result
                 };
-                let done = Box::pin(duplex(upload, download.run(identity, edits, reply_head, record))).await;
+                let download = download.run(identity, edits, reply_head, record);
+                let done = Box::pin(duplex(upload, download, &invited)).await;
                 // A refusal in the middle of an answer would be taken for a part of it.
-                done.map_err(|failure| if begun.get() { Refusal::Cut.into() } else { failure })
+                done.map_err(|failure| match failure {
+                    Failure::Final(Refusal::Short) => failure,
+                    _ if begun.get() => Refusal::Cut.into(),
+                    _ => failure,
+                })
             }
             _ => download.run(identity, edits, reply_head, record).await,
         }?;
@@ -654,8 +662,11 @@ impl Exchange<'_> {
         edits: &mut Edits,
         record: &mut Record,
     ) -> Next {
-        if let Refusal::Cut = refusal {
-            return Next::Cut;
+        match refusal {
+            Refusal::Cut => return Next::Cut,
+            Refusal::Short if body_read => return Next::Close,
+            Refusal::Short => return Next::Linger,
+            _ => {}
         }
         if let Refusal::Gone = refusal {
             bump(&self.shard.counters.client_gone);
@@ -667,8 +678,11 @@ impl Exchange<'_> {
         record.ended = clock::nanos();
         let mut out = shard.small.take();
         let keep = self.parts.keep && body_read && !self.is_last();
+        let responded = std::mem::replace(&mut record.responded, true);
         let hooks = |status, edits: &mut Edits| {
-            phase::response(shard, self.world, self.parts, identity, edits, status);
+            if !responded {
+                phase::response(shard, self.world, self.parts, identity, edits, status);
+            }
         };
         let rendered = refusal::render(shard, Some(self.parts), record, refusal, keep, edits, hooks, &mut out);
         let (sent, out) = self.client.send(out, self.runtime.send_timeout_ms).await;
@@ -730,10 +744,12 @@ fn note(shard: &Shard, client: &Client, world: &World, parts: Option<&Parts<'_>>
 async fn duplex(
     upload: impl std::future::Future<Output = Result<(), Broken>>,
     download: impl std::future::Future<Output = Result<Downloaded, Failure>>,
+    invited: &Invitation,
 ) -> Result<Downloaded, Failure> {
     let (mut upload, mut download) = (std::pin::pin!(upload), std::pin::pin!(download));
     let mut uploading = true;
-    std::future::poll_fn(move |cx| {
+    std::future::poll_fn(move |cx| loop {
+        let had = invited.given.get();
         if uploading {
             match upload.as_mut().poll(cx) {
                 std::task::Poll::Ready(Err(Broken::Client(refusal))) => {
@@ -743,7 +759,13 @@ async fn duplex(
                 std::task::Poll::Pending => {}
             }
         }
-        download.as_mut().poll(cx)
+        if let std::task::Poll::Ready(done) = download.as_mut().poll(cx) {
+            return std::task::Poll::Ready(done);
+        }
+        // The upload waits for nothing that would wake it but the 100 that the download may just have read.
+        if !uploading || invited.given.get() == had {
+            return std::task::Poll::Pending;
+        }
     })
     .await
 }
@@ -895,13 +917,19 @@ impl Download<'_> {
         let keep =
             parts.keep && to_client != Length::UntilClose && self.uploaded.get() && !self.cx.is_last() && !switching;
         let link_kept = framing::keep_alive(reply);
+        // An answer that must not have a body and yet announces one: some upstreams send it, a moment later.
+        let announces = head.status == 204 && reply.field(Known::ContentLength).is_some_and(|length| length != b"0");
+        let may_go_on = length == Length::None && (announces || reply.has(Known::TransferEncoding));
         phase::response(shard, world, parts, identity, edits, head.status);
+        record.responded = true;
         record.status = head.status;
         let to = ToClient { length: to_client, keep, switching };
         forward::answer(shard, &world.tables.plan.node, parts, reply, record, edits, &to, out)
             .map_err(|fault| self.bad(fault.text()))?;
         let mut decoding = Decoding::new(length);
         let chunks = to_client == Length::Chunked;
+        // A client that is told no end takes any end in good order for it.
+        let cut = || if to_client == Length::UntilClose { Refusal::Cut } else { Refusal::Short };
         let mut at = head.len;
         if switching {
             self.send(out, record).await?;
@@ -917,7 +945,7 @@ impl Download<'_> {
                 Ok(taken) => taken.used,
                 Err(fault) if self.begun.get() => {
                     let _ = self.bad(fault.text());
-                    return Err(Refusal::Cut.into());
+                    return Err(cut().into());
                 }
                 Err(fault) => return Err(self.bad(fault.text())),
             };
@@ -946,12 +974,12 @@ impl Download<'_> {
                 }
                 _ => {
                     let _ = self.bad("the body ended before its end");
-                    return Err(Refusal::Cut.into());
+                    return Err(cut().into());
                 }
             }
         }
         // Bytes behind the end belong to no request: whoever got this connection next would get them as its answer.
-        let reusable = link_kept && length != Length::UntilClose && at == input.len();
+        let reusable = link_kept && !may_go_on && length != Length::UntilClose && at == input.len();
         Ok(Downloaded { keep, reusable, tunnel: None })
     }
 

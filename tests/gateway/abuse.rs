@@ -588,6 +588,46 @@ fn an_upstream_that_breaks_off_is_seen_to_break_off() {
 }
 
 #[test]
+fn what_an_upstream_sent_before_it_broke_off_is_not_lost() {
+    let upstream = upstream_by(|mut stream| {
+        read_head(&mut stream);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n").ok();
+        stream.write_all(&[b'#'; 200_000]).ok();
+    });
+    let gateway = Setup::open_to(upstream).start();
+    let mut client = gateway.client();
+    client.send("GET /x HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    // The client does not read before all is over at the gateway.
+    gateway.wait_said("the body ended before its end");
+    gateway.wait_until("it has let the client go", || gateway.status()["shards"][0]["connections"] == 0);
+    let all = client.wire.until_close().expect("an end in good order");
+    assert_eq!(all.iter().filter(|&&byte| byte == b'#').count(), 200_000);
+}
+
+#[test]
+fn the_word_of_an_upstream_to_go_on_is_passed_on_at_once() {
+    let upstream = upstream_by(|mut stream| {
+        while read_head(&mut stream).is_some() {
+            stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok();
+            let mut body = [0; 2];
+            stream.read_exact(&mut body).ok();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").ok();
+        }
+    });
+    let gateway = Setup::open_to(upstream).start();
+    let mut client = gateway.client();
+    let begun = Instant::now();
+    for _ in 0..20 {
+        client.send("PUT /x HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+        assert_eq!(client.wire.head().expect("an interim answer").status(), 100);
+        client.send("hi");
+        assert_eq!(client.answer("PUT").expect("an answer").body, b"ok");
+    }
+    // Each would take the 250 ms that an upstream may be silent.
+    assert!(begun.elapsed() < seconds(3), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn an_upstream_that_closes_after_each_answer_fails_nobody() {
     // Without a word: the gateway cannot know before it looks.
     let upstream = upstream_by(|mut stream| {
