@@ -6,8 +6,8 @@ use super::{Complaint, Shard};
 use crate::base::limits::{ACCEPTS_PER_TURN, ACCEPT_PAUSE_MS};
 use crate::bus::{Gauges, ToShard};
 use crate::io::listen::{is_out_of_descriptors, Listener as Socket};
-use crate::io::tcp::Stream;
-use crate::plan::Listener;
+use crate::io::tcp::{last_words, Stream};
+use crate::plan::{Bind, Listener};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -69,7 +69,8 @@ fn place(shard: &Rc<Shard>, listener: &Arc<Listener>, name: &Arc<str>, client: O
     let max = shard.world.borrow().tables.plan.node.runtime.connections_max;
     if shard.gauges.iter().map(|gauges| gauges.connections.load(Relaxed)).sum::<u64>() >= max {
         bump(&shard.counters.refused_full);
-        // No answer: one would need a buffer and a task for each of those who are too many.
+        // Said without a task and without a buffer: those who are too many must cost nothing but the saying.
+        last_words(client, REFUSED_FULL);
         return;
     }
     match better_shard(shard) {
@@ -85,6 +86,10 @@ fn place(shard: &Rc<Shard>, listener: &Arc<Listener>, name: &Arc<str>, client: O
         None => start(shard, listener.bind.addr.port(), client),
     }
 }
+
+/// What a client beyond the most connections is told, whatever it was about to ask.
+const REFUSED_FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=utf-8\r\n\
+    Content-Length: 38\r\nConnection: close\r\n\r\n{\n  \"message\":\"Too many connections\"\n}";
 
 /// The least loaded shard, where this one has clearly more: beyond 2 and a tenth. Listener sockets are chosen by hash, so
 /// few long connections spread unevenly, and the fullest shard sets the tail.
