@@ -79,11 +79,11 @@ fn place(shard: &Rc<Shard>, listener: &Arc<Listener>, name: &Arc<str>, client: O
             match shard.shards[other].post(adopt) {
                 Ok(()) => bump(&shard.counters.handed_off),
                 // Its mailbox is full: it is busier than its gauge says.
-                Err(ToShard::Adopt { socket, .. }) => start(shard, listener.bind.addr.port(), socket),
+                Err(ToShard::Adopt { socket, .. }) => start(shard, Some(&listener.bind), socket),
                 Err(_) => {}
             }
         }
-        None => start(shard, listener.bind.addr.port(), client),
+        None => start(shard, Some(&listener.bind), client),
     }
 }
 
@@ -105,24 +105,22 @@ fn better_shard(shard: &Shard) -> Option<usize> {
 
 /// A client that another shard accepted.
 pub(super) fn adopt(shard: &Rc<Shard>, socket: OwnedFd, listener: Arc<str>) {
-    let port = {
-        let world = shard.world.borrow();
-        let found = world.tables.plan.listeners.iter().find(|held| *held.name == *listener);
-        found.map_or(0, |listener| listener.bind.addr.port())
-    };
-    start(shard, port, socket);
+    let world = shard.world();
+    let found = world.tables.plan.listeners.iter().find(|held| *held.name == *listener);
+    start(shard, found.map(|listener| &listener.bind), socket);
 }
 
-fn start(shard: &Rc<Shard>, port: u16, socket: OwnedFd) {
+fn start(shard: &Rc<Shard>, bind: Option<&Bind>, socket: OwnedFd) {
     let Ok(stream) = Stream::adopt(socket) else { return };
     // A client that is gone already has no address.
     let (Ok(peer), Ok(mut local)) = (stream.peer_addr(), stream.local_addr()) else { return };
-    if port != 0 {
-        local.set_port(port);
+    if let Some(bind) = bind {
+        local.set_port(bind.addr.port());
     }
     let watch = shard.deadlines.watch(stream.fd());
     // Boxed, so that the futures which pass it on do not each keep room for it.
-    let client = Box::new(Client::new(shard, stream, watch, peer, local));
+    let mut client = Box::new(Client::new(shard, stream, watch, peer, local));
+    client.announces = bind.is_some_and(|bind| bind.proxy_protocol);
     Gauges::add(&shard.gauges().connections, 1);
     let shard = shard.clone();
     crate::io::spawn(async move {

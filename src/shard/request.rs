@@ -298,12 +298,13 @@ fn look<'a>(
         keep: framing::keep_alive(head),
         length: None,
     };
-    let length = look_into(world, &mut parts, path, scratch);
+    let length = look_into(world, client, &mut parts, path, scratch);
     (parts, length)
 }
 
 fn look_into<'a>(
     world: &'a World,
+    client: &Client,
     parts: &mut Parts<'a>,
     path: &'a mut Vec<u8>,
     scratch: &mut crate::route::Scratch,
@@ -345,7 +346,7 @@ fn look_into<'a>(
     if parts.trusted {
         let said = head.field(Known::XForwardedProto);
         parts.facts.https = said.map_or(parts.tls, |said| said.eq_ignore_ascii_case(b"https"));
-        parts.facts.client_ip = real_ip(node, head, parts.facts.peer.ip());
+        parts.facts.client_ip = real_ip(node, head, client);
     } else {
         parts.facts.https = parts.tls;
     }
@@ -378,12 +379,19 @@ fn look_into<'a>(
     }
 }
 
+/// The word that stands for the connection's announcement where the name of a header could stand.
+const PROXY_PROTOCOL: &str = "proxy_protocol";
+
 fn is_trusted(trusted: &[ipnet::IpNet], ip: IpAddr) -> bool {
     trusted.iter().any(|net| net.contains(&ip))
 }
 
-/// The client's address as a trusted peer tells it.
-fn real_ip(node: &crate::plan::Node, head: HeadRef<'_>, peer: IpAddr) -> IpAddr {
+/// The client's address as a trusted peer tells it: in the one way that is configured, and in no other.
+fn real_ip(node: &crate::plan::Node, head: HeadRef<'_>, client: &Client) -> IpAddr {
+    let peer = client.peer.ip();
+    if node.real_ip_header == PROXY_PROTOCOL {
+        return client.announced.get().unwrap_or(peer);
+    }
     let Some(value) = head.find_all(node.real_ip_header.as_bytes()).last() else { return peer };
     let mut found = peer;
     for text in value.rsplit(|&b| b == b',') {
