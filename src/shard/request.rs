@@ -23,6 +23,7 @@ use crate::http::target::{self, Form, Normal};
 use crate::http::{upgrade, Fault, Head, HeadRef, Known, Method, Target, Version};
 use crate::io::clock;
 use crate::io::deadline::Side;
+use crate::io::tcp;
 use crate::plan::{Protocol, Route, Runtime, Service};
 use crate::route::entry::{self, Came, Entry as Entrance};
 use crate::route::{Fields, Query};
@@ -538,7 +539,7 @@ impl Exchange<'_> {
                             // Sent once already. POST, LOCK and PATCH may have been acted on; the body must be there.
                             let replayable = match body {
                                 Body::None | Body::Hand(_) | Body::Unread => true,
-                                Body::Inbound(inbound) => inbound.is_done() && inbound.is_replayable(),
+                                Body::Inbound(inbound) => inbound.is_replayable(),
                             };
                             (slow, self.is_repeatable() && replayable)
                         }
@@ -627,7 +628,9 @@ impl Exchange<'_> {
                     result
                 };
                 let download = download.run(identity, edits, reply_head, record);
-                let done = Box::pin(duplex(upload, download, &invited)).await;
+                // Another may be asked where the request may be sent twice: then the upload must not be dropped midway.
+                let again = self.is_repeatable().then_some(&link);
+                let done = Box::pin(duplex(upload, download, &invited, again)).await;
                 // A refusal in the middle of an answer would be taken for a part of it.
                 done.map_err(|failure| match failure {
                     Failure::Final(Refusal::Short) => failure,
@@ -749,13 +752,18 @@ fn note(shard: &Shard, client: &Client, world: &World, parts: Option<&Parts<'_>>
 }
 
 /// Uploads and downloads at once. The download decides when it is over; a client that breaks its own body ends both.
+///
+/// Where the upstream is silent for good and the request may be sent `again`, the upload over that connection is asked to
+/// end and waited for: dropped in the middle of a read, it would lose what the client has sent.
 async fn duplex(
     upload: impl std::future::Future<Output = Result<(), Broken>>,
     download: impl std::future::Future<Output = Result<Downloaded, Failure>>,
     invited: &Invitation,
+    again: Option<&Link>,
 ) -> Result<Downloaded, Failure> {
     let (mut upload, mut download) = (std::pin::pin!(upload), std::pin::pin!(download));
     let mut uploading = true;
+    let mut silent = None;
     std::future::poll_fn(move |cx| loop {
         let had = invited.given.get();
         if uploading {
@@ -767,8 +775,22 @@ async fn duplex(
                 std::task::Poll::Pending => {}
             }
         }
-        if let std::task::Poll::Ready(done) = download.as_mut().poll(cx) {
-            return std::task::Poll::Ready(done);
+        if let Some(slow) = silent {
+            return if uploading {
+                std::task::Poll::Pending
+            } else {
+                std::task::Poll::Ready(Err(Failure::Silent { slow }))
+            };
+        }
+        match (download.as_mut().poll(cx), again) {
+            (std::task::Poll::Ready(Err(Failure::Silent { slow })), Some(link)) if uploading => {
+                silent = Some(slow);
+                invited.withdraw();
+                tcp::end(link.stream.fd());
+                continue;
+            }
+            (std::task::Poll::Ready(done), _) => return std::task::Poll::Ready(done),
+            (std::task::Poll::Pending, _) => {}
         }
         // The upload waits for nothing that would wake it but the 100 that the download may just have read.
         if !uploading || invited.given.get() == had {

@@ -62,6 +62,15 @@ impl Client {
         (result, buf)
     }
 
+    /// The same, unless it is stopped; nothing that was received is lost.
+    pub(super) async fn recv_until(&self, buf: Vec<u8>, stop: &Stop) -> (std::io::Result<usize>, Vec<u8>) {
+        let (result, buf) = self.stream.recv_until(buf, stop).await;
+        if let Ok(got) = result {
+            self.bytes_in.set(self.bytes_in.get() + got as u64);
+        }
+        (result, buf)
+    }
+
     /// Sends all of `buf`, within the node's send timeout.
     pub(super) async fn send(&self, buf: Vec<u8>, timeout_ms: u64) -> (std::io::Result<()>, Vec<u8>) {
         self.watch.arm_write(Millis(clock::millis().0 + timeout_ms));
