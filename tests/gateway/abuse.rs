@@ -345,6 +345,56 @@ fn five_thousand_half_heads_hold_nobody_up() {
 }
 
 #[test]
+fn a_flood_of_refused_requests_holds_nobody_up() {
+    many_files();
+    let upstream = Upstream::start();
+    let mut gateway = Setup::open_to(upstream.addr).start();
+    let files = gateway.files();
+    let mut clients = crowd(gateway.proxy, 3000);
+    for (number, client) in clients.iter_mut().enumerate() {
+        let bytes =
+            [&b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n"[..], b"\x16\x03\x01\x02\0", b"GET / HTTP/1.1\r\n\r\n"][number % 3];
+        client.write_all(bytes).unwrap();
+    }
+    others_are_served(&mut gateway);
+    // Nobody has closed or sent on: each is told, and let go without.
+    for client in &mut clients {
+        let mut answer = Vec::new();
+        client.set_read_timeout(Some(seconds(10))).unwrap();
+        client.read_to_end(&mut answer).unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 400 "), "{}", answer.escape_ascii());
+    }
+    wait_files(&gateway, files + 20);
+    assert_eq!(upstream.log().bad.len(), 0);
+}
+
+#[test]
+fn a_long_pipeline_is_answered_in_its_order() {
+    let upstream = Upstream::start();
+    let gateway = Setup::open_to(upstream.addr).start();
+    let mut client = gateway.client();
+    let mut sending = client.wire.stream.try_clone().unwrap();
+    let sender = std::thread::spawn(move || {
+        for number in 0..3000 {
+            let request = match number % 3 {
+                0 => format!("GET /{number} HTTP/1.1\r\nHost: a.test\r\n\r\n"),
+                1 => format!("PUT /{number} HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nhello"),
+                _ => format!(
+                    "POST /{number} HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+                ),
+            };
+            sending.write_all(request.as_bytes()).unwrap();
+        }
+    });
+    for number in 0..3000 {
+        let method = ["GET", "PUT", "POST"][number % 3];
+        let answer = client.answer(method).unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer.body), format!("{method} /{number}"));
+    }
+    sender.join().unwrap();
+}
+
+#[test]
 fn a_flood_of_connections_leaves_nothing_behind() {
     let upstream = Upstream::start();
     let mut gateway = Setup::open_to(upstream.addr).start();
@@ -585,6 +635,28 @@ fn an_upstream_that_breaks_off_is_seen_to_break_off() {
         assert!(matches!(end, Err(End::Cut(_) | End::Reset)) || end.is_ok_and(|len| len < 300), "taken for whole");
     }
     others_are_served(&mut gateway);
+}
+
+#[test]
+fn answers_that_drip_pass_and_hold_nobody_up() {
+    let sound = Upstream::start();
+    let dripping = upstream_by(|mut stream| {
+        read_head(&mut stream);
+        // Slower altogether than the upstream's timeout of a second, but never silent for so long.
+        for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhello hello hello he" {
+            if stream.write_all(&[*byte]).is_err() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(25));
+        }
+    });
+    let mut gateway = sick_and_sound(dripping, &sound).start();
+    let addr = gateway.proxy;
+    let slow = std::thread::spawn(move || all(100, move |_| try_get(addr, "/sick").map(|answer| answer.body)));
+    others_are_served(&mut gateway);
+    for body in slow.join().unwrap() {
+        assert_eq!(body.as_deref(), Ok(&b"hello hello hello he"[..]));
+    }
 }
 
 #[test]
