@@ -181,20 +181,25 @@ impl Invitation {
         }
     }
 
-    /// Waits until the client may be told to go on; for ever where the body is not wanted. The exchange polls both of
-    /// its directions whenever one of them is woken, so a cell is all that has to be looked at.
-    async fn wait(&self) {
+    /// Waits until the client may be told to go on, or goes on by itself; for ever where the body is not wanted. Is the
+    /// client still waiting? The exchange polls both of its directions whenever one of them is woken, so a cell is all that
+    /// has to be looked at.
+    async fn wait(&self, client: &Client) -> bool {
         let mut silence = std::pin::pin!(crate::io::sleep_ms(EXPECT_SILENCE_MS));
+        let mut sends = std::pin::pin!(client.stream.readable());
         std::future::poll_fn(|cx| {
             if self.given.get() || self.withdrawn.get() {
-                return Poll::Ready(());
+                return Poll::Ready(true);
             }
             if self.declined.get() {
                 return Poll::Pending;
             }
-            silence.as_mut().poll(cx)
+            if sends.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(false);
+            }
+            silence.as_mut().poll(cx).map(|()| true)
         })
-        .await;
+        .await
     }
 }
 
@@ -371,7 +376,7 @@ impl Inbound {
         let chunks = self.length == Length::Chunked;
         let mut out = shard.large.take();
         if self.expects {
-            invited.wait().await;
+            self.expects = invited.wait(client).await;
         }
         // Only what is kept can be sent again, and then it is worth a read that can be stopped.
         let stop = (self.keep_max > 0).then(|| invited.stop.get_or_init(Stop::default));

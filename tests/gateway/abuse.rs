@@ -700,6 +700,24 @@ fn the_word_of_an_upstream_to_go_on_is_passed_on_at_once() {
 }
 
 #[test]
+fn a_client_that_goes_on_by_itself_is_not_kept_waiting() {
+    let upstream = Upstream::start();
+    let gateway = Setup::open_to(upstream.addr).start();
+    let mut client = gateway.client();
+    let begun = Instant::now();
+    for number in 1..=20 {
+        client.send("PUT /x HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+        // The head has gone to the upstream before the body is sent.
+        gateway.wait_until("the upstream has the head", || upstream.log().requests.len() == number);
+        client.send("hi");
+        assert_eq!(client.wire.head().expect("no interim answer").status(), 200);
+        assert_eq!(client.wire.exactly(6).as_deref(), Ok(&b"PUT /x"[..]));
+    }
+    // Each would take the 250 ms that an upstream may be silent.
+    assert!(begun.elapsed() < seconds(3), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn an_upstream_that_closes_after_each_answer_fails_nobody() {
     // Without a word: the gateway cannot know before it looks.
     let upstream = upstream_by(|mut stream| {
