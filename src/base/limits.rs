@@ -31,6 +31,10 @@ pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
 /// Empty lines a client may send before a request line (RFC 9112 §2.2 asks to skip at least one).
 pub const EMPTY_LINES_MAX: usize = 8;
 
+/// Largest announcement of a load balancer (PROXY protocol), bytes. Addresses take 52 at most; the rest is what it adds of
+/// its own, such as a certificate's name. Read before anything else is known of a client.
+pub const PROXY_ANNOUNCEMENT_BYTES_MAX: usize = 4096;
+
 /// Slots of a round-robin wheel; weights are rounded to fit. Memory: two bytes a slot, per upstream and shard.
 pub const WHEEL_SLOTS_MAX: usize = 4096;
 

@@ -24,7 +24,7 @@ pub enum Fault {
     TargetTooLong,
     /// Something else than `HTTP/d.d` where the version stands.
     Version,
-    /// A well-formed version that is neither 1.0 nor 1.1.
+    /// A well-formed version whose major number is not 1.
     VersionUnsupported,
     /// A status line that is not `HTTP/1.x SP 3DIGIT SP reason`.
     StatusLine,

@@ -205,12 +205,34 @@ pub fn keep_alive(head: HeadRef<'_>) -> bool {
     keep
 }
 
-/// Whether the client waits for `100 Continue` before it sends its body (RFC 9110 §10.1.1).
+/// What a request expects of whoever reads it (RFC 9110 §10.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expectation {
+    /// Nothing.
+    None,
+    /// `100 Continue`, before it sends its body.
+    Continue,
+    /// Something nobody knows: "A server that receives an Expect field value containing a member other than 100-continue
+    /// MAY respond with a 417".
+    Unknown,
+}
+
+/// What the Expect fields of a request say, all of them together.
 ///
-/// False for HTTP/1.0: "A server that receives a 100-continue expectation in an HTTP/1.0 request MUST ignore that
-/// expectation." Other expectations are not ours to judge; the field is passed on.
-pub fn expects_continue(head: HeadRef<'_>) -> bool {
-    head.head.version == Version::H11 && headers::lists(head, Known::Expect, b"100-continue")
+/// Nothing for HTTP/1.0: "A server that receives a 100-continue expectation in an HTTP/1.0 request MUST ignore that
+/// expectation."
+pub fn expectation(head: HeadRef<'_>) -> Expectation {
+    if !head.has(Known::Expect) || head.head.version == Version::H10 {
+        return Expectation::None;
+    }
+    let mut found = Expectation::None;
+    for member in head.all(Known::Expect).flat_map(headers::csv) {
+        if !member.eq_ignore_ascii_case(b"100-continue") {
+            return Expectation::Unknown;
+        }
+        found = Expectation::Continue;
+    }
+    found
 }
 
 /// Whether a field only looks like Content-Length or Transfer-Encoding. Such fields are dropped when a message is
@@ -283,16 +305,22 @@ mod tests {
     }
 
     #[test]
-    fn only_a_client_that_can_wait_is_answered_with_continue() {
-        let rows: &[(&str, bool)] = &[
-            ("PUT / HTTP/1.1|Expect: 100-continue", true),
-            ("PUT / HTTP/1.1|Expect: 100-Continue", true),
-            ("PUT / HTTP/1.0|Expect: 100-continue", false),
-            ("PUT / HTTP/1.1|Expect: 200-ok", false),
-            ("PUT / HTTP/1.1", false),
+    fn an_expectation_is_known_or_not() {
+        use Expectation::*;
+        let rows: &[(&str, Expectation)] = &[
+            ("PUT / HTTP/1.1|Expect: 100-continue", Continue),
+            ("PUT / HTTP/1.1|Expect: 100-Continue", Continue),
+            ("PUT / HTTP/1.1|Expect: 100-continue, |Expect: 100-CONTINUE", Continue),
+            ("PUT / HTTP/1.1|Expect:", None),
+            ("PUT / HTTP/1.1|Expect: 200-ok", Unknown),
+            ("PUT / HTTP/1.1|Expect: 100-continue|Expect: 200-ok", Unknown),
+            ("PUT / HTTP/1.1|Expect: 100-continue;x=y", Unknown),
+            ("PUT / HTTP/1.0|Expect: 100-continue", None),
+            ("PUT / HTTP/1.0|Expect: 200-ok", None),
+            ("PUT / HTTP/1.1", None),
         ];
         for &(lines, want) in rows {
-            assert_eq!(read(lines, expects_continue), want, "{lines}");
+            assert_eq!(read(lines, expectation), want, "{lines}");
         }
     }
 

@@ -23,6 +23,7 @@ pub mod framing;
 mod head;
 pub mod headers;
 pub mod parse;
+pub mod proxy_protocol;
 pub mod query;
 pub mod reply;
 mod scan;

@@ -161,15 +161,15 @@ impl Parser {
         }
         let at = self.at as usize;
         let Some(line) = buf[at..].first_chunk::<10>() else {
-            return match could_be_version(&buf[at..]) {
-                true => self.wait(at, buf.len()),
-                false => Err(Fault::Version),
+            return match unusual_version(&buf[at..]) {
+                Ok(_) => self.wait(at, buf.len()),
+                Err(fault) => Err(fault),
             };
         };
         head.version = match line {
             b"HTTP/1.1\r\n" => Version::H11,
             b"HTTP/1.0\r\n" => Version::H10,
-            _ => return Err(version_fault(line)),
+            _ => unusual_version(line)?,
         };
         self.enter(Stage::Fields, at + 10);
         Ok(Progress::Done)
@@ -192,7 +192,7 @@ impl Parser {
             if !could_be_status(line) {
                 return Err(Fault::StatusLine);
             }
-            head.version = if line[7] == b'1' { Version::H11 } else { Version::H10 };
+            head.version = if line[7] == b'0' { Version::H10 } else { Version::H11 };
             head.status = line[9..12].iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
             self.enter(Stage::Reason, if line[12] == b' ' { 13 } else { 12 });
         }
@@ -360,28 +360,27 @@ fn name_fault(byte: u8, first: bool) -> Fault {
     }
 }
 
-/// Whether these first bytes of a version can still become `HTTP/d.d CRLF`.
+/// What these first bytes of `HTTP/d.d CRLF` are or can still become, where they are neither 1.0 nor 1.1.
+///
+/// RFC 9110 §2.5: a recipient of a higher minor version "SHOULD process the message as if it was in the highest minor
+/// version within that major version to which the recipient is conformant". Another major version is told so as soon as its
+/// digits are there: what follows them would be another grammar.
 #[cold]
-fn could_be_version(bytes: &[u8]) -> bool {
-    bytes.iter().zip(b"HTTP/0.0\r\n").enumerate().all(|(i, (&byte, &want))| match i {
-        5 | 7 => byte.is_ascii_digit(),
-        _ => byte == want,
-    })
-}
-
-#[cold]
-fn version_fault(line: &[u8; 10]) -> Fault {
-    if could_be_version(line) {
-        Fault::VersionUnsupported
-    } else {
-        Fault::Version
+fn unusual_version(bytes: &[u8]) -> Result<Version, Fault> {
+    let is_as = |pattern: &[u8; 10], bytes: &[u8]| {
+        bytes.iter().zip(pattern).all(|(&byte, &want)| if want == b'0' { byte.is_ascii_digit() } else { byte == want })
+    };
+    let number = &bytes[..bytes.len().min(8)];
+    if number.len() == 8 && number[5] != b'1' && is_as(b"HTTP/0.0\r\n", number) {
+        return Err(Fault::VersionUnsupported);
     }
+    is_as(b"HTTP/0.0\r\n", bytes).then_some(Version::H11).ok_or(Fault::Version)
 }
 
-/// Whether these first bytes can still become a status line of 1.0 or 1.1.
+/// Whether these first bytes can still become a status line of HTTP/1; of any minor version, as for requests.
 fn could_be_status(bytes: &[u8]) -> bool {
     bytes.iter().zip(b"HTTP/1.1 200 ").enumerate().all(|(i, (&byte, &want))| match i {
-        7 => byte == b'0' || byte == b'1',
+        7 => byte.is_ascii_digit(),
         9 => (b'1'..=b'9').contains(&byte),
         10 | 11 => byte.is_ascii_digit(),
         12 => byte == b' ' || byte == b'\r',
@@ -487,7 +486,10 @@ mod tests {
             ("GET / ICE", Err(Fault::Version)),
             ("GET / HTTP/2.0\r\n", Err(Fault::VersionUnsupported)),
             ("GET / HTTP/0.9\r\n", Err(Fault::VersionUnsupported)),
-            ("GET / HTTP/1.2\r\n", Err(Fault::VersionUnsupported)),
+            ("GET / HTTP/5.6", Err(Fault::VersionUnsupported)),
+            ("GET / HTTP/2.0x", Err(Fault::VersionUnsupported)),
+            ("GET / HTTP/1.2\r\n\r\n", Ok(Some("GET / H11 + "))),
+            ("GET / HTTP/1.2x", Err(Fault::Version)),
             ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Err(Fault::VersionUnsupported)),
             ("G / HTTP/1.1\r\n Host: a\r\n\r\n", Err(Fault::Fold)),
             ("G / HTTP/1.1\r\nA: b\r\n\tc\r\n\r\n", Err(Fault::Fold)),
@@ -644,6 +646,10 @@ mod tests {
                 (status, reply.version, reply.code.unwrap_or_default().to_string(), String::new())
             }
         };
+        if len == Err(httparse::Error::Version) {
+            // It knows no minor version above 1; that difference is meant.
+            return;
+        }
         assert_eq!(len, Ok(httparse::Status::Complete(head.len)));
         assert_eq!(minor, Some(u8::from(head.version == Version::H11)));
         match kind {

@@ -193,6 +193,18 @@ pub fn peek(fd: RawFd) -> Peek {
     }
 }
 
+/// Sends `bytes`, as far as they go without waiting, and closes the socket. A few syscalls; never waits.
+///
+/// A request that is there already is read off first, up to 4 KiB: closing over unread bytes is a reset, which can overtake
+/// what was sent.
+pub fn last_words(socket: OwnedFd, bytes: &[u8]) {
+    let socket = Socket::from(socket);
+    let mut unread = [std::mem::MaybeUninit::uninit(); 4096];
+    let _ = socket.recv_with_flags(&mut unread, libc::MSG_DONTWAIT);
+    let _ = socket.send_with_flags(bytes, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL);
+    let _ = socket.shutdown(Shutdown::Write);
+}
+
 /// Ends both directions of an open socket: what waits on it is woken.
 pub fn end(fd: RawFd) {
     shutdown_raw(fd, Shutdown::Both);

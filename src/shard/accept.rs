@@ -6,8 +6,8 @@ use super::{Complaint, Shard};
 use crate::base::limits::{ACCEPTS_PER_TURN, ACCEPT_PAUSE_MS};
 use crate::bus::{Gauges, ToShard};
 use crate::io::listen::{is_out_of_descriptors, Listener as Socket};
-use crate::io::tcp::Stream;
-use crate::plan::Listener;
+use crate::io::tcp::{last_words, Stream};
+use crate::plan::{Bind, Listener};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -69,7 +69,8 @@ fn place(shard: &Rc<Shard>, listener: &Arc<Listener>, name: &Arc<str>, client: O
     let max = shard.world.borrow().tables.plan.node.runtime.connections_max;
     if shard.gauges.iter().map(|gauges| gauges.connections.load(Relaxed)).sum::<u64>() >= max {
         bump(&shard.counters.refused_full);
-        // No answer: one would need a buffer and a task for each of those who are too many.
+        // Said without a task and without a buffer: those who are too many must cost nothing but the saying.
+        last_words(client, REFUSED_FULL);
         return;
     }
     match better_shard(shard) {
@@ -78,13 +79,17 @@ fn place(shard: &Rc<Shard>, listener: &Arc<Listener>, name: &Arc<str>, client: O
             match shard.shards[other].post(adopt) {
                 Ok(()) => bump(&shard.counters.handed_off),
                 // Its mailbox is full: it is busier than its gauge says.
-                Err(ToShard::Adopt { socket, .. }) => start(shard, listener.bind.addr.port(), socket),
+                Err(ToShard::Adopt { socket, .. }) => start(shard, Some(&listener.bind), socket),
                 Err(_) => {}
             }
         }
-        None => start(shard, listener.bind.addr.port(), client),
+        None => start(shard, Some(&listener.bind), client),
     }
 }
+
+/// What a client beyond the most connections is told, whatever it was about to ask.
+const REFUSED_FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=utf-8\r\n\
+    Content-Length: 38\r\nConnection: close\r\n\r\n{\n  \"message\":\"Too many connections\"\n}";
 
 /// The least loaded shard, where this one has clearly more: beyond 2 and a tenth. Listener sockets are chosen by hash, so
 /// few long connections spread unevenly, and the fullest shard sets the tail.
@@ -100,24 +105,22 @@ fn better_shard(shard: &Shard) -> Option<usize> {
 
 /// A client that another shard accepted.
 pub(super) fn adopt(shard: &Rc<Shard>, socket: OwnedFd, listener: Arc<str>) {
-    let port = {
-        let world = shard.world.borrow();
-        let found = world.tables.plan.listeners.iter().find(|held| *held.name == *listener);
-        found.map_or(0, |listener| listener.bind.addr.port())
-    };
-    start(shard, port, socket);
+    let world = shard.world();
+    let found = world.tables.plan.listeners.iter().find(|held| *held.name == *listener);
+    start(shard, found.map(|listener| &listener.bind), socket);
 }
 
-fn start(shard: &Rc<Shard>, port: u16, socket: OwnedFd) {
+fn start(shard: &Rc<Shard>, bind: Option<&Bind>, socket: OwnedFd) {
     let Ok(stream) = Stream::adopt(socket) else { return };
     // A client that is gone already has no address.
     let (Ok(peer), Ok(mut local)) = (stream.peer_addr(), stream.local_addr()) else { return };
-    if port != 0 {
-        local.set_port(port);
+    if let Some(bind) = bind {
+        local.set_port(bind.addr.port());
     }
     let watch = shard.deadlines.watch(stream.fd());
     // Boxed, so that the futures which pass it on do not each keep room for it.
-    let client = Box::new(Client::new(shard, stream, watch, peer, local));
+    let mut client = Box::new(Client::new(shard, stream, watch, peer, local));
+    client.announces = bind.is_some_and(|bind| bind.proxy_protocol);
     Gauges::add(&shard.gauges().connections, 1);
     let shard = shard.clone();
     crate::io::spawn(async move {

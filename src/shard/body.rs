@@ -14,8 +14,9 @@ use crate::http::chunked::{self, Decoder, Step};
 use crate::http::framing::Length;
 use crate::http::Fault;
 use crate::io::clock;
+use crate::io::tcp::{is_stopped, Stop};
 use crate::plan::{Runtime, Service};
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::future::Future as _;
 use std::task::Poll;
 
@@ -158,29 +159,47 @@ pub(super) struct Inbound {
 ///
 /// A final answer instead of a 100 means that the body is not wanted: the client gets that answer and no 100. An upstream
 /// that does not know the field says nothing and waits for the body, so a short silence counts as an invitation.
+///
+/// It is withdrawn where the upstream has failed and another may be asked: the upload then ends, and loses nothing.
 #[derive(Default)]
 pub(super) struct Invitation {
     /// The upstream has said 100.
     pub(super) given: Cell<bool>,
     /// The upstream has answered instead.
     pub(super) declined: Cell<bool>,
+    withdrawn: Cell<bool>,
+    /// Ends a read from the client; made when there is one, as most requests have none.
+    stop: OnceCell<Stop>,
 }
 
 impl Invitation {
-    /// Waits until the client may be told to go on; for ever where the body is not wanted. The exchange polls both of
-    /// its directions whenever one of them is woken, so a cell is all that has to be looked at.
-    async fn wait(&self) {
+    /// Asks the upload to end. What it has received stays with the body; a read under way ends without loss.
+    pub(super) fn withdraw(&self) {
+        self.withdrawn.set(true);
+        if let Some(stop) = self.stop.get() {
+            stop.stop();
+        }
+    }
+
+    /// Waits until the client may be told to go on, or goes on by itself; for ever where the body is not wanted. Is the
+    /// client still waiting? The exchange polls both of its directions whenever one of them is woken, so a cell is all that
+    /// has to be looked at.
+    async fn wait(&self, client: &Client) -> bool {
         let mut silence = std::pin::pin!(crate::io::sleep_ms(EXPECT_SILENCE_MS));
+        let mut sends = std::pin::pin!(client.stream.readable());
         std::future::poll_fn(|cx| {
+            if self.given.get() || self.withdrawn.get() {
+                return Poll::Ready(true);
+            }
             if self.declined.get() {
                 return Poll::Pending;
             }
-            if self.given.get() {
-                return Poll::Ready(());
+            if sends.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(false);
             }
-            silence.as_mut().poll(cx)
+            silence.as_mut().poll(cx).map(|()| true)
         })
-        .await;
+        .await
     }
 }
 
@@ -266,8 +285,14 @@ impl Inbound {
         Ok(())
     }
 
-    /// Receives more. Everything received before must have been taken.
-    async fn fill(&mut self, shard: &Shard, client: &Client, runtime: &Runtime) -> Result<(), Refusal> {
+    /// Receives more, unless it is stopped. Everything received before must have been taken.
+    async fn fill(
+        &mut self,
+        shard: &Shard,
+        client: &Client,
+        runtime: &Runtime,
+        stop: Option<&Stop>,
+    ) -> Result<(), Refusal> {
         if std::mem::take(&mut self.expects) {
             let mut interim = shard.small.take();
             interim.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
@@ -295,11 +320,16 @@ impl Inbound {
             return Err(Refusal::Client(408, None));
         }
         client.watch.arm_read(Millis(until));
-        let (result, buf) = client.recv(std::mem::take(&mut self.buf)).await;
+        let buf = std::mem::take(&mut self.buf);
+        let (result, buf) = match stop {
+            Some(stop) => client.recv_until(buf, stop).await,
+            None => client.recv(buf).await,
+        };
         self.buf = buf;
         client.watch.disarm_read();
         match result {
             Ok(1..) => Ok(()),
+            Err(error) if is_stopped(&error) && client.watch.fired().is_none() => Ok(()),
             _ if client.watch.fired().is_some() => {
                 bump(&shard.counters.client_timeouts);
                 Err(Refusal::Client(408, None))
@@ -326,7 +356,7 @@ impl Inbound {
                 self.kept = kept;
                 return taken.map(|()| whole);
             }
-            if let Err(refusal) = self.fill(shard, client, runtime).await {
+            if let Err(refusal) = self.fill(shard, client, runtime, None).await {
                 self.kept = kept;
                 return Err(refusal);
             }
@@ -346,14 +376,23 @@ impl Inbound {
         let chunks = self.length == Length::Chunked;
         let mut out = shard.large.take();
         if self.expects {
-            invited.wait().await;
+            self.expects = invited.wait(client).await;
         }
+        // Only what is kept can be sent again, and then it is worth a read that can be stopped.
+        let stop = (self.keep_max > 0).then(|| invited.stop.get_or_init(Stop::default));
         let result = loop {
             if self.is_done() {
                 break Ok(());
             }
-            if let Err(refusal) = self.fill(shard, client, runtime).await {
+            if invited.withdrawn.get() {
+                break Err(Broken::Upstream);
+            }
+            if let Err(refusal) = self.fill(shard, client, runtime, stop).await {
                 break Err(Broken::Client(refusal));
+            }
+            if invited.withdrawn.get() {
+                // What has just come is taken by the next try.
+                continue;
             }
             out.clear();
             let taken = self.take(chunks, runtime.body_bytes_max, &mut out);

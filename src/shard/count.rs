@@ -1,7 +1,7 @@
 //! What a shard counts: plain cells, one writer, copied out when the control thread asks.
 
 use crate::base::latency::{Latencies, Of};
-use crate::bus::{RouteSnapshot, Snapshot};
+use crate::bus::{Gauges, RouteSnapshot, Snapshot};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -57,6 +57,23 @@ counters! {
 
 pub(super) fn bump(cell: &Cell<u64>) {
     cell.set(cell.get() + 1);
+}
+
+/// A request being served; the gauges see its end however it ends, by a panic too.
+pub(super) struct InFlight<'a>(&'a Gauges);
+
+impl<'a> InFlight<'a> {
+    pub(super) fn begin(gauges: &'a Gauges) -> InFlight<'a> {
+        Gauges::add(&gauges.requests, 1);
+        InFlight(gauges)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        Gauges::sub(&self.0.requests, 1);
+        Gauges::add(&self.0.served, 1);
+    }
 }
 
 /// The counters of one route, in one piece of memory: with ten thousand routes none of it is in a cache when its request
@@ -148,5 +165,23 @@ impl RouteCounts {
             labelled: Vec::new(),
             routes: self.0.borrow().values().map(|count| count.borrow().snapshot()).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    #[test]
+    fn a_request_that_panics_is_in_flight_no_more() {
+        let gauges = Gauges::default();
+        let request = std::panic::AssertUnwindSafe(|| {
+            let _in_flight = InFlight::begin(&gauges);
+            assert_eq!(gauges.requests.load(Relaxed), 1);
+            std::panic::resume_unwind(Box::new("a fault of our own"));
+        });
+        assert!(std::panic::catch_unwind(request).is_err());
+        assert_eq!((gauges.requests.load(Relaxed), gauges.served.load(Relaxed)), (0, 1));
     }
 }

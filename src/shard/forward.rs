@@ -110,15 +110,16 @@ pub(super) fn request(
     }
     encode::fields(head, &drop, out);
 
+    // RFC 9110 §10.1.4: "A sender of TE MUST also send a "TE" connection option within the Connection header field".
     put(
         out,
         [
-            if parts.websocket {
-                b"Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
-            } else {
-                b"Connection: keep-alive\r\n"
+            match (parts.websocket, parts.trailers) {
+                (false, false) => b"Connection: keep-alive\r\n",
+                (false, true) => b"Connection: keep-alive, TE\r\nTE: trailers\r\n",
+                (true, false) => b"Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n",
+                (true, true) => b"Connection: keep-alive, Upgrade, TE\r\nUpgrade: websocket\r\nTE: trailers\r\n",
             },
-            if parts.trailers { b"TE: trailers\r\n" } else { b"" },
             if expects { b"Expect: 100-continue\r\n" } else { b"" },
         ],
     );

@@ -359,11 +359,12 @@ enum Complaint {
     UpstreamReply,
     UpstreamTimeout,
     UpstreamName,
+    Announcement,
 }
 
 /// When a kind was said last, and how often it went unsaid since.
 #[derive(Default)]
-struct Complaints([Cell<(u64, u64)>; 6]);
+struct Complaints([Cell<(u64, u64)>; 7]);
 
 impl Complaints {
     /// Whether to say it now; how many went unsaid.

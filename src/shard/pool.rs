@@ -45,7 +45,8 @@ impl Pool {
     ///
     /// Each is asked, which costs a syscall. Bytes that wait on an idle connection belong to no request: it is closed, or
     /// the next client would get them as its answer; and they may come right behind an answer, so that having been used
-    /// a moment ago proves nothing.
+    /// a moment ago proves nothing. What comes between this look and the request cannot be told from the request's answer,
+    /// by anyone: HTTP/1.1 has no name for an exchange. Answers after which that is likely do not come back here at all.
     pub(super) fn take(&self) -> Option<Box<Link>> {
         loop {
             let link = self.idle.borrow_mut().pop_back()?;

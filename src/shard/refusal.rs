@@ -42,6 +42,8 @@ pub(super) enum Refusal {
     Gone,
     /// The answer has begun and cannot be finished: the connection is cut, so that nobody takes the part for the whole.
     Cut,
+    /// The same, of an answer whose framing says what is missing: the connection ends in good order, after all that came.
+    Short,
 }
 
 /// The bytes' ingredients.
@@ -109,7 +111,7 @@ fn told(refusal: Refusal, https_location: impl FnOnce() -> String) -> Option<Tol
         Refusal::BadUpstream => Told { proxied: true, ..Told::transport(502, "bad_upstream") },
         Refusal::SlowUpstream => Told { proxied: true, ..Told::transport(504, "slow_upstream") },
         Refusal::Unserved => Told::message(501, "This protocol is not served", "unserved"),
-        Refusal::Gone | Refusal::Cut => return None,
+        Refusal::Gone | Refusal::Cut | Refusal::Short => return None,
     })
 }
 

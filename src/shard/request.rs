@@ -1,7 +1,7 @@
 //! ★ The story of one request, from its head to its log line.
 
 use super::body::{Broken, Decoding, Inbound, Invitation};
-use super::count::{bump, Sample};
+use super::count::{bump, InFlight, Sample};
 use super::forward::{self, Framing, ToClient};
 use super::log::Entry;
 use super::phase::{self, Phase};
@@ -15,15 +15,15 @@ use crate::base::bytes;
 use crate::base::id::RouteIx;
 use crate::base::limits::{BODY_KEPT_BYTES_MAX, INTERIM_REPLIES_MAX, REPLY_HEAD_BYTES_MAX};
 use crate::base::time::{Millis, Nanos};
-use crate::bus::Gauges;
 use crate::hook::{Edits, Facts, Identity, Need, Outcome};
-use crate::http::framing::{self, Length};
+use crate::http::framing::{self, Expectation, Length};
 use crate::http::headers;
 use crate::http::parse::{Parser, Progress};
 use crate::http::target::{self, Form, Normal};
 use crate::http::{upgrade, Fault, Head, HeadRef, Known, Method, Target, Version};
 use crate::io::clock;
 use crate::io::deadline::Side;
+use crate::io::tcp;
 use crate::plan::{Protocol, Route, Runtime, Service};
 use crate::route::entry::{Came, Entry as Entrance};
 use crate::route::{Fields, Query};
@@ -96,6 +96,8 @@ pub(super) struct Record {
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     pub(super) refusal: &'static str,
+    /// Have the response hooks run? They do so once, even where the answer they ran for is then given up.
+    responded: bool,
 }
 
 impl Record {
@@ -115,6 +117,7 @@ impl Record {
             bytes_in: 0,
             bytes_out: 0,
             refusal: "",
+            responded: false,
         }
     }
 
@@ -159,11 +162,8 @@ impl Body {
 pub(super) async fn serve(shard: &Rc<Shard>, client: &Client, work: &mut Work) -> Next {
     client.requests.set(client.requests.get() + 1);
     bump(&shard.counters.requests);
-    Gauges::add(&shard.gauges().requests, 1);
-    let next = story(shard, client, work).await;
-    Gauges::sub(&shard.gauges().requests, 1);
-    Gauges::add(&shard.gauges().served, 1);
-    next
+    let _in_flight = InFlight::begin(shard.gauges());
+    story(shard, client, work).await
 }
 
 async fn story(shard: &Rc<Shard>, client: &Client, work: &mut Work) -> Next {
@@ -301,12 +301,13 @@ fn look<'a>(
         keep: framing::keep_alive(head),
         length: None,
     };
-    let length = look_into(world, &mut parts, path, scratch);
+    let length = look_into(world, client, &mut parts, path, scratch);
     (parts, length)
 }
 
 fn look_into<'a>(
     world: &'a World,
+    client: &Client,
     parts: &mut Parts<'a>,
     path: &'a mut Vec<u8>,
     scratch: &mut crate::route::Scratch,
@@ -327,12 +328,11 @@ fn look_into<'a>(
     if matches!(head.head.method, Method::Trace | Method::Connect) {
         return Err(Refusal::Client(405, None));
     }
-    if let Some(expect) = head.field(Known::Expect).filter(|_| head.head.version == Version::H11) {
-        if !expect.eq_ignore_ascii_case(b"100-continue") {
-            return Err(Refusal::Client(417, None));
-        }
-        parts.expects = true;
-    }
+    parts.expects = match framing::expectation(head) {
+        Expectation::None => false,
+        Expectation::Continue => true,
+        Expectation::Unknown => return Err(Refusal::Client(417, None)),
+    };
     let max = node.runtime.body_bytes_max;
     if max > 0 && matches!(length, Length::Fixed(bytes) if bytes > max) {
         return Err(Refusal::Client(413, None));
@@ -349,7 +349,7 @@ fn look_into<'a>(
     if parts.trusted {
         let said = head.field(Known::XForwardedProto);
         parts.facts.https = said.map_or(parts.tls, |said| said.eq_ignore_ascii_case(b"https"));
-        parts.facts.client_ip = real_ip(node, head, parts.facts.peer.ip());
+        parts.facts.client_ip = real_ip(node, head, client);
     } else {
         parts.facts.https = parts.tls;
     }
@@ -383,12 +383,19 @@ fn look_into<'a>(
     }
 }
 
+/// The word that stands for the connection's announcement where the name of a header could stand.
+const PROXY_PROTOCOL: &str = "proxy_protocol";
+
 fn is_trusted(trusted: &[ipnet::IpNet], ip: IpAddr) -> bool {
     trusted.iter().any(|net| net.contains(&ip))
 }
 
-/// The client's address as a trusted peer tells it.
-fn real_ip(node: &crate::plan::Node, head: HeadRef<'_>, peer: IpAddr) -> IpAddr {
+/// The client's address as a trusted peer tells it: in the one way that is configured, and in no other.
+fn real_ip(node: &crate::plan::Node, head: HeadRef<'_>, client: &Client) -> IpAddr {
+    let peer = client.peer.ip();
+    if node.real_ip_header == PROXY_PROTOCOL {
+        return client.announced.get().unwrap_or(peer);
+    }
     let Some(value) = head.find_all(node.real_ip_header.as_bytes()).last() else { return peer };
     let mut found = peer;
     for text in value.rsplit(|&b| b == b',') {
@@ -538,7 +545,7 @@ impl Exchange<'_> {
                             // Sent once already. POST, LOCK and PATCH may have been acted on; the body must be there.
                             let replayable = match body {
                                 Body::None | Body::Hand(_) | Body::Unread => true,
-                                Body::Inbound(inbound) => inbound.is_done() && inbound.is_replayable(),
+                                Body::Inbound(inbound) => inbound.is_replayable(),
                             };
                             (slow, self.is_repeatable() && replayable)
                         }
@@ -626,9 +633,16 @@ impl Exchange<'_> {
                     }
                     result
                 };
-                let done = Box::pin(duplex(upload, download.run(identity, edits, reply_head, record))).await;
+                let download = download.run(identity, edits, reply_head, record);
+                // Another may be asked where the request may be sent twice: then the upload must not be dropped midway.
+                let again = self.is_repeatable().then_some(&*link);
+                let done = Box::pin(duplex(upload, download, &invited, again)).await;
                 // A refusal in the middle of an answer would be taken for a part of it.
-                done.map_err(|failure| if begun.get() { Refusal::Cut.into() } else { failure })
+                done.map_err(|failure| match failure {
+                    Failure::Final(Refusal::Short) => failure,
+                    _ if begun.get() => Refusal::Cut.into(),
+                    _ => failure,
+                })
             }
             _ => download.run(identity, edits, reply_head, record).await,
         }?;
@@ -665,8 +679,11 @@ impl Exchange<'_> {
         edits: &mut Edits,
         record: &mut Record,
     ) -> Next {
-        if let Refusal::Cut = refusal {
-            return Next::Cut;
+        match refusal {
+            Refusal::Cut => return Next::Cut,
+            Refusal::Short if body_read => return Next::Close,
+            Refusal::Short => return Next::Linger,
+            _ => {}
         }
         if let Refusal::Gone = refusal {
             bump(&self.shard.counters.client_gone);
@@ -678,8 +695,11 @@ impl Exchange<'_> {
         record.ended = clock::nanos();
         let mut out = shard.small.take();
         let keep = self.parts.keep && body_read && !self.is_last();
+        let responded = std::mem::replace(&mut record.responded, true);
         let hooks = |status, edits: &mut Edits| {
-            phase::response(shard, self.world, self.parts, identity, edits, status);
+            if !responded {
+                phase::response(shard, self.world, self.parts, identity, edits, status);
+            }
         };
         let rendered = refusal::render(shard, Some(self.parts), record, refusal, keep, edits, hooks, &mut out);
         let (sent, out) = self.client.send(out, self.runtime.send_timeout_ms).await;
@@ -738,13 +758,20 @@ fn note(shard: &Shard, client: &Client, world: &World, parts: Option<&Parts<'_>>
 }
 
 /// Uploads and downloads at once. The download decides when it is over; a client that breaks its own body ends both.
+///
+/// Where the upstream is silent for good and the request may be sent `again`, the upload over that connection is asked to
+/// end and waited for: dropped in the middle of a read, it would lose what the client has sent.
 async fn duplex(
     upload: impl std::future::Future<Output = Result<(), Broken>>,
     download: impl std::future::Future<Output = Result<Downloaded, Failure>>,
+    invited: &Invitation,
+    again: Option<&Link>,
 ) -> Result<Downloaded, Failure> {
     let (mut upload, mut download) = (std::pin::pin!(upload), std::pin::pin!(download));
     let mut uploading = true;
-    std::future::poll_fn(move |cx| {
+    let mut silent = None;
+    std::future::poll_fn(move |cx| loop {
+        let had = invited.given.get();
         if uploading {
             match upload.as_mut().poll(cx) {
                 std::task::Poll::Ready(Err(Broken::Client(refusal))) => {
@@ -754,7 +781,27 @@ async fn duplex(
                 std::task::Poll::Pending => {}
             }
         }
-        download.as_mut().poll(cx)
+        if let Some(slow) = silent {
+            return if uploading {
+                std::task::Poll::Pending
+            } else {
+                std::task::Poll::Ready(Err(Failure::Silent { slow }))
+            };
+        }
+        match (download.as_mut().poll(cx), again) {
+            (std::task::Poll::Ready(Err(Failure::Silent { slow })), Some(link)) if uploading => {
+                silent = Some(slow);
+                invited.withdraw();
+                tcp::end(link.stream.fd());
+                continue;
+            }
+            (std::task::Poll::Ready(done), _) => return std::task::Poll::Ready(done),
+            (std::task::Poll::Pending, _) => {}
+        }
+        // The upload waits for nothing that would wake it but the 100 that the download may just have read.
+        if !uploading || invited.given.get() == had {
+            return std::task::Poll::Pending;
+        }
     })
     .await
 }
@@ -907,13 +954,19 @@ impl Download<'_> {
         let keep =
             parts.keep && to_client != Length::UntilClose && self.uploaded.get() && !self.cx.is_last() && !switching;
         let link_kept = framing::keep_alive(reply);
+        // An answer that must not have a body and yet announces one: some upstreams send it, a moment later.
+        let announces = head.status == 204 && reply.field(Known::ContentLength).is_some_and(|length| length != b"0");
+        let may_go_on = length == Length::None && (announces || reply.has(Known::TransferEncoding));
         phase::response(shard, world, parts, identity, edits, head.status);
+        record.responded = true;
         record.status = head.status;
         let to = ToClient { length: to_client, keep, switching };
         forward::answer(shard, &world.tables.plan.node, parts, reply, record, edits, &to, out)
             .map_err(|fault| self.bad(fault.text()))?;
         let mut decoding = Decoding::new(length);
         let chunks = to_client == Length::Chunked;
+        // A client that is told no end takes any end in good order for it.
+        let cut = || if to_client == Length::UntilClose { Refusal::Cut } else { Refusal::Short };
         let mut at = head.len;
         if switching {
             self.send(out, record).await?;
@@ -929,7 +982,7 @@ impl Download<'_> {
                 Ok(taken) => taken.used,
                 Err(fault) if self.begun.get() => {
                     let _ = self.bad(fault.text());
-                    return Err(Refusal::Cut.into());
+                    return Err(cut().into());
                 }
                 Err(fault) => return Err(self.bad(fault.text())),
             };
@@ -957,12 +1010,12 @@ impl Download<'_> {
                 }
                 _ => {
                     let _ = self.bad("the body ended before its end");
-                    return Err(Refusal::Cut.into());
+                    return Err(cut().into());
                 }
             }
         }
         // Bytes behind the end belong to no request: whoever got this connection next would get them as its answer.
-        let reusable = link_kept && length != Length::UntilClose && at == input.len();
+        let reusable = link_kept && !may_go_on && length != Length::UntilClose && at == input.len();
         Ok(Downloaded { keep, reusable, tunnel: None })
     }
 

@@ -1,19 +1,19 @@
 //! A connection's life: wait for a request, answer it, wait again; give buffers back when quiet, and close politely.
 
 use super::request::{self, Next};
-use super::Shard;
+use super::{Complaint, Shard};
 use crate::base::bytes::Short;
 use crate::base::limits::{HEAD_BYTES_MAX, IDLE_BUFFERS_MS, LINGER_BYTES_MAX, LINGER_MS, LINGER_QUIET_MS};
 use crate::base::time::Millis;
 use crate::hook::Edits;
 use crate::http::parse::{Parser, Progress};
-use crate::http::{Fault, Head};
+use crate::http::{proxy_protocol, Fault, Head};
 use crate::io::clock;
 use crate::io::deadline::{Side, Watch};
 use crate::io::tcp::{is_stopped, Peek, Stop, Stream};
 use crate::route;
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 /// A client's connection.
@@ -25,6 +25,10 @@ pub(super) struct Client {
     /// The address of `peer` as headers show it.
     pub(super) peer_ip: Short,
     pub(super) local: SocketAddr,
+    /// Does a load balancer say first whom it speaks for?
+    pub(super) announces: bool,
+    /// The address it named.
+    pub(super) announced: Cell<Option<IpAddr>>,
     pub(super) serial: u64,
     /// Requests begun, from 1.
     pub(super) requests: Cell<u64>,
@@ -40,6 +44,8 @@ impl Client {
             peer,
             peer_ip: Short::of(peer.ip()),
             local,
+            announces: false,
+            announced: Cell::new(None),
             serial: shard.next_serial(),
             requests: Cell::new(0),
             bytes_in: Cell::new(0),
@@ -50,6 +56,15 @@ impl Client {
     /// Receives more of what the client sends, by the deadline armed before.
     pub(super) async fn recv(&self, buf: Vec<u8>) -> (std::io::Result<usize>, Vec<u8>) {
         let (result, buf) = self.stream.recv(buf).await;
+        if let Ok(got) = result {
+            self.bytes_in.set(self.bytes_in.get() + got as u64);
+        }
+        (result, buf)
+    }
+
+    /// The same, unless it is stopped; nothing that was received is lost.
+    pub(super) async fn recv_until(&self, buf: Vec<u8>, stop: &Stop) -> (std::io::Result<usize>, Vec<u8>) {
+        let (result, buf) = self.stream.recv_until(buf, stop).await;
         if let Ok(got) = result {
             self.bytes_in.set(self.bytes_in.get() + got as u64);
         }
@@ -189,18 +204,64 @@ pub(super) async fn connection(shard: &Rc<Shard>, client: &Client) {
     // Many connect long before they ask: a new client begins as a quiet one.
     let header_ms = shard.world.borrow().tables.plan.node.runtime.header_timeout_ms;
     client.watch.arm_read(Millis(clock::millis().0 + header_ms));
+    let mut early = Vec::new();
+    if client.announces {
+        let Some(behind) = Box::pin(announcement(shard, client)).await else { return };
+        early = behind;
+    }
     loop {
-        client.watch.set_quiet(true);
-        let ready = client.stream.readable().await;
-        client.watch.set_quiet(false);
-        if ready.is_err() || client.watch.fired().is_some() {
+        if early.is_empty() && !is_ready(client).await {
             return;
         }
-        match Box::pin(active(shard, client)).await {
+        match Box::pin(active(shard, client, std::mem::take(&mut early))).await {
             Rest::Quiet => {}
             Rest::Over => return,
         }
     }
+}
+
+/// Waits, without a buffer, until a client sends something; `false` where it is over before.
+async fn is_ready(client: &Client) -> bool {
+    client.watch.set_quiet(true);
+    let ready = client.stream.readable().await;
+    client.watch.set_quiet(false);
+    ready.is_ok() && client.watch.fired().is_none()
+}
+
+/// Reads what a load balancer says of the client, within the time of a head; gives what came behind it. `None` where it is
+/// something else, or did not come: whoever speaks something else would not understand an answer either.
+async fn announcement(shard: &Shard, client: &Client) -> Option<Vec<u8>> {
+    if !is_ready(client).await {
+        return None;
+    }
+    let mut buf = shard.small.take();
+    let announced = loop {
+        buf.reserve(1);
+        let (received, back) = client.recv(buf).await;
+        buf = back;
+        if !matches!(received, Ok(1..)) {
+            break None;
+        }
+        match proxy_protocol::read(&buf) {
+            Ok(None) => {}
+            Ok(Some(announcement)) => break Some(announcement),
+            Err(proxy_protocol::Malformed) => {
+                shard.complain(Complaint::Announcement, || {
+                    format!("{} does not begin with the PROXY protocol, as its listener demands", client.peer)
+                });
+                break None;
+            }
+        }
+    };
+    if let Some(announcement) = announced {
+        client.announced.set(announcement.source.map(|source| source.ip()));
+        buf.drain(..announcement.len);
+        if !buf.is_empty() {
+            return Some(buf);
+        }
+    }
+    shard.put_buf(buf);
+    announced.map(|_| Vec::new())
 }
 
 enum Rest {
@@ -220,8 +281,12 @@ enum Read {
     Cut,
 }
 
-async fn active(shard: &Rc<Shard>, client: &Client) -> Rest {
+/// Serves requests until none comes for a while. `early` was received before: the beginning of the first one.
+async fn active(shard: &Rc<Shard>, client: &Client, early: Vec<u8>) -> Rest {
     let mut work = shard.take_work();
+    if !early.is_empty() {
+        shard.put_buf(std::mem::replace(&mut work.input, early));
+    }
     let rest = loop {
         let next = match read_head(shard, client, &mut work).await {
             Read::Head => request::serve(shard, client, &mut work).await,

@@ -345,6 +345,56 @@ fn five_thousand_half_heads_hold_nobody_up() {
 }
 
 #[test]
+fn a_flood_of_refused_requests_holds_nobody_up() {
+    many_files();
+    let upstream = Upstream::start();
+    let mut gateway = Setup::open_to(upstream.addr).start();
+    let files = gateway.files();
+    let mut clients = crowd(gateway.proxy, 3000);
+    for (number, client) in clients.iter_mut().enumerate() {
+        let bytes =
+            [&b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n"[..], b"\x16\x03\x01\x02\0", b"GET / HTTP/1.1\r\n\r\n"][number % 3];
+        client.write_all(bytes).unwrap();
+    }
+    others_are_served(&mut gateway);
+    // Nobody has closed or sent on: each is told, and let go without.
+    for client in &mut clients {
+        let mut answer = Vec::new();
+        client.set_read_timeout(Some(seconds(10))).unwrap();
+        client.read_to_end(&mut answer).unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 400 "), "{}", answer.escape_ascii());
+    }
+    wait_files(&gateway, files + 20);
+    assert_eq!(upstream.log().bad.len(), 0);
+}
+
+#[test]
+fn a_long_pipeline_is_answered_in_its_order() {
+    let upstream = Upstream::start();
+    let gateway = Setup::open_to(upstream.addr).start();
+    let mut client = gateway.client();
+    let mut sending = client.wire.stream.try_clone().unwrap();
+    let sender = std::thread::spawn(move || {
+        for number in 0..3000 {
+            let request = match number % 3 {
+                0 => format!("GET /{number} HTTP/1.1\r\nHost: a.test\r\n\r\n"),
+                1 => format!("PUT /{number} HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nhello"),
+                _ => format!(
+                    "POST /{number} HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+                ),
+            };
+            sending.write_all(request.as_bytes()).unwrap();
+        }
+    });
+    for number in 0..3000 {
+        let method = ["GET", "PUT", "POST"][number % 3];
+        let answer = client.answer(method).unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer.body), format!("{method} /{number}"));
+    }
+    sender.join().unwrap();
+}
+
+#[test]
 fn a_flood_of_connections_leaves_nothing_behind() {
     let upstream = Upstream::start();
     let mut gateway = Setup::open_to(upstream.addr).start();
@@ -390,16 +440,16 @@ fn beyond_the_most_connections_clients_are_told() {
     let upstream = Upstream::start();
     let mut gateway = Setup::open_to(upstream.addr).runtime("connections_max: 20").start();
     let first = crowd(gateway.proxy, 20);
-    let mut refused = 0;
     for _ in 0..10 {
-        match try_get(gateway.proxy, "/one-more") {
-            Ok(answer) if answer.head.status() == 503 => refused += 1,
-            Ok(answer) => panic!("served beyond the bound: {}", answer.head.start),
-            Err(End::Closed | End::Reset | End::Cut(_)) => refused += 1,
-            Err(end) => panic!("{end:?}"),
-        }
+        // It is told before it asks.
+        let mut client = gateway.client();
+        let head = client.wire.head().expect("an answer");
+        assert_eq!(head.status(), 503);
+        let framing = head.framing_of_answer("GET").expect("a length");
+        let (body, _) = client.wire.body(framing).expect("a whole body");
+        assert!(String::from_utf8_lossy(&body).contains("Too many connections"));
+        assert!(client.wire.until_close().is_ok_and(|rest| rest.is_empty()));
     }
-    assert_eq!(refused, 10);
     drop(first);
     gateway.wait_until("it has room again", || try_get(gateway.proxy, "/").is_ok_and(|a| a.head.status() == 200));
     others_are_served(&mut gateway);
@@ -585,6 +635,86 @@ fn an_upstream_that_breaks_off_is_seen_to_break_off() {
         assert!(matches!(end, Err(End::Cut(_) | End::Reset)) || end.is_ok_and(|len| len < 300), "taken for whole");
     }
     others_are_served(&mut gateway);
+}
+
+#[test]
+fn answers_that_drip_pass_and_hold_nobody_up() {
+    let sound = Upstream::start();
+    let dripping = upstream_by(|mut stream| {
+        read_head(&mut stream);
+        // Slower altogether than the upstream's timeout of a second, but never silent for so long.
+        for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhello hello hello he" {
+            if stream.write_all(&[*byte]).is_err() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(25));
+        }
+    });
+    let mut gateway = sick_and_sound(dripping, &sound).start();
+    let addr = gateway.proxy;
+    let slow = std::thread::spawn(move || all(100, move |_| try_get(addr, "/sick").map(|answer| answer.body)));
+    others_are_served(&mut gateway);
+    for body in slow.join().unwrap() {
+        assert_eq!(body.as_deref(), Ok(&b"hello hello hello he"[..]));
+    }
+}
+
+#[test]
+fn what_an_upstream_sent_before_it_broke_off_is_not_lost() {
+    let upstream = upstream_by(|mut stream| {
+        read_head(&mut stream);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n").ok();
+        stream.write_all(&[b'#'; 200_000]).ok();
+    });
+    let gateway = Setup::open_to(upstream).start();
+    let mut client = gateway.client();
+    client.send("GET /x HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    // The client does not read before all is over at the gateway.
+    gateway.wait_said("the body ended before its end");
+    gateway.wait_until("it has let the client go", || gateway.status()["shards"][0]["connections"] == 0);
+    let all = client.wire.until_close().expect("an end in good order");
+    assert_eq!(all.iter().filter(|&&byte| byte == b'#').count(), 200_000);
+}
+
+#[test]
+fn the_word_of_an_upstream_to_go_on_is_passed_on_at_once() {
+    let upstream = upstream_by(|mut stream| {
+        while read_head(&mut stream).is_some() {
+            stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok();
+            let mut body = [0; 2];
+            stream.read_exact(&mut body).ok();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").ok();
+        }
+    });
+    let gateway = Setup::open_to(upstream).start();
+    let mut client = gateway.client();
+    let begun = Instant::now();
+    for _ in 0..20 {
+        client.send("PUT /x HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+        assert_eq!(client.wire.head().expect("an interim answer").status(), 100);
+        client.send("hi");
+        assert_eq!(client.answer("PUT").expect("an answer").body, b"ok");
+    }
+    // Each would take the 250 ms that an upstream may be silent.
+    assert!(begun.elapsed() < seconds(3), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_client_that_goes_on_by_itself_is_not_kept_waiting() {
+    let upstream = Upstream::start();
+    let gateway = Setup::open_to(upstream.addr).start();
+    let mut client = gateway.client();
+    let begun = Instant::now();
+    for number in 1..=20 {
+        client.send("PUT /x HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+        // The head has gone to the upstream before the body is sent.
+        gateway.wait_until("the upstream has the head", || upstream.log().requests.len() == number);
+        client.send("hi");
+        assert_eq!(client.wire.head().expect("no interim answer").status(), 200);
+        assert_eq!(client.wire.exactly(6).as_deref(), Ok(&b"PUT /x"[..]));
+    }
+    // Each would take the 250 ms that an upstream may be silent.
+    assert!(begun.elapsed() < seconds(3), "{:?}", begun.elapsed());
 }
 
 #[test]

@@ -22,7 +22,11 @@ fuzz_target!(|input: &[u8]| {
     }
     let mut fields = [httparse::EMPTY_HEADER; 128];
     let mut theirs = httparse::Request::new(&mut fields);
-    assert_eq!(theirs.parse(buf), Ok(httparse::Status::Complete(len)));
+    match theirs.parse(buf) {
+        // It knows no minor version above 1; that difference is meant.
+        Err(httparse::Error::Version) => return,
+        parsed => assert_eq!(parsed, Ok(httparse::Status::Complete(len))),
+    }
     assert_eq!(theirs.method.map(str::as_bytes), Some(on.method_bytes()));
     assert_eq!(theirs.path.map(str::as_bytes), Some(on.target()));
     assert_eq!(theirs.headers.len(), head.fields.len());

@@ -15,7 +15,11 @@ fuzz_target!(|input: &[u8]| {
 
     let mut fields = [httparse::EMPTY_HEADER; 128];
     let mut theirs = httparse::Response::new(&mut fields);
-    assert_eq!(theirs.parse(buf), Ok(httparse::Status::Complete(len)));
+    match theirs.parse(buf) {
+        // It knows no minor version above 1; that difference is meant.
+        Err(httparse::Error::Version) => return,
+        parsed => assert_eq!(parsed, Ok(httparse::Status::Complete(len))),
+    }
     assert_eq!(theirs.code, Some(head.status));
     let on = head.on(buf);
     assert_eq!(theirs.headers.len(), head.fields.len());

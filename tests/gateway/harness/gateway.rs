@@ -22,6 +22,10 @@ pub(crate) struct Setup {
     pub(crate) nofile: Option<u64>,
     /// Where the access log goes; `off` where empty.
     pub(crate) access_log: String,
+    /// Flags of the proxy's listener, as its line has them: `proxy_protocol`.
+    pub(crate) listen: String,
+    /// Further lines of the native file.
+    pub(crate) node: Vec<String>,
     driver: Option<String>,
 }
 
@@ -65,10 +69,12 @@ impl Setup {
         let of_run = || std::env::var("RINGWAY_TEST_DRIVER").unwrap_or_else(|_| "auto".into());
         let driver = self.driver.clone().unwrap_or_else(of_run);
         let log = if self.access_log.is_empty() { "off" } else { &self.access_log };
+        let listen = format!("{proxy} {}", self.listen);
         // Test processes run side by side on the same CPUs: pinned, they would all sit on the first ones.
         let mut text = format!(
-            "listeners: [\"{proxy}\"]\nadmin: \"{admin}\"\naccess_log: \"{log}\"\nadmin_access_log: \"off\"\n\
-             runtime:\n  pin: false\n"
+            "listeners: [\"{}\"]\nadmin: \"{admin}\"\naccess_log: \"{log}\"\nadmin_access_log: \"off\"\n\
+             runtime:\n  pin: false\n",
+            listen.trim_end()
         );
         if !self.runtime.iter().any(|line| line.starts_with("driver:")) {
             text += &format!("  driver: {driver}\n");
@@ -80,10 +86,12 @@ impl Setup {
                 None => text += &format!("  {line}\n"),
             }
         }
+        let mut node = String::new();
+        self.node.iter().for_each(|line| node += &format!("{line}\n"));
         for (section, lines) in sections {
             text += &format!("  {section}: {{{}}}\n", lines.join(", "));
         }
-        text
+        text + &node
     }
 
     /// Starts it and waits until it serves.
