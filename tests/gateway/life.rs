@@ -224,6 +224,81 @@ fn reloads_under_load_fail_no_request() {
 }
 
 #[test]
+fn configurations_handed_in_under_load_fail_no_request() {
+    let upstream = Upstream::start();
+    let gateway = Setup::kong(routes(upstream.addr, &["/keep", "/x0"])).runtime("shards: 2").start();
+    let load = Load::on(gateway.proxy, 4, "/keep");
+    for turn in 1..15 {
+        let (status, body) = gateway.post_config("", &routes(upstream.addr, &["/keep", &format!("/x{turn}")]));
+        assert_eq!(status, 201, "{body}");
+        // Whoever was told that it is served finds it so, at once and on every shard.
+        for _ in 0..4 {
+            assert_eq!(gateway.get(&format!("/x{turn}")).head.status(), 200);
+            assert_eq!(gateway.get(&format!("/x{}", turn - 1)).head.status(), 404);
+        }
+        let (status, body) = gateway.post_config("", "_format_version: \"3.0\"\nservices: [{name: s}]\n");
+        assert_eq!((status, &body["code"]), (400, &14.into()), "{body}");
+        load.wait_served(20);
+    }
+    none_failed(&load.end());
+}
+
+#[test]
+fn the_files_win_again_when_they_change() {
+    let upstream = Upstream::start();
+    let file = routes(upstream.addr, &["/file"]);
+    let gateway = Setup::kong(&file).start();
+    assert_eq!(gateway.post_config("?check_hash=1", &file).0, 304, "the text of the file is what is served");
+    assert_eq!(gateway.post_config("", &routes(upstream.addr, &["/posted"])).0, 201);
+    assert_eq!((gateway.get("/posted").head.status(), gateway.get("/file").head.status()), (200, 404));
+    gateway.signal("HUP");
+    gateway.wait_until("the file is served", || gateway.get("/file").head.status() == 200);
+    assert_eq!(gateway.get("/posted").head.status(), 404);
+    assert_eq!(gateway.post_config("", &routes(upstream.addr, &["/posted"])).0, 201);
+    gateway.put_kong(&routes(upstream.addr, &["/changed"]));
+    gateway.wait_until("the changed file is served", || gateway.get("/changed").head.status() == 200);
+    assert_eq!(gateway.get("/posted").head.status(), 404);
+    // What was handed in has no say over the node: its listeners are those of the files.
+    assert_eq!(gateway.status()["reload"]["restart_needed_for"], serde_json::json!([]));
+}
+
+#[test]
+fn an_exported_configuration_is_the_same_again() {
+    let upstream = Upstream::start();
+    let text = routes(upstream.addr, &["/a"])
+        + "consumers: [{username: c, keyauth_credentials: [{key: k}], basicauth_credentials: [{username: b, password: p}], acls: [{group: g}]}]\n\
+           plugins: [{name: rate-limiting, consumer: c, config: {minute: 5}}]\n\
+           upstreams: [{name: u, tags: [t], targets: [{target: '10.0.0.1:80'}]}]\n";
+    let gateway = Setup::kong(text).start();
+    let export = || {
+        let body: serde_json::Value = serde_json::from_str(&gateway.admin("/config")).unwrap();
+        body["config"].as_str().unwrap().to_owned()
+    };
+    let first = export();
+    let (status, body) = gateway.post_config("", &first);
+    assert_eq!(status, 201, "{body}");
+    assert_eq!(export(), first);
+    assert_eq!(body["services"].as_object().map(|all| all.len()), Some(1), "{body}");
+    assert_eq!(gateway.get("/a").head.status(), 200);
+}
+
+#[test]
+fn lists_are_walked_by_their_next_pages() {
+    let names: String = (0..25).map(|n| format!("- {{name: s{n}, host: h, tags: [even]}}\n")).collect();
+    let gateway = Setup::kong(format!("_format_version: \"3.0\"\nservices:\n{names}")).start();
+    let (mut next, mut seen, mut pages) = ("/services?size=10&tags=even".to_owned(), Vec::new(), 0);
+    while next != "null" {
+        let page: serde_json::Value = serde_json::from_str(&gateway.admin(&next)).unwrap();
+        seen.extend(page["data"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap().to_owned()));
+        next = page["next"].as_str().unwrap_or("null").to_owned();
+        pages += 1;
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!((pages, seen.len()), (3, 25));
+}
+
+#[test]
 fn a_request_sees_one_configuration_from_start_to_end() {
     let slow = Echo::start("slow");
     let gateway = Setup::kong(routes(slow.addr, &["/delay"])).start();

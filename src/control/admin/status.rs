@@ -81,10 +81,21 @@ pub(super) fn show(board: &Board, view: &View, snapshots: &[Snapshot]) -> Value 
         },
         // There is none to be out of reach; what asks wants to know whether the node can work.
         "database": { "reachable": true },
-        "memory": { "resident_bytes": process::read().resident_bytes },
+        "memory": memory(),
         "listeners": listeners,
         "shards": shards,
         "names": names,
+    })
+}
+
+/// There is one heap and no memory that processes share; those who read these lists find the whole in the first.
+fn memory() -> Value {
+    let resident = process::read().resident_bytes;
+    let mib = format!("{:.2} MiB", resident.unwrap_or_default() as f64 / (1024.0 * 1024.0));
+    json!({
+        "resident_bytes": resident,
+        "workers_lua_vms": [{ "pid": std::process::id(), "http_allocated_gc": mib }],
+        "lua_shared_dicts": {},
     })
 }
 

@@ -1,0 +1,132 @@
+//! What follows for one field from another: shorthands, secrets that nobody wrote; and how an entity is shown.
+//!
+//! [`fill`] runs before an entity is built, on the values it is built from; [`show`] on the copy that is shown.
+
+use super::{text, Reader};
+use crate::plan::ids::Table;
+use crate::plan::Algorithm;
+use serde_json::{Map, Value as Json};
+
+/// Fields that are written and never shown: they stand for others.
+pub(super) fn shorthands(table: Table) -> &'static [&'static str] {
+    match table {
+        Table::Services => &["url"],
+        _ => &[],
+    }
+}
+
+/// Completes the values of an entity.
+pub(super) fn fill(table: Table, values: &mut Map<String, Json>, reader: &mut Reader<'_>) {
+    let secrets: &[&str] = match table {
+        Table::Services => return url(values),
+        Table::Keys => &["key"],
+        Table::Jwts => &["key", "secret"],
+        Table::Hmacs => &["secret"],
+        _ => return,
+    };
+    for field in secrets {
+        if values.get(*field).is_some_and(Json::is_null) {
+            values.insert((*field).to_owned(), reader.random_secret().into());
+        }
+    }
+}
+
+/// The parts of a URL stand over the fields of the same names.
+fn url(values: &mut Map<String, Json>) {
+    let Some(url) = values.get("url").and_then(Json::as_str).and_then(text::to_url) else { return };
+    values.insert("protocol".to_owned(), url.protocol.into());
+    values.insert("host".to_owned(), url.host.into());
+    values.insert("port".to_owned(), url.port.into());
+    values.insert("path".to_owned(), url.path.into());
+}
+
+/// Puts references to vaults in the place of what they stand for. `written` has the values as they were written.
+pub(super) fn restore(shown: &mut Map<String, Json>, written: Map<String, Json>) {
+    for (field, value) in written {
+        if holds_reference(&value) {
+            shown.insert(field, value);
+        }
+    }
+}
+
+fn holds_reference(value: &Json) -> bool {
+    match value {
+        Json::String(text) => text.starts_with("{vault://"),
+        Json::Array(values) => values.iter().any(holds_reference),
+        Json::Object(map) => map.values().any(holds_reference),
+        _ => false,
+    }
+}
+
+/// Turns the fields of an entity into those that are shown.
+pub(super) fn show(table: Table, fields: &mut Map<String, Json>) {
+    for shorthand in shorthands(table) {
+        fields.shift_remove(*shorthand);
+    }
+    if table.is_of_consumer() {
+        fields.shift_remove("updated_at");
+    }
+    let text = |field: &str| fields.get(field).and_then(Json::as_str);
+    match table {
+        Table::Routes if fields["strip_path"].is_null() => {
+            let grpc = |word: &Json| word == "grpc" || word == "grpcs";
+            let grpc = fields["protocols"].as_array().is_some_and(|words| words.iter().any(grpc));
+            fields.insert("strip_path".to_owned(), (!grpc).into());
+        }
+        Table::Upstreams => {
+            let algorithm = super::entities::algorithm(text("algorithm"), text("hash_on"));
+            let hashes = algorithm == Algorithm::ConsistentHashing;
+            let hash_on = text("hash_on").filter(|_| hashes).unwrap_or("none").to_owned();
+            fields.insert("algorithm".to_owned(), word(algorithm).into());
+            fields.insert("hash_on".to_owned(), hash_on.into());
+        }
+        Table::Targets => {
+            if let Some(place) = text("target").and_then(text::host_port) {
+                let port = place.port.unwrap_or(super::entities::TARGET_PORT);
+                let host = if place.host.contains(':') { format!("[{}]", place.host) } else { place.host };
+                fields.insert("target".to_owned(), format!("{host}:{port}").into());
+            }
+        }
+        Table::Authorities => {
+            if let Some(digest) = text("cert").and_then(digest_of) {
+                fields.insert("cert_digest".to_owned(), digest.into());
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Old names of a plugin's Redis settings, `redis_host` and its like, stand beside the record that has taken their
+/// place: each shows what the other says, whichever of them was written.
+pub(super) fn echo_aliases(config: &mut Json) {
+    let Some(config) = config.as_object_mut() else { return };
+    let Some(Json::Object(mut redis)) = config.get("redis").cloned() else { return };
+    for (alias, value) in config.iter_mut() {
+        let Some(field) = alias.strip_prefix("redis_").and_then(|name| redis.get_mut(name)) else { continue };
+        if value.is_null() {
+            value.clone_from(field);
+        } else {
+            field.clone_from(value);
+        }
+    }
+    config.insert("redis".to_owned(), Json::Object(redis));
+}
+
+fn word(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::RoundRobin => "round-robin",
+        Algorithm::LeastConnections => "least-connections",
+        Algorithm::ConsistentHashing => "consistent-hashing",
+        Algorithm::Latency => "latency",
+    }
+}
+
+/// SHA-256 of the first certificate of a PEM text, hex.
+fn digest_of(pem: &str) -> Option<String> {
+    use base64::Engine;
+    let body = pem.split_once("-----BEGIN CERTIFICATE-----")?.1.split_once("-----END")?.0;
+    let body: String = body.split_ascii_whitespace().collect();
+    let der = base64::engine::general_purpose::STANDARD.decode(body).ok()?;
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &der);
+    Some(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+}
