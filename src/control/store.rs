@@ -39,25 +39,34 @@ struct Rows {
     children: HashMap<(&'static str, Uuid), Vec<usize>>,
 }
 
-/// One entity.
+/// One entity. As text it is a quarter of what its fields take as values, and most of what is asked for is the text.
 pub(super) struct Row {
     /// Its id.
     pub(super) id: Uuid,
-    /// Its fields, as an answer shows them.
-    pub(super) fields: Map<String, Value>,
+    /// Its fields, as an answer shows them: a JSON object.
+    pub(super) json: Box<str>,
+    /// Its tags.
+    tags: Box<[Box<str>]>,
     /// What it refers to.
-    pub(super) parents: Vec<(&'static str, Table, Uuid)>,
+    pub(super) parents: Box<[(&'static str, Table, Uuid)]>,
 }
 
 impl Row {
-    /// The text of a field.
-    pub(super) fn text(&self, field: &str) -> Option<&str> {
-        self.fields.get(field).and_then(Value::as_str)
+    /// Its fields. O(text); for one entity, not for a list.
+    pub(super) fn fields(&self) -> Map<String, Value> {
+        serde_json::from_str(&self.json).expect("the text was written from an object")
+    }
+
+    /// Does this field hold this text?
+    pub(super) fn holds(&self, field: &str, text: &str) -> bool {
+        // Most do not hold it anywhere, and need not be read.
+        let quoted = Value::from(text).to_string();
+        self.json.contains(&quoted) && self.fields().get(field).and_then(Value::as_str) == Some(text)
     }
 
     /// Its tags.
     pub(super) fn tags(&self) -> impl Iterator<Item = &str> {
-        self.fields.get("tags").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+        self.tags.iter().map(|tag| &**tag)
     }
 }
 
@@ -79,34 +88,18 @@ impl Store {
             }
         }
         let ids: Vec<Vec<Option<Uuid>>> = records.iter().map(|record| resolved(record, &kinds, &records)).collect();
+        let mut snis = names_of_certificates(&records, &ids);
         for (record, parents) in records.into_iter().zip(ids) {
             let Some(held) = kinds.get_mut(&record.table) else { continue };
             // An id twice is a fault of the load; such a store is never shown.
             let at = held.rows.len();
-            let row = row(record, &parents, now);
+            let row = row(record, &parents, &mut snis, now);
             for (column, _, parent) in &row.parents {
                 held.children.entry((column, *parent)).or_default().push(at);
             }
             held.rows.push(row);
         }
-        let mut store = Store { kinds, digest };
-        store.name_certificates();
-        store
-    }
-
-    /// Certificates show the names that lead to them.
-    fn name_certificates(&mut self) {
-        let mut names: HashMap<Uuid, Vec<Value>> = HashMap::new();
-        for sni in self.rows(Table::Snis) {
-            for (_, _, certificate) in &sni.parents {
-                names.entry(*certificate).or_default().extend(sni.fields.get("name").cloned());
-            }
-        }
-        for row in self.kinds.get_mut(&Table::Certificates).map(|held| &mut held.rows).into_iter().flatten() {
-            let mut names = names.remove(&row.id).unwrap_or_default();
-            names.sort_by_key(|name| name.as_str().map(str::to_owned));
-            row.fields.insert("snis".to_owned(), names.into());
-        }
+        Store { kinds, digest }
     }
 
     /// How many there are of all kinds.
@@ -162,8 +155,8 @@ impl Store {
             let _ = writeln!(text, "{}:", table.name());
             for row in &held.rows {
                 let mut mark = '-';
-                for (name, value) in &row.fields {
-                    let _ = match row.parents.iter().find(|(column, ..)| column == name) {
+                for (name, value) in row.fields() {
+                    let _ = match row.parents.iter().find(|(column, ..)| *column == name) {
                         Some((_, _, parent)) => writeln!(text, "{mark} {name}: \"{parent}\""),
                         // The names of a certificate are entities of their own.
                         None if *table == Table::Certificates && name == "snis" => continue,
@@ -198,12 +191,25 @@ fn resolved(record: &Record, kinds: &BTreeMap<Table, Rows>, records: &[Record]) 
     record.references.iter().map(of).collect()
 }
 
-fn row(record: Record, parents: &[Option<Uuid>], now: WallMs) -> Row {
+/// Certificate → the names that lead to it, which its answers show.
+fn names_of_certificates(records: &[Record], ids: &[Vec<Option<Uuid>>]) -> HashMap<Uuid, Vec<String>> {
+    let mut names: HashMap<Uuid, Vec<String>> = HashMap::new();
+    for (record, parents) in records.iter().zip(ids).filter(|(record, _)| record.table == Table::Snis) {
+        let name = record.fields.get("name").and_then(Value::as_str);
+        if let (Some(name), Some(Some(certificate))) = (name, parents.first()) {
+            names.entry(*certificate).or_default().push(name.to_owned());
+        }
+    }
+    names.values_mut().for_each(|names| names.sort());
+    names
+}
+
+fn row(record: Record, parents: &[Option<Uuid>], snis: &mut HashMap<Uuid, Vec<String>>, now: WallMs) -> Row {
     let Record { table, id, mut fields, references, plain } = record;
-    let mut row_parents = Vec::new();
+    let mut leads_to = Vec::new();
     for ((column, parent_table, _), parent) in references.into_iter().zip(parents) {
         fields.insert(column.to_owned(), parent.map_or(Value::Null, |id| json!({ "id": id.to_string() })));
-        row_parents.extend(parent.map(|parent| (column, parent_table, parent)));
+        leads_to.extend(parent.map(|parent| (column, parent_table, parent)));
     }
     for time in ["created_at", "updated_at"] {
         if fields.get(time).is_some_and(Value::is_null) {
@@ -212,7 +218,7 @@ fn row(record: Record, parents: &[Option<Uuid>], now: WallMs) -> Row {
             fields.insert(time.to_owned(), value);
         }
     }
-    let owner = row_parents.iter().find(|(column, ..)| *column == "consumer").map(|(_, _, id)| *id);
+    let owner = leads_to.iter().find(|(column, ..)| *column == "consumer").map(|(_, _, id)| *id);
     if let (true, Some(owner)) = (plain, owner) {
         // A reference stays one: what it stands for is not known here, and must not be.
         let password = fields.get("password").and_then(Value::as_str).filter(|text| !text.starts_with("{vault://"));
@@ -220,7 +226,12 @@ fn row(record: Record, parents: &[Option<Uuid>], now: WallMs) -> Row {
             fields.insert("password".to_owned(), hash.into());
         }
     }
-    Row { id, fields, parents: row_parents }
+    if table == Table::Certificates {
+        fields.insert("snis".to_owned(), snis.remove(&id).unwrap_or_default().into());
+    }
+    let tags = fields.get("tags").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let tags = tags.map(Box::from).collect();
+    Row { id, tags, json: Value::Object(fields).to_string().into(), parents: leads_to.into() }
 }
 
 #[cfg(test)]
@@ -265,10 +276,10 @@ mod tests {
         assert_eq!(alice.id, Uuid::from_u128(2));
         assert_eq!(store.rows(Table::Consumers)[0].id, alice.id, "rows are not in the order of ids");
         let basic = store.children(Table::Basics, "consumer", alice.id)[0];
-        assert_eq!(basic.fields["consumer"]["id"], alice.id.to_string());
-        assert_eq!(basic.fields["created_at"], 5);
-        assert_eq!(basic.text("password"), Some(salted("p", alice.id).as_str()));
-        assert_eq!(store.find(Table::Certificates, "a.test").unwrap().fields["snis"], json!(["a.test"]));
+        assert_eq!(basic.fields()["consumer"]["id"], alice.id.to_string());
+        assert_eq!(basic.fields()["created_at"], 5);
+        assert!(basic.holds("password", &salted("p", alice.id)) && !basic.holds("username", "p"));
+        assert_eq!(store.find(Table::Certificates, "a.test").unwrap().fields()["snis"], json!(["a.test"]));
         assert!(!format!("{store:?}").contains("alice"));
     }
 

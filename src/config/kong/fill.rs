@@ -4,6 +4,7 @@
 
 use super::{text, Reader};
 use crate::plan::ids::Table;
+use crate::plan::schema::{alias_of, Field};
 use crate::plan::Algorithm;
 use serde_json::{Map, Value as Json};
 
@@ -96,20 +97,17 @@ pub(super) fn show(table: Table, fields: &mut Map<String, Json>) {
     }
 }
 
-/// Old names of a plugin's Redis settings, `redis_host` and its like, stand beside the record that has taken their
-/// place: each shows what the other says, whichever of them was written.
-pub(super) fn echo_aliases(config: &mut Json) {
-    let Some(config) = config.as_object_mut() else { return };
-    let Some(Json::Object(mut redis)) = config.get("redis").cloned() else { return };
-    for (alias, value) in config.iter_mut() {
-        let Some(field) = alias.strip_prefix("redis_").and_then(|name| redis.get_mut(name)) else { continue };
-        if value.is_null() {
-            value.clone_from(field);
-        } else {
-            field.clone_from(value);
+/// Older names of a plugin's settings, `redis_host` and its like, stand beside the record that has taken their place:
+/// each shows what the other says, whichever of them was written.
+pub(super) fn echo_aliases(fields: &[Field], config: &mut Json) {
+    for field in fields {
+        let Some((record, inner)) = alias_of(fields, field.name) else { continue };
+        if config[field.name].is_null() {
+            config[field.name] = config[record][inner].clone();
+        } else if config[record].is_object() {
+            config[record][inner] = config[field.name].clone();
         }
     }
-    config.insert("redis".to_owned(), Json::Object(redis));
 }
 
 fn word(algorithm: Algorithm) -> &'static str {

@@ -43,7 +43,7 @@ pub(super) fn plugin(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
         let words = protocols.iter().map(|protocol| Json::from(protocol.word())).collect();
         record.fields.insert("protocols".to_owned(), Json::Array(words));
         let mut shown = unresolved.unwrap_or_else(|| config.clone());
-        fill::echo_aliases(&mut shown);
+        fill::echo_aliases(descriptor.fields, &mut shown);
         record.fields.insert("config".to_owned(), shown);
     }
     reader.draft.plugins.push(PluginDraft {

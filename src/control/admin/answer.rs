@@ -108,6 +108,11 @@ pub(super) fn not_allowed(allow: &'static str) -> Response {
 
 /// A body of JSON.
 pub(super) fn as_json(status: StatusCode, body: &Value) -> Response {
+    as_text(status, body.to_string())
+}
+
+/// A body of JSON that is text already.
+pub(super) fn as_text(status: StatusCode, body: String) -> Response {
     let kind = (header::CONTENT_TYPE, "application/json; charset=utf-8");
-    (status, [kind], Body::from(body.to_string())).into_response()
+    (status, [kind], Body::from(body)).into_response()
 }

@@ -5,7 +5,7 @@
 //! every shard serves by it, or says what is wrong with it while the old one serves on. **The files win again** when one
 //! of them changes, on SIGHUP, and after a restart: nothing is written to disk.
 
-use super::answer::{as_json, error, message, Code};
+use super::answer::{as_json, as_text, error, message, Code};
 use super::body::{self, Body};
 use super::fault;
 use super::page::Query;
@@ -21,7 +21,7 @@ use axum::http::{header, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::Router;
-use serde_json::{json, Map, Value};
+use serde_json::{json, Value};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -91,12 +91,13 @@ fn text(body: Body) -> Option<String> {
 async fn whole(store: Arc<Store>) -> Response {
     let write = move || {
         let kind = |table: Table| {
-            let rows = store.rows(table).iter().map(|row| (row.id.to_string(), Value::Object(row.fields.clone())));
-            (table.name().to_owned(), Value::Object(rows.collect()))
+            let rows: Vec<String> =
+                store.rows(table).iter().map(|row| format!("\"{}\":{}", row.id, row.json)).collect();
+            format!("\"{}\":{{{}}}", table.name(), rows.join(","))
         };
-        Value::Object(store.kinds().map(kind).collect::<Map<_, _>>())
+        format!("{{{}}}", store.kinds().map(kind).collect::<Vec<_>>().join(","))
     };
-    as_json(StatusCode::CREATED, &tokio::task::spawn_blocking(write).await.unwrap_or_default())
+    as_text(StatusCode::CREATED, tokio::task::spawn_blocking(write).await.unwrap_or_default())
 }
 
 fn refused(desk: &Desk, report: &Report, more: &[String], text: Option<String>) -> Response {

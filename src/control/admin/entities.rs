@@ -1,7 +1,7 @@
 //! Entities as the running configuration has them. They are changed by whole configurations only (`POST /config`): a
 //! write is held to the rules of its entity first, so that a client learns what is wrong with it, and then refused.
 
-use super::answer::{as_json, error, message, not_allowed, not_found, Code, Unreadable};
+use super::answer::{as_json, as_text, error, message, not_allowed, not_found, Code, Unreadable};
 use super::body::{self, Body};
 use super::fault::Faults;
 use super::kinds::{self, Place};
@@ -10,6 +10,7 @@ use super::Desk;
 use crate::base::limits;
 use crate::control::store::{as_id, Row, Store};
 use crate::plan::ids::Table;
+use crate::plan::schema::alias_of;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -17,6 +18,7 @@ use axum::routing::get;
 use axum::Router;
 use percent_encoding::percent_decode_str;
 use serde_json::{json, Map, Value};
+use std::borrow::Cow;
 use uuid::Uuid;
 
 /// What is seldom asked for: tags over all kinds, and which plugins there are.
@@ -64,7 +66,7 @@ fn read(place: &Place<'_>, query: &Query, store: &Store) -> Response {
             page(rows, shown, query, &format!("/{outer}/{}/{}", parent_row.id, inner.nested), &[])
         }
         Place::Item(..) | Place::ItemUnder(..) | Place::Parent(..) => match item(place, store) {
-            Some(row) => as_json(StatusCode::OK, &shown(row)),
+            Some(row) => as_text(StatusCode::OK, row.json.to_string()),
             None => not_found(),
         },
     }
@@ -81,7 +83,7 @@ fn list(table: Table, query: &Query, store: &Store) -> Response {
     }
     let rows = store.rows(table).iter();
     let rows = rows.filter(|row| filter.as_ref().is_none_or(|filter| filter.admits(row.tags())));
-    let rows = rows.filter(|row| custom_id.is_none_or(|id| row.text("custom_id") == Some(id)));
+    let rows = rows.filter(|row| custom_id.is_none_or(|id| row.holds("custom_id", id)));
     let path = kinds::of(table).and_then(|kind| kind.flat).unwrap_or_default();
     page(rows.map(keyed).collect(), shown, query, &format!("/{path}"), &["tags", "size"])
 }
@@ -90,8 +92,8 @@ fn keyed(row: &Row) -> (Vec<u8>, &Row) {
     (row.id.as_bytes().to_vec(), row)
 }
 
-fn shown(row: &Row) -> Value {
-    Value::Object(row.fields.clone())
+fn shown(row: &Row) -> Cow<'_, str> {
+    Cow::Borrowed(&row.json)
 }
 
 /// The one entity that a path leads to.
@@ -106,7 +108,7 @@ fn item<'s>(place: &Place<'_>, store: &'s Store) -> Option<&'s Row> {
             let mut rows = store.children(child, column, parent.id).into_iter();
             rows.find(|row| match id {
                 Some(id) => row.id == id,
-                None => name.is_some_and(|name| row.text(name) == Some(child_key)),
+                None => name.is_some_and(|name| row.holds(name, child_key)),
             })
         }
         Place::Parent(child, key, column, parent) => {
@@ -148,7 +150,10 @@ fn tagged(desk: &Desk, only: Option<&str>, path: &str, query: &Query) -> Respons
         }
     }
     rows.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let shown = |(table, id, tag): (Table, Uuid, &str)| json!({ "entity_name": table.name(), "entity_id": id.to_string(), "tag": tag });
+    let shown = |(table, id, tag): (Table, Uuid, &str)| {
+        let row = json!({ "entity_name": table.name(), "entity_id": id.to_string(), "tag": tag });
+        Cow::Owned(row.to_string())
+    };
     page(rows, shown, query, path, &["size"])
 }
 
@@ -197,7 +202,8 @@ async fn change(desk: &Desk, place: &Place<'_>, store: &Store, request: Request)
     let by = table.key().filter(|_| !key.is_empty() && as_id(key).is_none());
     match held.filter(|_| patches) {
         Some(row) => {
-            let mut merged = row.fields.clone();
+            let mut merged = row.fields();
+            without_aliases(desk, &mut merged);
             merge(&mut merged, entity);
             entity = merged;
         }
@@ -247,6 +253,15 @@ fn merge(held: &mut Map<String, Value>, patch: Map<String, Value>) {
                 held.insert(name, value);
             }
         }
+    }
+}
+
+/// Takes the older names out of a plugin's configuration: what they stand for says the same, and is what is patched.
+fn without_aliases(desk: &Desk, plugin: &mut Map<String, Value>) {
+    let name = plugin.get("name").and_then(Value::as_str).unwrap_or_default();
+    let descriptor = desk.descriptors.iter().find(|descriptor| descriptor.name == name);
+    if let (Some(descriptor), Some(Value::Object(config))) = (descriptor, plugin.get_mut("config")) {
+        config.retain(|field, _| alias_of(descriptor.fields, field).is_none());
     }
 }
 

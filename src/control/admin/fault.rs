@@ -119,23 +119,36 @@ impl Faults {
         }
     }
 
-    /// As the table that messages print.
+    /// As the table that messages print, in one line.
     pub(super) fn table(&self) -> String {
+        self.printed(None)
+    }
+
+    /// As a table; over several lines where a depth is given, that of its own lines.
+    fn printed(&self, depth: Option<usize>) -> String {
         let held = match self {
             Faults::Text(text) => return quoted(text),
             Faults::Within(held) => held,
         };
+        let (inner, is) = (depth.map(|depth| depth + 1), if depth.is_some() { " = " } else { "=" });
         let mut next = 0;
         let entry = |(step, faults): (&Step, &Faults)| match step {
             Step::Index(ix) if *ix == next => {
                 next += 1;
-                faults.table()
+                faults.printed(inner)
             }
-            Step::Index(ix) => format!("[{}]={}", ix + 1, faults.table()),
-            Step::Key(key) if is_plain(key) => format!("{key}={}", faults.table()),
-            Step::Key(key) => format!("[{}]={}", quoted(key), faults.table()),
+            Step::Index(ix) => format!("[{}]{is}{}", ix + 1, faults.printed(inner)),
+            Step::Key(key) if is_plain(key) => format!("{key}{is}{}", faults.printed(inner)),
+            Step::Key(key) => format!("[{}]{is}{}", quoted(key), faults.printed(inner)),
         };
-        format!("{{{}}}", held.iter().map(entry).collect::<Vec<_>>().join(","))
+        let entries: Vec<String> = held.iter().map(entry).collect();
+        match depth {
+            None => format!("{{{}}}", entries.join(",")),
+            Some(depth) => {
+                let (own, end) = ("  ".repeat(depth + 1), "  ".repeat(depth));
+                format!("{{\n{own}{}\n{end}}}", entries.join(&format!(",\n{own}")))
+            }
+        }
     }
 
     /// As one sentence: faults of the whole first, then by field; two levels deep, below that as tables.
@@ -154,7 +167,7 @@ impl Faults {
                 Faults::Within(within) => all.extend(within.iter().map(|(inner, fault)| {
                     let text = match fault {
                         Faults::Text(text) => text.clone(),
-                        within => within.table(),
+                        within => within.printed(Some(0)),
                     };
                     format!("{}.{}: {text}", step.shown(), inner.shown())
                 })),
@@ -351,7 +364,7 @@ mod tests {
             ),
             (
                 &[("config.redis.port", "bad"), ("config.minute", "low"), ("config.minute", "second")],
-                "2 schema violations (config.minute: low; config.redis: {port=\"bad\"})",
+                "2 schema violations (config.minute: low; config.redis: {\n  port = \"bad\"\n})",
                 r#"{"config":{"minute":"low","redis":{"port":"bad"}}}"#,
             ),
         ];

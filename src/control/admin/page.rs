@@ -1,12 +1,13 @@
 //! Lists by pages: `size`, `offset`, and which of the rows a `tags` filter lets through.
 
-use super::answer::{as_json, error, Code, Unreadable};
+use super::answer::{as_text, error, Code, Unreadable};
 use crate::base::limits;
 use axum::http::StatusCode;
 use axum::response::Response;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::Engine;
-use serde_json::{json, Value};
+use serde_json::Value;
+use std::borrow::Cow;
 
 /// The arguments of a query.
 #[derive(Debug)]
@@ -65,13 +66,13 @@ impl<'q> Tags<'q> {
     }
 }
 
-/// Answers with one page of `rows`, each with the key that they are sorted by; only those of the page are shown.
+/// Answers with one page of `rows`, each with the key that they are sorted by; only those of the page are shown, as JSON.
 ///
 /// `path` is that of the list; `keep` are arguments of this query that the next one needs, too. An offset is the key of
 /// the last row before it, so that a list that changes between two pages repeats and leaves out nothing that stays.
-pub(super) fn page<R>(
+pub(super) fn page<'r, R>(
     rows: Vec<(Vec<u8>, R)>,
-    show: impl Fn(R) -> Value,
+    show: impl Fn(R) -> Cow<'r, str>,
     query: &Query,
     path: &str,
     keep: &[&str],
@@ -96,13 +97,14 @@ pub(super) fn page<R>(
     };
     let first = rows.partition_point(|(key, _)| !after.is_empty() && *key <= after);
     let left = rows.len() - first;
-    let mut data = Vec::with_capacity(size.min(left));
-    let mut last = Vec::new();
+    let (mut body, mut last) = (String::from("{\"data\":["), Vec::new());
     for (key, row) in rows.into_iter().skip(first).take(size) {
-        data.push(show(row));
+        if !last.is_empty() {
+            body.push(',');
+        }
+        body.push_str(&show(row));
         last = key;
     }
-    let mut body = json!({ "data": data, "next": null });
     if left > size {
         let offset = URL_SAFE_NO_PAD.encode(last);
         let mut next = format!("{path}?offset={offset}");
@@ -112,10 +114,11 @@ pub(super) fn page<R>(
                 next.push_str(&form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish());
             }
         }
-        body["next"] = next.into();
-        body["offset"] = offset.into();
+        body.push_str(&format!("],\"next\":{},\"offset\":\"{offset}\"}}", Value::from(next)));
+    } else {
+        body.push_str("],\"next\":null}");
     }
-    as_json(StatusCode::OK, &body)
+    as_text(StatusCode::OK, body)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::{entities, form};
 use crate::base::limits;
 use crate::config::Shape;
 use crate::plan::ids::Table;
-use crate::plan::schema::{Element, Field, Kind, Rule};
+use crate::plan::schema::{alias_of, Element, Field, Kind, Rule};
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -51,7 +51,8 @@ async fn of_plugin(State(desk): State<Desk>, Path(name): Path<String>) -> Respon
     if !descriptor.consumer_scope {
         consumer["eq"] = Value::Null;
     }
-    let config = json!({ "type": "record", "required": true, "fields": fields(descriptor.fields) });
+    let mut config = kind(&Kind::Record(descriptor.fields), &[]);
+    config.insert("required".to_owned(), true.into());
     let all = json!([{ "consumer": consumer }, { "protocols": protocols }, { "config": config }]);
     as_json(StatusCode::OK, &json!({ "entity_checks": [], "fields": all }))
 }
@@ -103,8 +104,21 @@ fn foreign(table: Table) -> Value {
     json!({ "type": "foreign", "reference": table.name() })
 }
 
+/// The fields of a record, without older names of what is in another one.
 fn fields(fields: &[Field]) -> Vec<Value> {
-    fields.iter().map(|field| json!({ field.name: described(field) })).collect()
+    let own = fields.iter().filter(|field| alias_of(fields, field.name).is_none());
+    own.map(|field| json!({ field.name: described(field) })).collect()
+}
+
+/// Those older names, and what they stand for.
+fn aliases(fields: &[Field]) -> Vec<Value> {
+    let alias = |field: &Field| {
+        let (record, inner) = alias_of(fields, field.name)?;
+        let mut all = kind(&field.kind, field.rules);
+        all.insert("translate_backwards".to_owned(), json!([record, inner]));
+        Some(json!({ field.name: all }))
+    };
+    fields.iter().filter_map(alias).collect()
 }
 
 fn described(field: &Field) -> Value {
@@ -122,9 +136,9 @@ fn described(field: &Field) -> Value {
     Value::Object(all)
 }
 
-fn kind(kind: &Kind, rules: &[Rule]) -> Map<String, Value> {
+fn kind(of: &Kind, rules: &[Rule]) -> Map<String, Value> {
     let mut all = Map::new();
-    let (word, within) = match kind {
+    let (word, within) = match of {
         Kind::Boolean => ("boolean", None),
         Kind::Integer => ("integer", None),
         Kind::Number => ("number", None),
@@ -139,6 +153,12 @@ fn kind(kind: &Kind, rules: &[Rule]) -> Map<String, Value> {
         all.insert("keys".to_owned(), json!({ "type": "string" }));
     }
     all.extend(within.map(|(name, value)| (name.to_owned(), value)));
+    if let Kind::Record(inner) = of {
+        let aliases = aliases(inner);
+        if !aliases.is_empty() {
+            all.insert("shorthand_fields".to_owned(), aliases.into());
+        }
+    }
     for rule in rules {
         let (name, value) = match rule {
             Rule::OneOf(words) => ("one_of", json!(words)),
