@@ -61,6 +61,8 @@ pub(super) struct View {
     pub(super) phase: Phase,
     /// What is served, or at the start will be.
     pub(super) plan: Arc<Plan>,
+    /// Was it handed in, in the place of the files' entities?
+    pub(super) is_posted: bool,
     /// Its entities as they were written.
     pub(super) store: Arc<Store>,
     /// The files it came from; those that give the settings, where its entities were handed in.

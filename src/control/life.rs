@@ -211,6 +211,7 @@ impl Life {
             View {
                 phase: Phase::Starting,
                 plan: plan.clone(),
+                is_posted: false,
                 store: store.clone(),
                 files: files.clone(),
                 published: None,
@@ -470,6 +471,7 @@ impl Life {
                 view.phase = Phase::Serving;
             }
             view.plan = self.served.clone();
+            view.is_posted = self.is_posted;
             view.store = next.store.clone();
             view.files.clone_from(&self.files);
             view.published = Some(SystemTime::now());

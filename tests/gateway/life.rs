@@ -251,6 +251,7 @@ fn the_files_win_again_when_they_change() {
     assert_eq!(gateway.post_config("?check_hash=1", &file).0, 304, "the text of the file is what is served");
     assert_eq!(gateway.post_config("", &routes(upstream.addr, &["/posted"])).0, 201);
     assert_eq!((gateway.get("/posted").head.status(), gateway.get("/file").head.status()), (200, 404));
+    assert_eq!(gateway.status()["configuration"]["handed_in"], true);
     gateway.signal("HUP");
     gateway.wait_until("the file is served", || gateway.get("/file").head.status() == 200);
     assert_eq!(gateway.get("/posted").head.status(), 404);
@@ -258,6 +259,7 @@ fn the_files_win_again_when_they_change() {
     gateway.put_kong(&routes(upstream.addr, &["/changed"]));
     gateway.wait_until("the changed file is served", || gateway.get("/changed").head.status() == 200);
     assert_eq!(gateway.get("/posted").head.status(), 404);
+    assert_eq!(gateway.status()["configuration"]["handed_in"], false);
     // What was handed in has no say over the node: its listeners are those of the files.
     assert_eq!(gateway.status()["reload"]["restart_needed_for"], serde_json::json!([]));
 }

@@ -128,3 +128,73 @@ fn digest_of(pem: &str) -> Option<String> {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &der);
     Some(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{read, Reading, Sources};
+    use crate::plan::record::Record;
+    use serde_json::{json, Value as Json};
+
+    /// The records of a text, read in the place of what `file` holds.
+    fn records(file: &str, text: &str) -> Vec<Record> {
+        let files = [("ringway.yaml".to_owned(), file.to_owned())];
+        let env = [("SECRET".to_owned(), "s3cr3t".to_owned())];
+        let sources = Sources { files: &files, conf: None, env: &env, read: &|_| Err("no file".to_owned()) };
+        let text = format!("_format_version: '3.0'\n{text}");
+        let Reading { plan, report, written } = read(&sources, Some(&text), &[], &mut |bytes| bytes.fill(1));
+        let plan = plan.unwrap_or_else(|| panic!("{:?}", report.findings));
+        assert_eq!(plan.listeners[0].bind.addr.port(), 81, "the settings are those of the file");
+        assert_eq!(written.digest, Some(crate::config::sha256(&text)));
+        written.records
+    }
+
+    #[track_caller]
+    fn check(text: &str, want: Json) {
+        let file = "{listeners: ['127.0.0.1:81'], services: [{name: of-the-file, host: h}]}";
+        let all = records(file, text);
+        let [one] = all.as_slice() else { panic!("{text}: {all:?}") };
+        for (field, value) in want.as_object().unwrap() {
+            assert_eq!(one.fields.get(field).unwrap_or(&json!("left out")), value, "{field} of {text}");
+        }
+    }
+
+    #[test]
+    fn entities_are_shown_whole_and_as_they_were_written() {
+        check(
+            "services: [{name: s, url: 'https://a.test/x'}]",
+            json!({"protocol": "https", "host": "a.test", "port": 443, "path": "/x", "url": "left out", "tags": null}),
+        );
+        check("routes: [{paths: [/a]}]", json!({"strip_path": true, "name": null, "service": null}));
+        check("routes: [{paths: [/a], protocols: [grpc]}]", json!({"strip_path": false}));
+        check("upstreams: [{name: u}]", json!({"algorithm": "round-robin", "hash_on": "none"}));
+        check(
+            "upstreams: [{name: u, hash_on: ip}]",
+            json!({"algorithm": "consistent-hashing", "hash_on": "ip", "hash_fallback": "none"}),
+        );
+        check(
+            "upstreams: [{name: u, algorithm: latency, hash_on: none}]",
+            json!({"algorithm": "latency", "hash_on": "none"}),
+        );
+        check(
+            "consumers: [{username: c, tags: [a, a]}]",
+            json!({"tags": ["a"], "custom_id": null, "created_at": null}),
+        );
+    }
+
+    #[test]
+    fn secrets_stay_references_and_missing_ones_are_made_once() {
+        let all = records(
+            "listeners: ['127.0.0.1:81']",
+            "consumers:\n- username: c\n  keyauth_credentials: [{key: '{vault://env/secret}'}]\n  \
+             jwt_secrets: [{key: '{vault://env/secret}'}]\nupstreams: [{name: u, targets: [{target: '[::1]:1'}, {target: a}]}]",
+        );
+        let of = |noun: &'static str| all.iter().filter(move |record| record.table.name() == noun);
+        assert!(of("keyauth_credentials").all(|key| key.fields["key"] == "{vault://env/secret}"));
+        let jwt = of("jwt_secrets").next().unwrap();
+        assert_eq!(jwt.fields["secret"].as_str().map(str::len), Some(32), "it was made up, beside a reference");
+        assert_eq!(jwt.fields.get("updated_at"), None);
+        let targets: Vec<&Json> = of("targets").map(|target| &target.fields["target"]).collect();
+        assert_eq!(targets, ["[::1]:1", "a:8000"]);
+        assert!(!format!("{all:?}").contains("vault"), "a record shows no value in a log");
+    }
+}

@@ -52,6 +52,8 @@ pub(super) fn show(board: &Board, view: &View, snapshots: &[Snapshot]) -> Value 
         "configuration_hash": plan.hash,
         "configuration": {
             "files": view.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>(),
+            // If so, the files give the settings only, until one of them changes.
+            "handed_in": view.is_posted,
             "published_at": view.published.map(iso),
             "routes": plan.routes.len(),
             "services": plan.services.len(),
