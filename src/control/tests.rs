@@ -232,7 +232,7 @@ fn the_admin_api_answers_by_method_and_path() {
     let node = Node::start(plain_plan(), &[]);
     node.until("serving", serving);
     let close = "Host: a\r\nConnection: close\r\n";
-    let large = limits::ADMIN_BODY_BYTES_MAX + 1;
+    let (large, vast) = (limits::ADMIN_BODY_BYTES_MAX + 1, limits::ADMIN_CONFIG_BYTES_MAX + 1);
     let rows: &[(&str, u16, &[&str])] = &[
         ("GET / HTTP/1.1\r\n", 200, &["\"version\":", "server: ringway", "application/json; charset=utf-8"]),
         ("GET /status/ready HTTP/1.1\r\n", 200, &["{\"message\":\"ready\"}"]),
@@ -243,6 +243,12 @@ fn the_admin_api_answers_by_method_and_path() {
             &["{\"message\":\"Method not allowed\"}", "allow: GET"],
         ),
         (&format!("POST / HTTP/1.1\r\nContent-Length: {large}\r\n"), 413, &["{\"message\":\"Payload too large\"}"]),
+        // A whole configuration may be larger, and has a bound as well.
+        (
+            &format!("POST /config HTTP/1.1\r\nContent-Length: {vast}\r\n"),
+            413,
+            &["{\"message\":\"Payload too large\"}"],
+        ),
         ("nonsense\r\n", 400, &[]),
         (&format!("GET /{} HTTP/1.1\r\n", "x".repeat(limits::ADMIN_HEAD_BYTES_MAX)), 431, &[]),
         (&format!("GET / HTTP/1.1\r\nX: {}\r\n", "x".repeat(limits::ADMIN_HEAD_BYTES_MAX)), 431, &[]),

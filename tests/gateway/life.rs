@@ -285,6 +285,26 @@ fn an_exported_configuration_is_the_same_again() {
 }
 
 #[test]
+fn a_large_configuration_is_taken_in_either_form() {
+    let upstream = Upstream::start();
+    let gateway = Setup::kong(routes(upstream.addr, &["/file"])).start();
+    let large = |path| {
+        format!(
+            "{}{}",
+            routes(upstream.addr, &[path]),
+            "# a remark of 50 bytes ..........................\n".repeat(60_000)
+        )
+    };
+    assert_eq!(gateway.post_config("", &large("/text")).0, 201);
+    assert_eq!(gateway.get("/text").head.status(), 200);
+    let head = "--b\r\nContent-Disposition: form-data; name=\"config\"\r\n\r\n";
+    let form = format!("{head}{}\r\n--b--\r\n", large("/form"));
+    let answer = crate::harness::client::post(gateway.admin, "/config", "multipart/form-data; boundary=b", &form);
+    assert_eq!(answer.head.status(), 201, "{}", String::from_utf8_lossy(&answer.body));
+    assert_eq!(gateway.get("/form").head.status(), 200);
+}
+
+#[test]
 fn lists_are_walked_by_their_next_pages() {
     let names: String = (0..25).map(|n| format!("- {{name: s{n}, host: h, tags: [even]}}\n")).collect();
     let gateway = Setup::kong(format!("_format_version: \"3.0\"\nservices:\n{names}")).start();

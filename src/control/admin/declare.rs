@@ -16,7 +16,7 @@ use crate::control::life::{Event, Post, Posted};
 use crate::control::store::Store;
 use crate::plan::ids::Table;
 use crate::plan::report::Report;
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{header, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -28,7 +28,8 @@ use tokio::sync::oneshot;
 
 /// The paths of this file.
 pub(super) fn router() -> Router<Desk> {
-    Router::new().route("/config", get(export).post(take))
+    // The bound of these bodies is ours: the extractor of forms has a smaller one of its own.
+    Router::new().route("/config", get(export).post(take).layer(DefaultBodyLimit::disable()))
 }
 
 async fn export(State(desk): State<Desk>) -> Response {
