@@ -108,7 +108,7 @@ pub fn gather(named: &[String], env: &[(String, String)], open: Open<'_>, report
             if let Some(text) = found.read(conf::DECLARATIVE_PATH, open, report) {
                 found.files.push((conf::DECLARATIVE_PATH.to_owned(), text));
             }
-        } else {
+        } else if !settings.may_be_empty {
             let hint = "name a file: -c ringway.yaml, -c kong.yml, or KONG_DECLARATIVE_CONFIG";
             report.fault(&Span::nowhere(), "", "there is no configuration", hint);
         }
@@ -178,6 +178,7 @@ mod tests {
         assert_eq!(run(&[], &[settings], &[]), "[/etc/kong/kong.conf]\nwatch /etc/kong/kong.conf /k.yml");
         assert_eq!(run(&[], &[], &[("KONG_DECLARATIVE_CONFIG", "/k.yml")]), "watch /k.yml");
         assert_eq!(run(&[], &[(usual, "")], &[("KONG_DATABASE", "postgres")]), format!("{usual}\nwatch {usual}"));
+        assert_eq!(run(&[], &[], &[("KONG_DATABASE", "off")]), "watch ");
         assert_eq!(
             run(&[], &[], &[]),
             "watch \n-: there is no configuration; name a file: -c ringway.yaml, -c kong.yml, or KONG_DECLARATIVE_CONFIG"

@@ -176,6 +176,36 @@ fn the_environment_of_the_reference_is_enough() {
     assert_eq!(status, Some(200));
 }
 
+#[test]
+fn a_node_without_files_is_given_its_configuration() {
+    let upstream = Upstream::start();
+    let (proxy, admin) = (crate::harness::ports::free(), crate::harness::ports::free());
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_ringway"))
+        .args(["run", "--shards", "1"])
+        .env("KONG_DATABASE", "off")
+        .env("KONG_PROXY_LISTEN", format!("127.0.0.1:{proxy}"))
+        .env("KONG_ADMIN_LISTEN", format!("127.0.0.1:{admin}"))
+        .env("KONG_PROXY_ACCESS_LOG", "off")
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let (proxy, admin) = (SocketAddr::from(([127, 0, 0, 1], proxy)), SocketAddr::from(([127, 0, 0, 1], admin)));
+    let end = Instant::now() + PATIENCE;
+    while std::net::TcpStream::connect(admin).is_err() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // It may still be starting: what is handed in then is served as soon as it has.
+    let answer = std::panic::catch_unwind(|| {
+        crate::harness::client::post(admin, "/config", "text/yaml", &routes(upstream.addr, &["/"]))
+    });
+    let status = try_get_quick(proxy);
+    child.kill().ok();
+    child.wait().ok();
+    assert_eq!(answer.unwrap().head.status(), 201);
+    assert_eq!(status, Some(200));
+}
+
 fn try_get_quick(addr: SocketAddr) -> Option<u16> {
     std::net::TcpStream::connect(addr).ok()?;
     try_get(addr, "/").ok().map(|answer| answer.head.status())
