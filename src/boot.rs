@@ -5,7 +5,7 @@ use crate::bus::{Endpoints, FromShard, Gauges, Shards, Snapshot, ToShard};
 use crate::control::access_log::AccessLog;
 use crate::control::journal::Journal;
 use crate::control::sink::Reopen;
-use crate::control::{self, First, Hands, Inbox, Line, Loaded};
+use crate::control::{self, First, Hands, Inbox, Line, Load};
 use crate::hook::{Descriptor, Shelf};
 use crate::io::listen::{self, Bound};
 use crate::io::mailbox::{mailbox, Seat, Sender};
@@ -30,7 +30,7 @@ pub struct Start {
     /// The configuration it starts with.
     pub first: First,
     /// Reads it anew.
-    pub load: Arc<dyn Fn() -> Loaded + Send + Sync>,
+    pub load: Arc<Load>,
     /// To tell the control thread something.
     pub line: Line,
     /// Its other end.
@@ -139,6 +139,7 @@ pub fn serve(start: Start) -> ExitCode {
         reopen: start.reopen,
         journal: start.journal,
         readings,
+        descriptors: descriptors(),
     });
     if let Some(log) = access_log {
         if !log.stop() {

@@ -46,7 +46,8 @@
 //! * timeouts: `src/io/deadline.rs`; bounds: `src/base/limits.rs`
 //! * precedence of routes: `src/plan/rank.rs`; of plugin instances: `src/plan/chain.rs`
 //! * what a setting is called: `src/config/native/knobs.rs`, `src/config/kong/conf/mod.rs`, `src/config/kong/fields.rs`
-//! * reload, signals, drain: `src/control/life.rs`
+//! * reload, signals, drain, configurations handed in: `src/control/life.rs`
+//! * what the Admin API shows of entities: `src/control/store.rs`; their paths: `src/control/admin/kinds.rs`
 //! * black-box cases: `tests/gateway/raw`, `tests/conformance`
 
 pub mod auth;

@@ -21,7 +21,7 @@ fn run(files: &[&str], env: &[(&str, &str)]) -> Loaded {
             *byte = next;
         }
     };
-    load(&files, &env, &open, ringway::plugins::ALL, &mut random)
+    load(&files, None, &env, &open, ringway::plugins::ALL, &mut random)
 }
 
 /// The plan, of files that nothing is to be said about.

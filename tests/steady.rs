@@ -65,6 +65,9 @@ fn plan() -> Plan {
         debug_trigger: None,
         debug_names: Default::default(),
         error_type: "text/plain".into(),
+        tagline: String::new(),
+        version: String::new(),
+        admin_latency: None,
     };
     let node = Node {
         runtime: Runtime::default(),

@@ -172,6 +172,30 @@ pub const ADMIN_HEAD_BYTES_MAX: usize = 16 * 1024;
 /// See [`ADMIN_HEAD_BYTES_MAX`].
 pub const ADMIN_BODY_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes of the body of one kind of admin request: a whole configuration may be as large as a file of one.
+pub const ADMIN_CONFIG_BYTES_MAX: usize = DOC_BYTES_MAX;
+
+/// Such bodies at once; one more is told to come again. Each may take its size and, once read, ten times that.
+pub const ADMIN_CONFIGS_MAX: usize = 4;
+
+/// How long the answer to a configuration that was handed in waits for it to be served, ms. Reading and compiling 100,000
+/// routes takes some seconds, and names nobody knows [`RESOLVE_WAIT_MS`]; afterwards it is still served or refused.
+pub const ADMIN_CONFIG_MS: u64 = 60_000;
+const _: () = assert!(RESOLVE_WAIT_MS * 4 < ADMIN_CONFIG_MS);
+
+/// Rows of a page of a list where none says how many, and the most that may be asked for.
+pub const ADMIN_PAGE: usize = 100;
+/// See [`ADMIN_PAGE`].
+pub const ADMIN_PAGE_MAX: usize = 1000;
+
+/// Tags that one filter may name; each is a pass over the tags of every entity.
+pub const ADMIN_TAGS_MAX: usize = 5;
+
+/// Fields of one form, and how deep their names may nest. Forms are written by hand; more is somebody's attack.
+pub const ADMIN_FORM_FIELDS_MAX: usize = 1000;
+/// See [`ADMIN_FORM_FIELDS_MAX`].
+pub const ADMIN_FORM_DEPTH_MAX: usize = 16;
+
 /// How long a scrape waits for the shards' counters, ms; a shard that is late is shown as it was last time.
 pub const SCRAPE_WAIT_MS: u64 = 250;
 

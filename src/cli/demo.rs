@@ -63,8 +63,8 @@ pub(super) fn main(args: &Args) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let load = move || -> Loaded { seam::load_text("demo.yaml", &text) };
-    let loaded = load();
+    let load = move |posted: Option<&str>| -> Loaded { seam::load_text("demo.yaml", &text, posted) };
+    let loaded = load(None);
     let (line, inbox) = Line::new();
     let (first, reopen, journal) = match begin(loaded) {
         Ok(begun) => begun,

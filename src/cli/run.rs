@@ -36,8 +36,8 @@ signal cut the end short.";
 /// Runs it.
 pub(super) fn main(args: &Args) -> ExitCode {
     let (files, overrides) = (args.files.clone(), args.overrides.clone());
-    let load = move || seam::load(&files, &overrides);
-    let loaded = load();
+    let load = move |posted: Option<&str>| seam::load(&files, posted, &overrides);
+    let loaded = load(None);
     let (line, inbox) = Line::new();
     match begin(loaded) {
         Ok((first, reopen, journal)) => {
@@ -49,7 +49,7 @@ pub(super) fn main(args: &Args) -> ExitCode {
 
 /// Starts the log that a loaded configuration asks for; or says why it cannot be served, where there is no log yet.
 pub(super) fn begin(loaded: Loaded) -> Result<(First, Reopen, Option<Journal>), ExitCode> {
-    let Loaded { plan, report, files } = loaded;
+    let Loaded { plan, report, files, written } = loaded;
     if !report::is_good(&report, plan.as_ref()) {
         eprint!("{}", report::as_text(&report, plan.as_ref(), files.len()));
         return Err(ExitCode::FAILURE);
@@ -57,7 +57,7 @@ pub(super) fn begin(loaded: Loaded) -> Result<(First, Reopen, Option<Journal>), 
     let Some(plan) = plan else { return Err(ExitCode::FAILURE) };
     let reopen = Reopen::default();
     let journal = start_log(&plan.node, &report, &reopen)?;
-    Ok((First { plan: Arc::new(plan), report, files }, reopen, journal))
+    Ok((First { plan: Arc::new(plan), report, files, written }, reopen, journal))
 }
 
 fn start_log(node: &Node, report: &Report, reopen: &Reopen) -> Result<Option<Journal>, ExitCode> {

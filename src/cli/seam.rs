@@ -5,7 +5,7 @@ use super::sources::{Files, Overrides};
 use crate::config::{self, gather, Sources};
 use crate::control::journal::Journal;
 use crate::control::sink::Reopen;
-use crate::control::{First, Inbox, Line, Loaded};
+use crate::control::{First, Inbox, Line, Load, Loaded};
 use crate::hook::Descriptor;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ pub(super) struct Start {
     /// What was read.
     pub(super) first: First,
     /// Reads it anew.
-    pub(super) load: Arc<dyn Fn() -> Loaded + Send + Sync>,
+    pub(super) load: Arc<Load>,
     /// To tell the control thread something.
     pub(super) line: Line,
     /// Its other end.
@@ -31,8 +31,9 @@ pub(super) fn descriptors() -> &'static [Descriptor] {
     crate::boot::descriptors()
 }
 
-/// Reads the files of the command line, or without any those that the node's settings name.
-pub(super) fn load(files: &Files, overrides: &Overrides) -> Loaded {
+/// Reads the files of the command line, or without any those that the node's settings name; the entities of a text that
+/// was `posted` take the place of theirs.
+pub(super) fn load(files: &Files, posted: Option<&str>, overrides: &Overrides) -> Loaded {
     let named: Vec<String> =
         files.config.iter().chain(&files.conf).map(|path| path.to_string_lossy().into_owned()).collect();
     // A variable that is no text cannot be one of ours.
@@ -40,24 +41,25 @@ pub(super) fn load(files: &Files, overrides: &Overrides) -> Loaded {
         .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     let open = |path: &str| std::fs::read_to_string(path);
-    let gather::Loaded { mut plan, report, watch } = gather::load(&named, &env, &open, descriptors(), &mut random);
+    let gather::Loaded { mut plan, report, watch, written } =
+        gather::load(&named, posted, &env, &open, descriptors(), &mut random);
     if let Some(plan) = &mut plan {
         overrides.apply(plan);
     }
-    Loaded { plan, report, files: watch.into_iter().map(Into::into).collect() }
+    Loaded { plan, report, files: watch.into_iter().map(Into::into).collect(), written }
 }
 
 fn random(bytes: &mut [u8]) {
     aws_lc_rs::rand::fill(bytes).expect("the system gives random bytes, or nothing secret can be made");
 }
 
-/// Reads a configuration that is no file.
-pub(super) fn load_text(name: &str, text: &str) -> Loaded {
+/// Reads a configuration that is no file; as for files, the entities of what was `posted` take the place of its own.
+pub(super) fn load_text(name: &str, text: &str, posted: Option<&str>) -> Loaded {
     let files = [(name.to_owned(), text.to_owned())];
     let read = |path: &str| Err(format!("{path} is not to be read from here"));
     let sources = Sources { files: &files, conf: None, env: &[], read: &read };
-    let (plan, report) = config::load(&sources, descriptors(), &mut random);
-    Loaded { plan, report, files: Vec::new() }
+    let config::Reading { plan, report, written } = config::read(&sources, posted, descriptors(), &mut random);
+    Loaded { plan, report, files: Vec::new(), written }
 }
 
 /// The JSON Schema of the native dialect.

@@ -6,6 +6,7 @@ use super::kong::{self, conf};
 use super::Sources;
 use crate::base::span::Span;
 use crate::hook::Descriptor;
+use crate::plan::record::Written;
 use crate::plan::report::Report;
 use crate::plan::Plan;
 use std::io;
@@ -34,13 +35,17 @@ pub struct Loaded {
     pub report: Report,
     /// As [`Gathered::watch`].
     pub watch: Vec<String>,
+    /// The entities as they were written.
+    pub written: Written,
 }
 
-/// Gathers and loads: from the command line and the environment to a plan.
+/// Gathers and loads: from the command line and the environment to a plan. Where a declarative text is `posted`, its
+/// entities are served and those of the files are not.
 ///
 /// `random` fills with unpredictable bytes, for ids and secrets that nobody wrote.
 pub fn load(
     named: &[String],
+    posted: Option<&str>,
     env: &[(String, String)],
     open: Open<'_>,
     descriptors: &'static [Descriptor],
@@ -49,11 +54,12 @@ pub fn load(
     let mut report = Report::default();
     let found = gather(named, env, open, &mut report);
     let read = |path: &str| open(path).map_err(|error| error.to_string());
-    let (plan, said) = super::load(&found.sources(env, &read), descriptors, random);
+    let super::Reading { plan, report: said, written } =
+        super::read(&found.sources(env, &read), posted, descriptors, random);
     // A file that could not be read may hold what the others refer to, or what forbids something: nothing without it.
     let plan = plan.filter(|_| report.is_clean());
     report.findings.extend(said.findings);
-    Loaded { plan, report, watch: found.watch }
+    Loaded { plan, report, watch: found.watch, written }
 }
 
 impl Gathered {
@@ -102,7 +108,7 @@ pub fn gather(named: &[String], env: &[(String, String)], open: Open<'_>, report
             if let Some(text) = found.read(conf::DECLARATIVE_PATH, open, report) {
                 found.files.push((conf::DECLARATIVE_PATH.to_owned(), text));
             }
-        } else {
+        } else if !settings.may_be_empty {
             let hint = "name a file: -c ringway.yaml, -c kong.yml, or KONG_DECLARATIVE_CONFIG";
             report.fault(&Span::nowhere(), "", "there is no configuration", hint);
         }
@@ -172,6 +178,7 @@ mod tests {
         assert_eq!(run(&[], &[settings], &[]), "[/etc/kong/kong.conf]\nwatch /etc/kong/kong.conf /k.yml");
         assert_eq!(run(&[], &[], &[("KONG_DECLARATIVE_CONFIG", "/k.yml")]), "watch /k.yml");
         assert_eq!(run(&[], &[(usual, "")], &[("KONG_DATABASE", "postgres")]), format!("{usual}\nwatch {usual}"));
+        assert_eq!(run(&[], &[], &[("KONG_DATABASE", "off")]), "watch ");
         assert_eq!(
             run(&[], &[], &[]),
             "watch \n-: there is no configuration; name a file: -c ringway.yaml, -c kong.yml, or KONG_DECLARATIVE_CONFIG"

@@ -11,9 +11,13 @@ pub mod gather;
 pub mod kong;
 pub mod native;
 
+pub use native::Shape;
+
 use crate::base::span::Span;
 use crate::hook::Descriptor;
 use crate::plan::draft::Draft;
+use crate::plan::ids::Table;
+use crate::plan::record::Written;
 use crate::plan::report::Report;
 use crate::plan::{link, Plan};
 use doc::Node;
@@ -43,6 +47,20 @@ enum Dialect {
     Envoy,
 }
 
+/// The name of a text that was handed in while the gateway runs, in findings.
+pub const POSTED: &str = "POST /config";
+
+/// What came of a configuration.
+#[derive(Debug)]
+pub struct Reading {
+    /// The plan, where there is no fault.
+    pub plan: Option<Plan>,
+    /// Every finding.
+    pub report: Report,
+    /// The entities as they were written.
+    pub written: Written,
+}
+
 /// Loads a configuration: a plan where there is no fault, and every finding.
 ///
 /// `random` fills with unpredictable bytes, for ids and secrets that nobody wrote.
@@ -51,6 +69,18 @@ pub fn load(
     descriptors: &'static [Descriptor],
     random: &mut dyn FnMut(&mut [u8]),
 ) -> (Option<Plan>, Report) {
+    let Reading { plan, report, .. } = read(sources, None, descriptors, random);
+    (plan, report)
+}
+
+/// As [`load`], and keeps what was written. Where a declarative text is `posted`, all entities are its own: the sources
+/// give the settings of the node, and their entities are passed over.
+pub fn read(
+    sources: &Sources<'_>,
+    posted: Option<&str>,
+    descriptors: &'static [Descriptor],
+    random: &mut dyn FnMut(&mut [u8]),
+) -> Reading {
     let mut report = Report::default();
     let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
     let mut docs = Vec::new();
@@ -60,7 +90,7 @@ pub fn load(
     for (name, text) in sources.files {
         take(name, text, &mut docs, &mut hash, &mut report);
     }
-    let has_kong = docs.iter().any(|(dialect, _)| *dialect == Dialect::Kong);
+    let has_kong = docs.iter().any(|(dialect, ..)| *dialect == Dialect::Kong);
     let variable = |name: &str| sources.env.iter().any(|(held, value)| held == name && !value.is_empty());
     let asks_for_kong = sources.files.is_empty()
         || sources.conf.is_some()
@@ -79,7 +109,7 @@ pub fn load(
             }
         }
         // Files that were named to us stand for those that settings name.
-        if !has_kong {
+        if !has_kong && posted.is_none() {
             if let Some(text) = &conf.declarative_text {
                 take(&text.span.to_string(), &text.value, &mut docs, &mut hash, &mut report);
             } else if let Some(path) = &conf.declarative {
@@ -98,7 +128,7 @@ pub fn load(
     let nouns = kong::nouns();
     let mut vaults = kong::Vaults::new(sources.env);
     let mut ready = Vec::with_capacity(docs.len());
-    for (dialect, doc) in docs {
+    for (dialect, doc, text) in docs {
         let doc = match dialect {
             Dialect::Native => native::read(doc, &nouns, &mut node, &mut report),
             Dialect::Kong => doc,
@@ -108,13 +138,25 @@ pub fn load(
                 continue;
             }
         };
-        vaults.learn(&doc);
-        ready.push((dialect, doc));
+        // A native file without entities is no source of them.
+        if dialect == Dialect::Kong || doc.map().is_some_and(|lists| !lists.is_empty()) {
+            ready.push((dialect, doc, text));
+        }
     }
+    if let Some(text) = posted {
+        digest(&mut hash, text);
+        let doc = doc::parse(&Arc::from(POSTED), text, &mut report);
+        ready = doc.map(|doc| (Dialect::Kong, doc, sha256(text))).into_iter().collect();
+    }
+    ready.iter().for_each(|(_, doc, _)| vaults.learn(doc));
+    let digest = match ready.as_slice() {
+        [(Dialect::Kong, _, text)] => Some(*text),
+        _ => None,
+    };
     let mut draft = Draft::new(node);
     let mut reader =
         kong::Reader { draft: &mut draft, report: &mut report, vaults: &vaults, descriptors, random, transform: true };
-    for (dialect, doc) in ready {
+    for (dialect, doc, _) in ready {
         if dialect == Dialect::Kong {
             kong::read(doc, &mut reader);
         } else {
@@ -123,7 +165,35 @@ pub fn load(
         }
     }
     let hash = hash.finish().as_ref().iter().map(|b| format!("{b:02x}")).collect();
-    link::link(draft, hash, report)
+    let written = Written { records: std::mem::take(&mut draft.records), digest };
+    let (plan, report) = link::link(draft, hash, report);
+    Reading { plan, report, written }
+}
+
+/// Checks one entity of a kind that stands by itself, as nested in nothing; findings have paths within it. References
+/// are looked at, and not followed.
+pub fn validate(table: Table, entity: &Node, descriptors: &'static [Descriptor]) -> Report {
+    let (mut draft, mut report) = (Draft::new(native::defaults()), Report::default());
+    let vaults = kong::Vaults::new(&[]);
+    // Nothing of what is read is kept, and so no secret that nobody wrote.
+    let random = &mut |bytes: &mut [u8]| bytes.fill(0);
+    let mut reader =
+        kong::Reader { draft: &mut draft, report: &mut report, vaults: &vaults, descriptors, random, transform: true };
+    kong::one(table, entity, &mut reader);
+    report
+}
+
+/// Every kind of entity as its rows.
+pub fn shapes() -> Vec<Shape> {
+    kong::shapes()
+}
+
+/// What a text is compared by with one that is served.
+pub fn sha256(text: &str) -> [u8; 32] {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest.as_ref());
+    bytes
 }
 
 /// The JSON Schema of the native dialect, with what these plugins take.
@@ -135,7 +205,7 @@ pub fn schema(plugins: &[Descriptor]) -> serde_json::Value {
 fn take(
     name: &str,
     text: &str,
-    docs: &mut Vec<(Dialect, Node)>,
+    docs: &mut Vec<(Dialect, Node, [u8; 32])>,
     hash: &mut aws_lc_rs::digest::Context,
     report: &mut Report,
 ) {
@@ -146,7 +216,7 @@ fn take(
         report.warning(&Span::new(&file, 1, 1), "", "the file is empty", "");
         return;
     }
-    docs.push((dialect(&doc), doc));
+    docs.push((dialect(&doc), doc, sha256(text)));
 }
 
 /// Adds a source to the hash; its length keeps two apart from one that is both.

@@ -3,6 +3,7 @@
 //! Handlers read the view of the moment and the shards' gauges; they never reach into the loop, so a slow scraper cannot
 //! hold a reload.
 
+use super::store::Store;
 use crate::base::limits;
 use crate::bus::{RouteSnapshot, Shards, Snapshot};
 use crate::plan::report::Finding;
@@ -60,7 +61,11 @@ pub(super) struct View {
     pub(super) phase: Phase,
     /// What is served, or at the start will be.
     pub(super) plan: Arc<Plan>,
-    /// The files it came from.
+    /// Was it handed in, in the place of the files' entities?
+    pub(super) is_posted: bool,
+    /// Its entities as they were written.
+    pub(super) store: Arc<Store>,
+    /// The files it came from; those that give the settings, where its entities were handed in.
     pub(super) files: Vec<PathBuf>,
     /// When it was published.
     pub(super) published: Option<SystemTime>,

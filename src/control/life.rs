@@ -9,22 +9,25 @@ use super::dns::Dns;
 use super::journal::Journal;
 use super::names::{self, Answer, Book, Question, Standing};
 use super::sink::Reopen;
+use super::store::Store;
 use super::watch::{stamp, Stamp, Stir, Watch};
-use super::{restart, systemd, First, Hands, Line, Loaded};
+use super::{restart, systemd, First, Hands, Line, Load, Loaded};
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::span::Span;
-use crate::base::time::Millis;
+use crate::base::time::{Millis, WallMs};
 use crate::bus::{Endpoints, FromShard, Shards};
+use crate::plan::record::Written;
 use crate::plan::report::{Finding, Report, Severity};
 use crate::plan::Plan;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{signal, SignalKind};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// Everything that can happen to a node.
@@ -34,8 +37,10 @@ pub(super) enum Event {
     Signal(Signal),
     /// Something happened in a folder of config files, and it is quiet now.
     Stirred,
+    /// A configuration was handed in.
+    Posted(Post),
     /// The configuration was read.
-    Loaded(Box<Loaded>),
+    Loaded(Box<Loaded>, Arc<Store>, Option<Reply>),
     /// A name was answered, or was not.
     Answered(Question, Answer),
     /// Tables were compiled and given to the shards, or a plugin refused its configuration.
@@ -57,6 +62,33 @@ pub(super) enum Signal {
     Reload,
     /// SIGUSR1: open log files anew.
     Reopen,
+}
+
+/// A configuration that was handed in: a declarative text whose entities take the place of the files'.
+///
+/// It goes the way of a reload. The files win again when one of them changes, on SIGHUP, and after a restart.
+#[derive(Debug)]
+pub(super) struct Post {
+    /// The text.
+    pub(super) text: String,
+    /// Where the answer goes.
+    pub(super) reply: Reply,
+}
+
+/// Takes the answer to a [`Post`]; nobody may wait for it any more.
+pub(super) type Reply = oneshot::Sender<Posted>;
+
+/// What became of a configuration that was handed in.
+#[derive(Debug)]
+pub(super) enum Posted {
+    /// Every shard serves it.
+    Served(Arc<Store>),
+    /// It has faults, of its own or, as sentences, in what plugins made of it. What was served before still is.
+    Refused(Report, Vec<String>),
+    /// Another one that was handed in is on its way.
+    Busy,
+    /// The process is ending.
+    Ending,
 }
 
 /// How a life ends.
@@ -82,12 +114,23 @@ enum Step {
     Publishing { next: Next, endpoints: Arc<Endpoints> },
 }
 
+/// A configuration that sets out when the one on its way has arrived.
+enum Wanted {
+    /// That of the files.
+    Files,
+    /// One that was handed in.
+    Posted(Post),
+}
+
 /// A configuration on its way.
 struct Next {
     plan: Arc<Plan>,
     report: Report,
+    store: Arc<Store>,
     questions: BTreeSet<Question>,
     is_first: bool,
+    /// Who handed it in and waits.
+    reply: Option<Reply>,
 }
 
 /// See [`super::run`].
@@ -115,7 +158,7 @@ pub(super) fn run(hands: Hands) -> Ending {
 
 struct Life {
     shards: Arc<dyn Shards>,
-    load: Arc<dyn Fn() -> Loaded + Send + Sync>,
+    load: Arc<Load>,
     line: Line,
     board: Arc<Board>,
     reopen: Reopen,
@@ -139,8 +182,10 @@ struct Life {
     refreshing: bool,
     /// Has an answer come in that the shards and the board have not seen?
     names_changed: bool,
-    /// Was a reload asked for while a configuration was on its way?
-    again: bool,
+    /// Is the configuration on its way one that was handed in?
+    is_posted: bool,
+    /// What was asked for meanwhile, in that order; of each kind once.
+    wanted: VecDeque<Wanted>,
     /// Until when to wait for shards before saying what listens where; `None` once it was said.
     introduce_by: Option<Millis>,
     /// When draining ends; `None` while serving.
@@ -153,8 +198,9 @@ impl Life {
     /// # Errors
     /// A sentence: why the Admin API cannot listen.
     fn begin(hands: Hands) -> Result<(Life, UnboundedReceiver<Event>), String> {
-        let Hands { shards, load, first, inbox, reopen, journal, readings } = hands;
-        let First { plan, report, files } = first;
+        let Hands { shards, load, first, inbox, reopen, journal, readings, descriptors } = hands;
+        let First { plan, report, files, written } = first;
+        let store = Arc::new(Store::of(written, wall()));
         let line = inbox.line;
         listen_to_signals(&line);
         let (mut watch, stir) = Watch::new();
@@ -165,6 +211,8 @@ impl Life {
             View {
                 phase: Phase::Starting,
                 plan: plan.clone(),
+                is_posted: false,
+                store: store.clone(),
                 files: files.clone(),
                 published: None,
                 reloads: Reloads::default(),
@@ -177,7 +225,7 @@ impl Life {
             shards.clone(),
             readings,
         ));
-        admin::start(&plan.node, &board, &reopen)?;
+        admin::start(&plan.node, admin::Desk::new(&board, &line, descriptors), &reopen)?;
         let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
         let mut life = Life {
             shards,
@@ -199,11 +247,12 @@ impl Life {
             step: Step::Rest,
             refreshing: false,
             names_changed: false,
-            again: false,
+            is_posted: false,
+            wanted: VecDeque::new(),
             introduce_by: None,
             drain_by: None,
         };
-        life.resolve(plan, report, true);
+        life.resolve(Next { plan, report, store, questions: BTreeSet::new(), is_first: true, reply: None });
         Ok((life, inbox.events))
     }
 
@@ -244,7 +293,8 @@ impl Life {
                     self.reload();
                 }
             }
-            Event::Loaded(loaded) => self.on_loaded(*loaded),
+            Event::Posted(post) => self.on_post(post),
+            Event::Loaded(loaded, store, reply) => self.on_loaded(*loaded, store, reply),
             Event::Answered(question, answer) => self.on_answered(&question, answer),
             Event::Published(result) => return self.on_published(result),
             Event::Refreshed => {
@@ -265,24 +315,56 @@ impl Life {
             return;
         }
         if !matches!(self.step, Step::Rest) {
-            self.again = true;
+            if !self.wanted.iter().any(|wanted| matches!(wanted, Wanted::Files)) {
+                self.wanted.push_back(Wanted::Files);
+            }
             return;
         }
+        self.read(None);
+    }
+
+    fn on_post(&mut self, post: Post) {
+        if self.drain_by.is_some() {
+            return answer(Some(post.reply), || Posted::Ending);
+        }
+        if self.is_posted || self.wanted.iter().any(|wanted| matches!(wanted, Wanted::Posted(_))) {
+            return answer(Some(post.reply), || Posted::Busy);
+        }
+        if !matches!(self.step, Step::Rest) {
+            return self.wanted.push_back(Wanted::Posted(post));
+        }
+        let Post { text, reply } = post;
+        tracing::info!(bytes = text.len(), "a configuration was handed in");
+        self.read(Some((text, reply)));
+    }
+
+    /// Has the files read, or what was handed in beside their settings.
+    fn read(&mut self, posted: Option<(String, Reply)>) {
         self.step = Step::Loading;
-        // Before the files are read: a change while they are being read then shows as one more change.
-        self.stamp = stamp(&self.files);
+        self.is_posted = posted.is_some();
+        if posted.is_none() {
+            // Before the files are read: a change while they are being read then shows as one more change. What is
+            // handed in leaves the stamp alone: a file that has changed since is still to be noticed.
+            self.stamp = stamp(&self.files);
+        }
         let (load, line, files) = (self.load.clone(), self.line.clone(), self.files.clone());
         tokio::spawn(async move {
-            let loaded = tokio::task::spawn_blocking(move || load()).await.unwrap_or_else(|panic| {
+            let (text, reply) = posted.unzip();
+            let read = move || {
+                let mut loaded = load(text.as_deref());
+                let store = Store::of(std::mem::take(&mut loaded.written), wall());
+                (loaded, store)
+            };
+            let (loaded, store) = tokio::task::spawn_blocking(read).await.unwrap_or_else(|panic| {
                 let mut report = Report::default();
                 report.fault(&Span::nowhere(), "", format!("reading the configuration failed: {panic}"), "");
-                Loaded { plan: None, report, files }
+                (Loaded { plan: None, report, files, written: Written::default() }, Store::default())
             });
-            line.say(Event::Loaded(Box::new(loaded)));
+            line.say(Event::Loaded(Box::new(loaded), Arc::new(store), reply));
         });
     }
 
-    fn on_loaded(&mut self, loaded: Loaded) {
+    fn on_loaded(&mut self, loaded: Loaded, store: Arc<Store>, reply: Option<Reply>) {
         if loaded.files != self.files {
             self.stamp = stamp(&loaded.files);
             self.files = loaded.files;
@@ -290,12 +372,12 @@ impl Life {
         // Even the same files may be reached by other folders now.
         self.watch.follow(&self.files);
         if self.drain_by.is_some() {
-            return;
+            return answer(reply, || Posted::Ending);
         }
         log_findings(&loaded.report);
         let plan = match loaded.plan {
             Some(plan) if loaded.report.is_clean() => plan,
-            _ => return self.refuse(&loaded.report, &[]),
+            _ => return self.refuse(loaded.report, Vec::new(), reply),
         };
         if plan.hash == self.served.hash {
             tracing::info!(hash = plan.hash, "the configuration is the one being served");
@@ -304,27 +386,30 @@ impl Life {
                 view.reloads.unchanged += 1;
                 view.reloads.last = Some(LastReload::now(true, &report.sorted(), &[]));
             });
+            answer(reply, || Posted::Served(store));
             return self.rest();
         }
-        self.resolve(Arc::new(plan), loaded.report, false);
+        let (plan, questions) = (Arc::new(plan), BTreeSet::new());
+        self.resolve(Next { plan, report: loaded.report, store, questions, is_first: false, reply });
     }
 
-    fn refuse(&mut self, report: &Report, more: &[String]) {
+    fn refuse(&mut self, report: Report, more: Vec<String>, reply: Option<Reply>) {
         let faults = report.findings.iter().filter(|finding| finding.severity == Severity::Fault).count() + more.len();
         tracing::error!(faults, serving = self.served.hash, "the new configuration is refused; the old one serves on");
         self.board.change(|view| {
             view.reloads.failure += 1;
-            view.reloads.last = Some(LastReload::now(false, &report.sorted(), more));
+            view.reloads.last = Some(LastReload::now(false, &report.sorted(), &more));
         });
+        answer(reply, || Posted::Refused(report, more));
         self.rest();
     }
 
-    /// Asks for the names of `plan` that are not known yet, and waits for them a while.
-    fn resolve(&mut self, plan: Arc<Plan>, report: Report, is_first: bool) {
-        let questions = names::questions(&plan);
-        self.book.add(&questions, self.now());
+    /// Asks for the names of a plan that are not known yet, and waits for them a while.
+    fn resolve(&mut self, mut next: Next) {
+        next.questions = names::questions(&next.plan);
+        self.book.add(&next.questions, self.now());
         let until = Millis(self.now().0 + limits::RESOLVE_WAIT_MS);
-        self.step = Step::Resolving { next: Next { plan, report, questions, is_first }, until };
+        self.step = Step::Resolving { next, until };
         self.publish_if_resolved();
     }
 
@@ -338,7 +423,14 @@ impl Life {
         let (shards, line, plan, given) =
             (self.shards.clone(), self.line.clone(), next.plan.clone(), endpoints.clone());
         tokio::spawn(async move {
-            let result = tokio::task::spawn_blocking(move || shards.publish(plan, given)).await;
+            let publish = move || {
+                shards.publish(plan, given)?;
+                // A shard reads its mailbox in order: once it has answered this it serves by the new tables, and whoever
+                // is told that they are served finds them so. One that is stuck is not waited for.
+                shards.snapshots(limits::SCRAPE_WAIT_MS);
+                Ok(())
+            };
+            let result = tokio::task::spawn_blocking(publish).await;
             line.say(Event::Published(result.unwrap_or_else(|panic| Err(vec![format!("compiling failed: {panic}")]))));
         });
         self.step = Step::Publishing { next, endpoints };
@@ -354,7 +446,7 @@ impl Life {
                 tracing::error!("the configuration cannot be served");
                 return Some(Ending::Broken);
             }
-            self.refuse(&next.report, &reasons);
+            self.refuse(next.report, reasons, next.reply);
             return None;
         }
         let before = std::mem::replace(&mut self.served, next.plan.clone());
@@ -379,6 +471,8 @@ impl Life {
                 view.phase = Phase::Serving;
             }
             view.plan = self.served.clone();
+            view.is_posted = self.is_posted;
+            view.store = next.store.clone();
             view.files.clone_from(&self.files);
             view.published = Some(SystemTime::now());
             view.reloads.success += u64::from(!next.is_first);
@@ -389,6 +483,7 @@ impl Life {
             self.introduce_by = Some(Millis(self.now().0 + limits::READY_WAIT_MS));
             self.introduce_if_ready();
         }
+        answer(next.reply, || Posted::Served(next.store));
         // Names may have been answered while the tables were compiled.
         self.names_changed = true;
         self.rest();
@@ -398,8 +493,11 @@ impl Life {
     /// The configuration has arrived or was refused; the next one may set out.
     fn rest(&mut self) {
         self.step = Step::Rest;
-        if std::mem::take(&mut self.again) {
-            self.reload();
+        self.is_posted = false;
+        match self.wanted.pop_front() {
+            Some(Wanted::Files) => self.reload(),
+            Some(Wanted::Posted(post)) => self.on_post(post),
+            None => {}
         }
     }
 
@@ -603,6 +701,19 @@ impl Life {
         }
         systemd::notify("READY=1");
     }
+}
+
+/// Tells whoever waits what became of a configuration; nobody may, or not any more.
+fn answer(reply: Option<Reply>, what: impl FnOnce() -> Posted) {
+    if let Some(reply) = reply {
+        let _ = reply.send(what());
+    }
+}
+
+/// The wall clock.
+fn wall() -> WallMs {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    WallMs(since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
 }
 
 fn log_findings(report: &Report) {

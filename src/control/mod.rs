@@ -4,9 +4,9 @@
 //!   access_log.rs  the writer of the access log       names.rs    which names, how they stand, when to ask again
 //!   admin/         the Admin API                      restart.rs  what a reload cannot apply
 //!   board.rs       what the Admin API can see         sink.rs     where log lines end
-//!   dns.rs         asks for names                     systemd.rs  tells the supervisor
-//!   journal.rs     the program's own log              watch.rs    notices changed files
-//!   life.rs      ★ the loop
+//!   dns.rs         asks for names                     store.rs    entities as they were written
+//!   journal.rs     the program's own log              systemd.rs  tells the supervisor
+//!   life.rs      ★ the loop                           watch.rs    notices changed files
 //! ```
 //!
 //! `boot` lends it [`Hands`] and calls [`run`]; nothing here knows how shards, files or plugins are made. The loop never
@@ -22,6 +22,7 @@ mod life;
 mod names;
 mod restart;
 pub mod sink;
+mod store;
 mod systemd;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -32,6 +33,8 @@ mod watch;
 pub use board::Reading;
 
 use crate::bus::{FromShard, Shards};
+use crate::hook::Descriptor;
+use crate::plan::record::Written;
 use crate::plan::report::Report;
 use crate::plan::Plan;
 use journal::Journal;
@@ -46,7 +49,7 @@ pub struct Hands {
     /// The shards; their threads run, and serve once something was published.
     pub shards: Arc<dyn Shards>,
     /// Reads the configuration anew; called on a thread that may block.
-    pub load: Arc<dyn Fn() -> Loaded + Send + Sync>,
+    pub load: Arc<Load>,
     /// What was read at the start.
     pub first: First,
     /// The other end of the [`Line`]s.
@@ -57,7 +60,12 @@ pub struct Hands {
     pub journal: Option<Journal>,
     /// Counters beside those of the shards.
     pub readings: Vec<Reading>,
+    /// The plugins there are, for the Admin API.
+    pub descriptors: &'static [Descriptor],
 }
+
+/// Reads the configuration: the files, or their settings and the entities of a text that was handed in.
+pub type Load = dyn Fn(Option<&str>) -> Loaded + Send + Sync;
 
 /// The configuration the process starts with.
 pub struct First {
@@ -67,6 +75,8 @@ pub struct First {
     pub report: Report,
     /// The files it came from.
     pub files: Vec<PathBuf>,
+    /// Its entities as they were written.
+    pub written: Written,
 }
 
 /// What reading the configuration gave.
@@ -78,6 +88,8 @@ pub struct Loaded {
     pub report: Report,
     /// The files to watch, readable or not.
     pub files: Vec<PathBuf>,
+    /// The entities as they were written.
+    pub written: Written,
 }
 
 /// A way to tell the loop something from any thread; never blocks.

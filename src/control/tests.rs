@@ -85,7 +85,12 @@ struct Node {
 }
 
 fn copy(loaded: &Loaded) -> Loaded {
-    Loaded { plan: loaded.plan.clone(), report: loaded.report.clone(), files: loaded.files.clone() }
+    Loaded {
+        plan: loaded.plan.clone(),
+        report: loaded.report.clone(),
+        files: loaded.files.clone(),
+        written: loaded.written.clone(),
+    }
 }
 
 fn free_port() -> SocketAddr {
@@ -113,17 +118,22 @@ impl Node {
             finishes: AtomicBool::new(true),
         });
         let files: Vec<PathBuf> = files.iter().map(|file| file.to_path_buf()).collect();
-        let loads =
-            Arc::new(Mutex::new(Loaded { plan: Some(plan.clone()), report: Report::default(), files: files.clone() }));
+        let loads = Arc::new(Mutex::new(Loaded {
+            plan: Some(plan.clone()),
+            report: Report::default(),
+            files: files.clone(),
+            written: Written::default(),
+        }));
         let read = loads.clone();
         let hands = Hands {
             shards: shards.clone(),
-            load: Arc::new(move || copy(&read.lock().unwrap())),
-            first: First { plan: Arc::new(plan), report: Report::default(), files },
+            load: Arc::new(move |_| copy(&read.lock().unwrap())),
+            first: First { plan: Arc::new(plan), report: Report::default(), files, written: Written::default() },
             inbox,
             reopen: Reopen::default(),
             journal: None,
             readings: vec![("access_log_bytes_total", Box::new(|| 42))],
+            descriptors: &[],
         };
         let thread = thread::spawn(move || run(hands));
         let node = Node { line, shards, admin, loads, thread };
@@ -222,7 +232,7 @@ fn the_admin_api_answers_by_method_and_path() {
     let node = Node::start(plain_plan(), &[]);
     node.until("serving", serving);
     let close = "Host: a\r\nConnection: close\r\n";
-    let large = limits::ADMIN_BODY_BYTES_MAX + 1;
+    let (large, vast) = (limits::ADMIN_BODY_BYTES_MAX + 1, limits::ADMIN_CONFIG_BYTES_MAX + 1);
     let rows: &[(&str, u16, &[&str])] = &[
         ("GET / HTTP/1.1\r\n", 200, &["\"version\":", "server: ringway", "application/json; charset=utf-8"]),
         ("GET /status/ready HTTP/1.1\r\n", 200, &["{\"message\":\"ready\"}"]),
@@ -233,6 +243,12 @@ fn the_admin_api_answers_by_method_and_path() {
             &["{\"message\":\"Method not allowed\"}", "allow: GET"],
         ),
         (&format!("POST / HTTP/1.1\r\nContent-Length: {large}\r\n"), 413, &["{\"message\":\"Payload too large\"}"]),
+        // A whole configuration may be larger, and has a bound as well.
+        (
+            &format!("POST /config HTTP/1.1\r\nContent-Length: {vast}\r\n"),
+            413,
+            &["{\"message\":\"Payload too large\"}"],
+        ),
         ("nonsense\r\n", 400, &[]),
         (&format!("GET /{} HTTP/1.1\r\n", "x".repeat(limits::ADMIN_HEAD_BYTES_MAX)), 431, &[]),
         (&format!("GET / HTTP/1.1\r\nX: {}\r\n", "x".repeat(limits::ADMIN_HEAD_BYTES_MAX)), 431, &[]),
@@ -283,6 +299,33 @@ fn metrics_are_prometheus_text() {
 }
 
 #[test]
+fn a_configuration_is_handed_in_by_one_at_a_time() {
+    let node = Node::start(plain_plan(), &[]);
+    node.until("serving", serving);
+    let post = |text: &str| {
+        let length = text.len();
+        let head = "POST /config HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: text/yaml\r\n";
+        format!("{head}Content-Length: {length}\r\n\r\n{text}")
+    };
+    let answers: Vec<String> = thread::scope(|scope| {
+        let (node, post) = (&node, &post);
+        // While the lock is held, the loading of the first of them waits.
+        let loads = node.loads.lock().unwrap();
+        let both: Vec<_> = ["x", "y"].map(|text| scope.spawn(move || node.request(&post(text)))).into_iter().collect();
+        wait_for("one of the two is answered", || both.iter().any(|one| one.is_finished()));
+        drop(loads);
+        both.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    let count = |status: &str| answers.iter().filter(|answer| answer.starts_with(status)).count();
+    assert_eq!((count("HTTP/1.1 201 "), count("HTTP/1.1 429 ")), (1, 1), "{answers:?}");
+    assert!(answers.iter().any(|answer| answer.contains("\r\nretry-after: 1\r\n")), "{answers:?}");
+    node.shards.refuses.store(true, Ordering::Relaxed);
+    node.loads.lock().unwrap().plan.as_mut().unwrap().hash = "1".repeat(64);
+    wait_for("a refusal by a plugin", || node.request(&post("z")).contains(r#""@entity":["plugin x: no"]"#));
+    assert_eq!(node.end(), Ending::Drained);
+}
+
+#[test]
 fn a_reload_is_published_refused_or_left_alone() {
     let node = Node::start(plain_plan(), &[]);
     node.until("serving", serving);
@@ -308,7 +351,14 @@ fn a_reload_is_published_refused_or_left_alone() {
     assert!(node.get("/metrics").contains("\nringway_config_last_reload_successful 0\n"));
     // A plugin's constructor may refuse what all checks let pass.
     node.shards.refuses.store(true, Ordering::Relaxed);
-    node.reload(|loaded| *loaded = Loaded { plan: Some(plain_plan()), report: Report::default(), files: Vec::new() });
+    node.reload(|loaded| {
+        *loaded = Loaded {
+            plan: Some(plain_plan()),
+            report: Report::default(),
+            files: Vec::new(),
+            written: Written::default(),
+        }
+    });
     node.until("a refusal by a plugin", |status| status["reload"]["findings"][0] == "plugin x: no");
     node.shards.refuses.store(false, Ordering::Relaxed);
     node.reload(|_| ());
@@ -433,12 +483,23 @@ fn an_address_in_use_is_an_end_before_the_start() {
     });
     let hands = Hands {
         shards: shards.clone(),
-        load: Arc::new(|| Loaded { plan: None, report: Report::default(), files: Vec::new() }),
-        first: First { plan: Arc::new(plan), report: Report::default(), files: Vec::new() },
+        load: Arc::new(|_| Loaded {
+            plan: None,
+            report: Report::default(),
+            files: Vec::new(),
+            written: Written::default(),
+        }),
+        first: First {
+            plan: Arc::new(plan),
+            report: Report::default(),
+            files: Vec::new(),
+            written: Written::default(),
+        },
         inbox,
         reopen: Reopen::default(),
         journal: None,
         readings: Vec::new(),
+        descriptors: &[],
     };
     assert_eq!(run(hands), Ending::Broken);
     assert!(shards.published.lock().unwrap().is_empty());

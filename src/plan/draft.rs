@@ -5,6 +5,7 @@
 
 use super::ids::Table;
 use super::node::NodeDraft;
+use super::record::Record;
 use super::{Algorithm, HeaderMatch, HostPattern, PathPattern, Protocol, Secret};
 use crate::base::span::{At, Span};
 use uuid::Uuid;
@@ -32,6 +33,8 @@ pub struct Draft {
     pub plugins: Vec<PluginDraft>,
     /// What is understood, but not served yet: unique and well-formed, and that is all.
     pub others: Vec<OtherDraft>,
+    /// All of these as they were written; not linked.
+    pub records: Vec<Record>,
 }
 
 impl Draft {
@@ -48,6 +51,7 @@ impl Draft {
             credentials: Vec::new(),
             plugins: Vec::new(),
             others: Vec::new(),
+            records: Vec::new(),
         }
     }
 }

@@ -68,6 +68,26 @@ impl Table {
         }
     }
 
+    /// The column that names an entity where its id does not.
+    pub fn key(self) -> Option<&'static str> {
+        match self {
+            Table::Services | Table::Routes | Table::Upstreams | Table::Snis | Table::KeySets | Table::SetKeys => {
+                Some("name")
+            }
+            Table::Consumers | Table::Basics | Table::Hmacs => Some("username"),
+            Table::Targets => Some("target"),
+            Table::Plugins => Some("instance_name"),
+            Table::Keys | Table::Jwts => Some("key"),
+            Table::Vaults => Some("prefix"),
+            Table::Groups | Table::Certificates | Table::Authorities => None,
+        }
+    }
+
+    /// Is it what a consumer has? These are never changed, so they have no time of a change.
+    pub fn is_of_consumer(self) -> bool {
+        matches!(self, Table::Keys | Table::Jwts | Table::Basics | Table::Hmacs | Table::Groups)
+    }
+
     /// Is an id derived from a unique key of several columns (`table:*:a:b`), or from the one name alone?
     fn keyed(self) -> bool {
         !matches!(

@@ -27,7 +27,8 @@ pub fn link(draft: Draft, hash: String, mut report: Report) -> (Option<Plan>, Re
 
 /// The plan of what could be linked; every fault is found.
 fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
-    let Draft { node, services, routes, upstreams, targets, consumers, groups, credentials, plugins, others } = draft;
+    let Draft { node, services, routes, upstreams, targets, consumers, groups, credentials, plugins, others, .. } =
+        draft;
     let (node, listeners) = node.finish(report);
 
     let mut service_names = Names::of(Table::Services);
@@ -419,7 +420,7 @@ fn link_credentials(
 }
 
 /// SHA-1 of password and consumer id, hex. What a migrated database holds; weak as hashes of passwords go.
-fn salted(password: &str, consumer: Uuid) -> String {
+pub fn salted(password: &str, consumer: Uuid) -> String {
     use aws_lc_rs::digest::{digest, SHA1_FOR_LEGACY_USE_ONLY};
     let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{password}{consumer}").as_bytes());
     hash.as_ref().iter().map(|b| format!("{b:02x}")).collect()

@@ -11,6 +11,7 @@ pub mod ids;
 pub mod link;
 pub mod node;
 pub mod rank;
+pub mod record;
 pub mod report;
 pub mod schema;
 
@@ -292,6 +293,12 @@ pub struct Dress {
     pub debug_names: [String; 4],
     /// Media type of transport errors where the client named none: `text/plain`.
     pub error_type: String,
+    /// What the Admin API greets with.
+    pub tagline: String,
+    /// The version it tells its clients, which choose by it what they may ask.
+    pub version: String,
+    /// Header of the ms spent on its answers.
+    pub admin_latency: Option<String>,
 }
 
 /// One address to listen on.

@@ -72,6 +72,18 @@ pub struct Element {
     pub rules: &'static [Rule],
 }
 
+/// What a field is an older name of: `redis_host` of `host` in the record `redis`, where `fields` have both.
+pub fn alias_of<'f>(fields: &[Field], name: &'f str) -> Option<(&'static str, &'f str)> {
+    let record = fields.iter().find_map(|field| match field.kind {
+        Kind::Record(inner) => {
+            let rest = name.strip_prefix(field.name)?.strip_prefix('_')?;
+            inner.iter().any(|inner| inner.name == rest).then_some((field.name, rest))
+        }
+        _ => None,
+    })?;
+    fields.iter().any(|field| field.name == name).then_some(record)
+}
+
 /// What a value must satisfy beyond its type.
 #[derive(Clone, Copy, Debug)]
 pub enum Rule {

@@ -56,6 +56,9 @@ struct Step {
     /// `GET /x`; the version and `Host: client.test` are added where they are not given.
     #[serde(default)]
     send: String,
+    /// Is it sent to the admin listener?
+    #[serde(default)]
+    admin: bool,
     /// Replaces kong.yml first and waits until it is served.
     reload: Option<String>,
     #[serde(default)]
@@ -234,6 +237,8 @@ fn run_step(
 ) -> Result<(), String> {
     let fill = |text: &str| filled(text, shared, world);
     let request = bytes_of(step, &fill);
+    let mut to_admin = step.admin.then(|| Client::to(gateway.admin));
+    let client = to_admin.as_mut().unwrap_or(client);
     let method = text::latin1(&request).split(' ').next().unwrap_or("").to_owned();
     if step.at_once {
         return at_once(step, gateway, &request, &method);
@@ -265,12 +270,13 @@ fn bytes_of(step: &Step, fill: &impl Fn(&str) -> String) -> Vec<u8> {
     for row in &step.headers {
         head += &format!("{}\r\n", fill(row));
     }
-    if let Some(body) = &step.body {
+    let body = step.body.as_deref().map(fill);
+    if let Some(body) = &body {
         head += &format!("Content-Length: {}\r\n", body.len());
     }
     let mut bytes = text::bytes(&head.replace('\\', "\\\\").replace("\r\n", "\\r\\n"));
     bytes.extend(b"\r\n");
-    bytes.extend(step.body.as_deref().unwrap_or("").bytes());
+    bytes.extend(body.unwrap_or_default().bytes());
     bytes
 }
 
@@ -370,4 +376,4 @@ macro_rules! files {
     )* };
 }
 
-files! { loading routing paths proxying balancing rate_limiting key_auth jwt termination correlation_id precedence }
+files! { admin loading routing paths proxying balancing rate_limiting key_auth jwt termination correlation_id precedence }

@@ -176,6 +176,36 @@ fn the_environment_of_the_reference_is_enough() {
     assert_eq!(status, Some(200));
 }
 
+#[test]
+fn a_node_without_files_is_given_its_configuration() {
+    let upstream = Upstream::start();
+    let (proxy, admin) = (crate::harness::ports::free(), crate::harness::ports::free());
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_ringway"))
+        .args(["run", "--shards", "1"])
+        .env("KONG_DATABASE", "off")
+        .env("KONG_PROXY_LISTEN", format!("127.0.0.1:{proxy}"))
+        .env("KONG_ADMIN_LISTEN", format!("127.0.0.1:{admin}"))
+        .env("KONG_PROXY_ACCESS_LOG", "off")
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let (proxy, admin) = (SocketAddr::from(([127, 0, 0, 1], proxy)), SocketAddr::from(([127, 0, 0, 1], admin)));
+    let end = Instant::now() + PATIENCE;
+    while std::net::TcpStream::connect(admin).is_err() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // It may still be starting: what is handed in then is served as soon as it has.
+    let answer = std::panic::catch_unwind(|| {
+        crate::harness::client::post(admin, "/config", "text/yaml", &routes(upstream.addr, &["/"]))
+    });
+    let status = try_get_quick(proxy);
+    child.kill().ok();
+    child.wait().ok();
+    assert_eq!(answer.unwrap().head.status(), 201);
+    assert_eq!(status, Some(200));
+}
+
 fn try_get_quick(addr: SocketAddr) -> Option<u16> {
     std::net::TcpStream::connect(addr).ok()?;
     try_get(addr, "/").ok().map(|answer| answer.head.status())
@@ -221,6 +251,103 @@ fn reloads_under_load_fail_no_request() {
         assert_eq!(gateway.get(&format!("/x{}", turn - 1)).head.status(), 404);
     }
     none_failed(&load.end());
+}
+
+#[test]
+fn configurations_handed_in_under_load_fail_no_request() {
+    let upstream = Upstream::start();
+    let gateway = Setup::kong(routes(upstream.addr, &["/keep", "/x0"])).runtime("shards: 2").start();
+    let load = Load::on(gateway.proxy, 4, "/keep");
+    for turn in 1..15 {
+        let (status, body) = gateway.post_config("", &routes(upstream.addr, &["/keep", &format!("/x{turn}")]));
+        assert_eq!(status, 201, "{body}");
+        // Whoever was told that it is served finds it so, at once and on every shard.
+        for _ in 0..4 {
+            assert_eq!(gateway.get(&format!("/x{turn}")).head.status(), 200);
+            assert_eq!(gateway.get(&format!("/x{}", turn - 1)).head.status(), 404);
+        }
+        let (status, body) = gateway.post_config("", "_format_version: \"3.0\"\nservices: [{name: s}]\n");
+        assert_eq!((status, &body["code"]), (400, &14.into()), "{body}");
+        load.wait_served(20);
+    }
+    none_failed(&load.end());
+}
+
+#[test]
+fn the_files_win_again_when_they_change() {
+    let upstream = Upstream::start();
+    let file = routes(upstream.addr, &["/file"]);
+    let gateway = Setup::kong(&file).start();
+    assert_eq!(gateway.post_config("?check_hash=1", &file).0, 304, "the text of the file is what is served");
+    assert_eq!(gateway.post_config("", &routes(upstream.addr, &["/posted"])).0, 201);
+    assert_eq!((gateway.get("/posted").head.status(), gateway.get("/file").head.status()), (200, 404));
+    assert_eq!(gateway.status()["configuration"]["handed_in"], true);
+    gateway.signal("HUP");
+    gateway.wait_until("the file is served", || gateway.get("/file").head.status() == 200);
+    assert_eq!(gateway.get("/posted").head.status(), 404);
+    assert_eq!(gateway.post_config("", &routes(upstream.addr, &["/posted"])).0, 201);
+    gateway.put_kong(&routes(upstream.addr, &["/changed"]));
+    gateway.wait_until("the changed file is served", || gateway.get("/changed").head.status() == 200);
+    assert_eq!(gateway.get("/posted").head.status(), 404);
+    assert_eq!(gateway.status()["configuration"]["handed_in"], false);
+    // What was handed in has no say over the node: its listeners are those of the files.
+    assert_eq!(gateway.status()["reload"]["restart_needed_for"], serde_json::json!([]));
+}
+
+#[test]
+fn an_exported_configuration_is_the_same_again() {
+    let upstream = Upstream::start();
+    let text = routes(upstream.addr, &["/a"])
+        + "consumers: [{username: c, keyauth_credentials: [{key: k}], basicauth_credentials: [{username: b, password: p}], acls: [{group: g}]}]\n\
+           plugins: [{name: rate-limiting, consumer: c, config: {minute: 5}}]\n\
+           upstreams: [{name: u, tags: [t], targets: [{target: '10.0.0.1:80'}]}]\n";
+    let gateway = Setup::kong(text).start();
+    let export = || {
+        let body: serde_json::Value = serde_json::from_str(&gateway.admin("/config")).unwrap();
+        body["config"].as_str().unwrap().to_owned()
+    };
+    let first = export();
+    let (status, body) = gateway.post_config("", &first);
+    assert_eq!(status, 201, "{body}");
+    assert_eq!(export(), first);
+    assert_eq!(body["services"].as_object().map(|all| all.len()), Some(1), "{body}");
+    assert_eq!(gateway.get("/a").head.status(), 200);
+}
+
+#[test]
+fn a_large_configuration_is_taken_in_either_form() {
+    let upstream = Upstream::start();
+    let gateway = Setup::kong(routes(upstream.addr, &["/file"])).start();
+    let large = |path| {
+        format!(
+            "{}{}",
+            routes(upstream.addr, &[path]),
+            "# a remark of 50 bytes ..........................\n".repeat(60_000)
+        )
+    };
+    assert_eq!(gateway.post_config("", &large("/text")).0, 201);
+    assert_eq!(gateway.get("/text").head.status(), 200);
+    let head = "--b\r\nContent-Disposition: form-data; name=\"config\"\r\n\r\n";
+    let form = format!("{head}{}\r\n--b--\r\n", large("/form"));
+    let answer = crate::harness::client::post(gateway.admin, "/config", "multipart/form-data; boundary=b", &form);
+    assert_eq!(answer.head.status(), 201, "{}", String::from_utf8_lossy(&answer.body));
+    assert_eq!(gateway.get("/form").head.status(), 200);
+}
+
+#[test]
+fn lists_are_walked_by_their_next_pages() {
+    let names: String = (0..25).map(|n| format!("- {{name: s{n}, host: h, tags: [even]}}\n")).collect();
+    let gateway = Setup::kong(format!("_format_version: \"3.0\"\nservices:\n{names}")).start();
+    let (mut next, mut seen, mut pages) = ("/services?size=10&tags=even".to_owned(), Vec::new(), 0);
+    while next != "null" {
+        let page: serde_json::Value = serde_json::from_str(&gateway.admin(&next)).unwrap();
+        seen.extend(page["data"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap().to_owned()));
+        next = page["next"].as_str().unwrap_or("null").to_owned();
+        pages += 1;
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!((pages, seen.len()), (3, 25));
 }
 
 #[test]

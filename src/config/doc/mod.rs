@@ -57,6 +57,26 @@ impl Node {
         Node { value, span }
     }
 
+    /// JSON as a node, every part of it at `span`. A number too large for either kind is its nearest float.
+    pub fn of(json: &serde_json::Value, span: &Span) -> Node {
+        let value = match json {
+            serde_json::Value::Null => Value::Null,
+            serde_json::Value::Bool(b) => Value::Bool(*b),
+            serde_json::Value::Number(n) => {
+                n.as_i64().map_or_else(|| Value::Float(n.as_f64().unwrap_or(f64::NAN)), Value::Int)
+            }
+            serde_json::Value::String(text) => Value::Str(text.clone()),
+            serde_json::Value::Array(values) => Value::Seq(values.iter().map(|value| Node::of(value, span)).collect()),
+            serde_json::Value::Object(map) => {
+                let entry = |(key, value): (&String, &serde_json::Value)| {
+                    (Key { text: key.clone(), span: span.clone() }, Node::of(value, span))
+                };
+                Value::Map(map.iter().map(entry).collect())
+            }
+        };
+        Node::new(value, span.clone())
+    }
+
     /// The value under `key`, where this is a map that has it. O(keys).
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.entry(key).map(|(_, node)| node)

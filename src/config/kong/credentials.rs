@@ -5,7 +5,7 @@ use crate::plan::draft::{CredentialDraft, GroupDraft};
 use crate::plan::Secret;
 
 pub(super) fn key(reader: &mut Reader<'_>, entity: Entity<'_>) {
-    let key = entity.owned("key").unwrap_or_else(|| reader.random_secret());
+    let key = entity.owned("key").unwrap_or_default();
     let ttl_s = entity.has("ttl").then(|| entity.number("ttl"));
     keep(reader, entity, Secret::Key { key, ttl_s }, false);
 }
@@ -29,8 +29,8 @@ pub(super) fn jwt(reader: &mut Reader<'_>, entity: Entity<'_>) {
         }
         _ => {}
     }
-    let key = entity.owned("key").unwrap_or_else(|| reader.random_secret());
-    let secret = entity.owned("secret").unwrap_or_else(|| reader.random_secret());
+    let key = entity.owned("key").unwrap_or_default();
+    let secret = entity.owned("secret").unwrap_or_default();
     keep(reader, entity, Secret::Jwt { key, secret, algorithm, public_key }, false);
 }
 
@@ -59,7 +59,7 @@ pub(super) fn basic(reader: &mut Reader<'_>, entity: Entity<'_>) {
 
 pub(super) fn hmac(reader: &mut Reader<'_>, entity: Entity<'_>) {
     let username = entity.owned("username").unwrap_or_default();
-    let secret = entity.owned("secret").unwrap_or_else(|| reader.random_secret());
+    let secret = entity.owned("secret").unwrap_or_default();
     keep(reader, entity, Secret::Hmac { username, secret }, false);
 }
 

@@ -8,7 +8,7 @@ use crate::plan::{Algorithm, HeaderMatch, HeaderWant, Protocol};
 use serde_json::Value as Json;
 
 /// A port of a target that names none.
-const TARGET_PORT: u16 = 8000;
+pub(super) const TARGET_PORT: u16 = 8000;
 
 /// Reads words that were checked.
 pub(super) fn protocols(words: &[&str]) -> Vec<Protocol> {
@@ -30,11 +30,10 @@ fn protocol(word: &str) -> Option<Protocol> {
 }
 
 pub(super) fn service(reader: &mut Reader<'_>, entity: Entity<'_>) {
-    let url = entity.text("url").and_then(text::to_url);
-    let (mut word, mut host) = (entity.owned("protocol").unwrap_or_default(), entity.owned("host"));
-    let (mut port, mut prefix) = (entity.number("port") as u16, entity.owned("path"));
-    if let Some(url) = url {
-        (word, host, port, prefix) = (url.protocol, Some(url.host), url.port, url.path);
+    let (word, host) = (entity.owned("protocol").unwrap_or_default(), entity.owned("host"));
+    let (port, prefix) = (entity.number("port") as u16, entity.owned("path"));
+    if entity.has("url") {
+        // Its parts are in their fields, and were not held to the rules of these.
         if protocol(&word).is_none() {
             let message = format!("expected one of: {}", super::fields::PROTOCOLS.join(", "));
             reader.report.fault(entity.span("url"), entity.path("protocol"), message, "");
@@ -228,14 +227,7 @@ fn lower(text: &str) -> String {
 }
 
 pub(super) fn upstream(reader: &mut Reader<'_>, entity: Entity<'_>) {
-    // Shorthand: a hash needs the algorithm that hashes, and an algorithm that does not needs no hash.
-    let algorithm = match (entity.text("algorithm"), entity.text("hash_on")) {
-        (_, Some(hash_on)) if hash_on != "none" => Algorithm::ConsistentHashing,
-        (Some("least-connections"), _) => Algorithm::LeastConnections,
-        (Some("latency"), _) => Algorithm::Latency,
-        (Some("consistent-hashing"), None) => Algorithm::ConsistentHashing,
-        _ => Algorithm::RoundRobin,
-    };
+    let algorithm = algorithm(entity.text("algorithm"), entity.text("hash_on"));
     hash_rules(reader, &entity, algorithm);
     if algorithm != Algorithm::RoundRobin {
         let field = if entity.has("algorithm") { "algorithm" } else { "hash_on" };
@@ -249,6 +241,17 @@ pub(super) fn upstream(reader: &mut Reader<'_>, entity: Entity<'_>) {
     let Some(name) = entity.owned("name") else { return };
     let host_header = entity.owned("host_header");
     reader.draft.upstreams.push(UpstreamDraft { common: entity.common, name, algorithm, host_header });
+}
+
+/// Shorthand: a hash needs the algorithm that hashes, and an algorithm that does not needs no hash.
+pub(super) fn algorithm(written: Option<&str>, hash_on: Option<&str>) -> Algorithm {
+    match (written, hash_on) {
+        (_, Some(hash_on)) if hash_on != "none" => Algorithm::ConsistentHashing,
+        (Some("least-connections"), _) => Algorithm::LeastConnections,
+        (Some("latency"), _) => Algorithm::Latency,
+        (Some("consistent-hashing"), None) => Algorithm::ConsistentHashing,
+        _ => Algorithm::RoundRobin,
+    }
 }
 
 /// Does any counter or interval of the health checks do something?

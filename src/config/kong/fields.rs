@@ -65,8 +65,8 @@ pub(super) const COMMON: &[Field] = &[
     Field::optional("id", Kind::String, "Its id; without one it follows from the name.")
         .rules(&[Rule::Text(text::uuid)]),
     Field::optional("tags", Kind::Set(&TAG), "Words to find it by."),
-    Field::optional("created_at", Kind::Number, "Ignored."),
-    Field::optional("updated_at", Kind::Number, "Ignored."),
+    Field::optional("created_at", Kind::Number, "When it was made, s since the epoch; shown, and that is all."),
+    Field::optional("updated_at", Kind::Number, "When it was last changed, likewise."),
 ];
 
 /// Scheme words, in the order messages list them.

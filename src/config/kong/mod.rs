@@ -8,6 +8,7 @@ pub mod conf;
 mod credentials;
 mod entities;
 mod fields;
+mod fill;
 mod others;
 mod plugins;
 mod text;
@@ -22,9 +23,12 @@ use crate::base::span::{At, Span};
 use crate::hook::Descriptor;
 use crate::plan::draft::{Common, Draft, Ref};
 use crate::plan::ids::{derived, Table};
+use crate::plan::record::Record;
 use crate::plan::report::Report;
+use crate::plan::schema::Field;
 use fields::{noun, Noun, COMMON, IGNORED, NOUNS, UNSERVED};
 use serde_json::{Map, Value as Json};
+use std::cell::Cell;
 use uuid::Uuid;
 
 /// Versions of the format.
@@ -64,12 +68,22 @@ pub fn nouns() -> Vec<&'static str> {
 pub fn shapes() -> Vec<Shape> {
     let shape = |noun: &Noun| Shape {
         noun: noun.name,
+        table: noun.table,
         about: noun.about,
         common: COMMON,
         fields: noun.fields,
+        foreign: noun.foreign,
+        shorthands: fill::shorthands(noun.table),
         children: noun.children,
     };
     NOUNS.iter().map(shape).collect()
+}
+
+/// Checks one entity that stands by itself; findings have paths within it. References are not followed.
+pub fn one(table: Table, node: &Node, reader: &mut Reader<'_>) {
+    if let Some(noun) = NOUNS.iter().find(|noun| noun.table == table) {
+        reader.entity(noun, node, String::new(), None);
+    }
 }
 
 /// Reads a file of this format.
@@ -255,7 +269,12 @@ impl Reader<'_> {
         let is_foreign = |key: &str| noun.foreign.iter().any(|(column, _)| *column == key);
         let is_common = |key: &str| COMMON.iter().any(|field| field.name == key);
         let is_config = |key: &str| noun.table == Table::Plugins && key == "config";
-        let mut cx = Cx { report: self.report, resolve: &|text| self.vaults.resolve(text) };
+        let referred = Cell::new(false);
+        let resolve = |text: &str| {
+            referred.set(true);
+            self.vaults.resolve(text)
+        };
+        let mut cx = Cx { report: self.report, resolve: &resolve };
         let common = entries.iter().filter(|(key, _)| is_common(&key.text));
         let common = check::record(COMMON, common, &node.span, &path, &mut cx);
         let own = entries.iter().filter(|(key, _)| {
@@ -263,12 +282,16 @@ impl Reader<'_> {
             let others = is_child(key) || is_foreign(key) || is_common(key) || is_config(key);
             !others && !IGNORED.contains(&key) && !UNSERVED.contains(&key) && !is_groups(noun, key)
         });
-        let values = check::record(noun.fields, own, &node.span, &path, &mut cx);
+        let own: Vec<_> = own.collect();
+        let mut values = check::record(noun.fields, own.iter().copied(), &node.span, &path, &mut cx);
+        let unresolved = referred.get().then(|| as_written(noun.fields, &own, &node.span));
         let references: Vec<_> =
             noun.foreign.iter().map(|(column, _)| (*column, self.reference(node, column, &path, parent))).collect();
         self.unserved_within(noun, entries, &path);
         let given = common["id"].as_str().and_then(text::to_uuid);
         let id = given.unwrap_or_else(|| self.id(noun, node, &values, &references));
+        fill::fill(noun.table, &mut values, self);
+        self.keep(noun, id, &common, &values, unresolved, &references);
         let tags = common["tags"].as_array().map(|tags| tags.iter().filter_map(Json::as_str).map(str::to_owned));
         let tags = tags.map(Iterator::collect).unwrap_or_default();
         let common = Common { id, tags, at: node.span.clone(), path: path.clone() };
@@ -278,6 +301,34 @@ impl Reader<'_> {
                 self.list(child, list, &join(&path, child.name), Some(Parent { column, id }));
             }
         }
+    }
+
+    /// Keeps an entity for those who show it.
+    fn keep(
+        &mut self,
+        noun: &Noun,
+        id: Uuid,
+        common: &Map<String, Json>,
+        values: &Map<String, Json>,
+        unresolved: Option<Map<String, Json>>,
+        references: &[(&'static str, Option<At<Ref>>)],
+    ) {
+        let mut fields = Map::with_capacity(common.len() + values.len());
+        fields.insert("id".to_owned(), id.to_string().into());
+        fields.extend(common.iter().filter(|(name, _)| *name != "id" && *name != "tags").map(cloned));
+        fields.extend(values.iter().map(cloned));
+        fields.insert("tags".to_owned(), common["tags"].clone());
+        if let Some(written) = unresolved {
+            fill::restore(&mut fields, written);
+        }
+        fill::show(noun.table, &mut fields);
+        let of = |(column, table): &(&'static str, Table)| {
+            let held = references.iter().find(|(held, _)| held == column);
+            (*column, *table, held.and_then(|(_, at)| at.as_ref()).map(|at| at.value.clone()))
+        };
+        let references = noun.foreign.iter().map(of).collect();
+        let plain = noun.table == Table::Basics && self.transform;
+        self.draft.records.push(Record { table: noun.table, id, fields, references, plain });
     }
 
     /// Names what is nested in an entity and not served.
@@ -380,6 +431,17 @@ impl Reader<'_> {
         // 256 is no multiple of 62: the first eight letters come up a quarter more often; 189 bits of 190 are left.
         bytes.iter().map(|b| char::from(LETTERS[usize::from(*b) % LETTERS.len()])).collect()
     }
+}
+
+/// The fields of an entity with references to vaults as they were written; its faults were found before.
+fn as_written(fields: &[Field], own: &[&(Key, Node)], span: &Span) -> Map<String, Json> {
+    let mut again = Report::default();
+    let mut cx = Cx { report: &mut again, resolve: &|text| Ok(text.to_owned()) };
+    check::record(fields, own.iter().copied(), span, "", &mut cx)
+}
+
+fn cloned((name, value): (&String, &Json)) -> (String, Json) {
+    (name.clone(), value.clone())
 }
 
 /// The groups that decK writes into consumers; Kong itself knows no such field.

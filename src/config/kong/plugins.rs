@@ -1,13 +1,14 @@
 //! Plugin instances. Their `config` is checked here, against the row of the plugin.
 
 use super::entities::protocols;
-use super::{Entity, Reader};
+use super::{fill, Entity, Reader};
 use crate::base::nearest::nearest;
 use crate::config::check::{self, Cx};
 use crate::config::doc::Value;
 use crate::hook::Descriptor;
 use crate::plan::draft::PluginDraft;
 use serde_json::{Map, Value as Json};
+use std::cell::Cell;
 
 pub(super) fn plugin(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
     let Some(name) = entity.owned("name") else { return };
@@ -22,7 +23,7 @@ pub(super) fn plugin(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
         let span = entity.span("name").clone();
         return reader.report.fault(&span, entity.path("name"), message, hint);
     };
-    let config = config(reader, &entity, descriptor);
+    let (config, unresolved) = config(reader, &entity, descriptor);
     if !descriptor.consumer_scope && entity.references.iter().any(|(c, r)| *c == "consumer" && r.is_some()) {
         let span = entity.span("consumer").clone();
         let hint = format!("{name} runs before the consumer is known");
@@ -37,9 +38,17 @@ pub(super) fn plugin(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
         reader.report.fault(&span, entity.path("protocols"), message, "");
     }
     let (route, service, consumer) = (entity.take("route"), entity.take("service"), entity.take("consumer"));
+    let protocols = if written.is_empty() { descriptor.protocols.to_vec() } else { known };
+    if let Some(record) = reader.draft.records.last_mut() {
+        let words = protocols.iter().map(|protocol| Json::from(protocol.word())).collect();
+        record.fields.insert("protocols".to_owned(), Json::Array(words));
+        let mut shown = unresolved.unwrap_or_else(|| config.clone());
+        fill::echo_aliases(descriptor.fields, &mut shown);
+        record.fields.insert("config".to_owned(), shown);
+    }
     reader.draft.plugins.push(PluginDraft {
         instance_name: entity.owned("instance_name"),
-        protocols: if written.is_empty() { descriptor.protocols.to_vec() } else { known },
+        protocols,
         enabled: entity.flag("enabled"),
         common: entity.common,
         name,
@@ -50,8 +59,9 @@ pub(super) fn plugin(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
     });
 }
 
-/// The config with defaults; its faults, those between fields too, are placed at the field they speak of.
-fn config(reader: &mut Reader<'_>, entity: &Entity<'_>, descriptor: &Descriptor) -> Json {
+/// The config with defaults, and once more as it is shown where it refers to vaults; its faults, those between fields
+/// too, are placed at the field they speak of.
+fn config(reader: &mut Reader<'_>, entity: &Entity<'_>, descriptor: &Descriptor) -> (Json, Option<Json>) {
     let path = entity.path("config");
     let node = entity.node.get("config").filter(|node| !node.is_null());
     let span = node.map_or(&entity.common.at, |node| &node.span);
@@ -60,13 +70,23 @@ fn config(reader: &mut Reader<'_>, entity: &Entity<'_>, descriptor: &Descriptor)
         Some(Value::Map(entries)) => entries.as_slice(),
         Some(_) => {
             reader.report.fault(span, path, "expected a record", "");
-            return Json::Object(Map::new());
+            return (Json::Object(Map::new()), None);
         }
     };
     let faults = reader.report.findings.len();
-    let vaults = reader.vaults;
-    let mut cx = Cx { report: reader.report, resolve: &|text| vaults.resolve(text) };
-    let config = Json::Object(check::record(descriptor.fields, entries.iter(), span, &path, &mut cx));
+    let (vaults, referred) = (reader.vaults, Cell::new(false));
+    let resolve = |text: &str| {
+        referred.set(true);
+        vaults.resolve(text)
+    };
+    let mut cx = Cx { report: reader.report, resolve: &resolve };
+    let mut values = check::record(descriptor.fields, entries.iter(), span, &path, &mut cx);
+    let config = Json::Object(values.clone());
+    let shown = referred.get().then(|| {
+        let own: Vec<_> = entries.iter().collect();
+        fill::restore(&mut values, super::as_written(descriptor.fields, &own, span));
+        Json::Object(values)
+    });
     // Between fields is asked only where each by itself is right: a default that stands for a fault proves nothing.
     if reader.report.findings[faults..].iter().all(|f| f.severity == crate::plan::report::Severity::Warning) {
         for (field, message) in (descriptor.check)(&config) {
@@ -76,5 +96,5 @@ fn config(reader: &mut Reader<'_>, entity: &Entity<'_>, descriptor: &Descriptor)
             reader.report.fault(place, path, message, "");
         }
     }
-    config
+    (config, shown)
 }

@@ -4,6 +4,7 @@ use super::entities::{Duration, Scale, DURATIONS};
 use super::knobs::{Kind, Knob, Number, Unit, TOP};
 use super::read::in_unit;
 use crate::hook::Descriptor;
+use crate::plan::ids::Table;
 use crate::plan::node::NodeDraft;
 use crate::plan::schema::{Element, Field, Kind as FieldKind, Rule};
 use serde_json::{json, Map, Value as Json};
@@ -13,12 +14,18 @@ use serde_json::{json, Map, Value as Json};
 pub struct Shape {
     /// Name of its list.
     pub noun: &'static str,
+    /// Its kind.
+    pub table: Table,
     /// What one is.
     pub about: &'static str,
     /// Fields that every entity has.
     pub common: &'static [Field],
     /// Its own.
     pub fields: &'static [Field],
+    /// Columns that refer to others.
+    pub foreign: &'static [(&'static str, Table)],
+    /// Fields that stand for others: written, and never shown.
+    pub shorthands: &'static [&'static str],
     /// Lists that may be nested in it, and the column that refers back.
     pub children: &'static [(&'static str, &'static str)],
 }

@@ -1,33 +1,53 @@
-//! The Admin API: what an operator or a scraper may ask a node. Plain HTTP/1.1, read-only.
+//! The Admin API: what an operator, a scraper or a tool may ask a node. Plain HTTP/1.1; nothing is changed by it but the
+//! configuration as a whole.
 //!
 //! ```text
-//!   GET /              version and where to look next
-//!   GET /status        the node as JSON          status.rs
-//!   GET /status/ready  200 while it serves, 503 otherwise
-//!   GET /metrics       Prometheus text           metrics.rs
+//!   answer.rs    answers and the error object        kinds.rs     which path is which entity
+//!   body.rs      bodies: JSON, forms, text           metrics.rs   GET /metrics: Prometheus text
+//!   declare.rs   GET, POST /config                   node.rs      GET /, /endpoints, /timers
+//!   entities.rs  /services, /routes/r/plugins …      page.rs      size, offset, tags
+//!   fault.rs     findings as `fields` and sentences  schema.rs    GET /schemas/…, POST …/validate
+//!   form.rs      forms → entities                    status.rs    GET /status
 //! ```
 //!
-//! Answers hold no secret: configurations of plugins and credentials are not shown at all. It runs on the control thread's
+//! What is shown comes from the [`Store`](super::store::Store): entities as they were written. It shows what the
+//! reference's Admin API shows, API keys and JWT secrets among it, which is why it listens on the loopback address unless
+//! it is told otherwise; passwords are hashes, and references to vaults stay references. It runs on the control thread's
 //! reactor, within bounds of its own on connections, heads, bodies and time, so that it cannot hold up a reload for long.
 
+mod answer;
+mod body;
+mod declare;
+mod entities;
+mod fault;
+mod form;
+mod kinds;
 mod metrics;
+mod node;
+mod page;
 mod process;
+mod schema;
 mod status;
 
 use super::board::{Board, Phase};
 use super::sink::{Reopen, Sink};
+use super::Line;
 use crate::base::limits;
+use crate::config::{self, Shape};
+use crate::hook::Descriptor;
+use crate::plan::ids::Table;
 use crate::plan::{Bind, LogPath, Node};
-use axum::body::{Body, HttpBody};
+use answer::{as_json, message};
+use axum::body::HttpBody;
 use axum::extract::{Request, State};
-use axum::http::{header, HeaderValue, StatusCode};
+use axum::http::{header, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{from_fn_with_state, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use serde_json::{json, Value};
+use serde_json::json;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -36,12 +56,22 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use uuid::Uuid;
 
 /// What every handler can reach.
 #[derive(Clone)]
-struct Desk {
+pub(super) struct Desk {
     board: Arc<Board>,
+    /// To the loop.
+    line: Line,
+    descriptors: &'static [Descriptor],
+    /// Every kind of entity as its rows.
+    shapes: Arc<[Shape]>,
+    /// This process, among others.
+    node_id: Uuid,
     series: Arc<Mutex<metrics::Series>>,
+    /// Places for whole configurations on their way in.
+    configs: Arc<Semaphore>,
     log: Option<Arc<Log>>,
 }
 
@@ -50,11 +80,32 @@ struct Log {
     _guard: WorkerGuard,
 }
 
+impl Desk {
+    /// A desk without a log.
+    pub(super) fn new(board: &Arc<Board>, line: &Line, descriptors: &'static [Descriptor]) -> Desk {
+        Desk {
+            board: board.clone(),
+            line: line.clone(),
+            descriptors,
+            shapes: config::shapes().into(),
+            node_id: Uuid::new_v4(),
+            series: Arc::default(),
+            configs: Arc::new(Semaphore::new(limits::ADMIN_CONFIGS_MAX)),
+            log: None,
+        }
+    }
+
+    /// The rows of a kind.
+    fn shape(&self, table: Table) -> Option<&Shape> {
+        self.shapes.iter().find(|shape| shape.table == table)
+    }
+}
+
 /// Binds every address of `node.admin` and serves them on the current runtime.
 ///
 /// # Errors
 /// A sentence: which address, and why.
-pub(super) fn start(node: &Node, board: &Arc<Board>, reopen: &Reopen) -> Result<(), String> {
+pub(super) fn start(node: &Node, mut desk: Desk, reopen: &Reopen) -> Result<(), String> {
     let mut listeners = Vec::new();
     for bind in &node.admin {
         if bind.tls {
@@ -69,8 +120,7 @@ pub(super) fn start(node: &Node, board: &Arc<Board>, reopen: &Reopen) -> Result<
     if listeners.is_empty() {
         return Ok(());
     }
-    let log = log(node.admin_log.as_ref(), reopen).map_err(|error| format!("the log of the Admin API: {error}"))?;
-    let desk = Desk { board: board.clone(), series: Arc::default(), log };
+    desk.log = log(node.admin_log.as_ref(), reopen).map_err(|error| format!("the log of the Admin API: {error}"))?;
     let (router, places) = (router(desk), Arc::new(Semaphore::new(limits::ADMIN_CONNECTIONS_MAX)));
     for listener in listeners {
         tokio::spawn(accept(listener, router.clone(), places.clone()));
@@ -140,46 +190,57 @@ async fn serve(stream: TcpStream, router: Router) {
 // ---- Requests ----
 
 fn router(desk: Desk) -> Router {
-    Router::new()
-        .route("/", get(root))
+    let routes = Router::new()
         .route("/status", get(status))
         .route("/status/ready", get(ready))
         .route("/metrics", get(metrics))
-        .fallback(async || message(StatusCode::NOT_FOUND, "Not found"))
+        .merge(declare::router())
+        .merge(entities::router())
+        .merge(node::router())
+        .merge(schema::router())
+        .fallback(entities::answer)
         .method_not_allowed_fallback(async || message(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"))
-        .layer(from_fn_with_state(desk.clone(), around))
-        .with_state(desk)
+        .with_state(desk.clone());
+    // A router of its own around the routes: only there the answer to a wrong method has its `Allow`.
+    Router::new().fallback_service(routes).layer(from_fn_with_state(desk, around))
 }
 
-/// Around every request: bounds on body and time, the `Server` field, the log.
+/// Around every request: bounds on body and time, the fields that every answer has, the log.
 async fn around(
     State(desk): State<Desk>,
     Extension(peer): Extension<SocketAddr>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let started = Instant::now();
-    let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+    // `/routes/` is `/routes`.
+    if let Some(uri) = without_slash(request.uri()) {
+        *request.uri_mut() = uri;
+    }
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (bytes_max, ms_max) = bounds(&method, &path);
     let body_min = request.body().size_hint().lower();
-    let mut response = if body_min > limits::ADMIN_BODY_BYTES_MAX as u64 {
+    let asked = request.headers().clone();
+    let mut response = if body_min > bytes_max as u64 {
         message(StatusCode::PAYLOAD_TOO_LARGE, "Payload too large")
     } else {
-        let answered = tokio::time::timeout(Duration::from_millis(limits::ADMIN_REQUEST_MS), next.run(request)).await;
+        let answered = tokio::time::timeout(Duration::from_millis(ms_max), next.run(request)).await;
         answered.unwrap_or_else(|_| message(StatusCode::SERVICE_UNAVAILABLE, "The node is busy"))
     };
-    let view = desk.board.view();
-    if let Some(server) = view.plan.node.dress.server.as_ref().and_then(|name| HeaderValue::from_str(name).ok()) {
-        response.headers_mut().insert(header::SERVER, server);
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        response = told_methods(response, &method);
     }
+    let took_ms = started.elapsed().as_millis() as u64;
+    dress(&desk, &asked, response.headers_mut(), took_ms);
     if let Some(log) = &desk.log {
-        // The query is left out: nothing here reads one, and people paste secrets into them.
+        // The query is left out: people paste secrets into them.
         let line = json!({
             "timestamp": SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |t| t.as_millis() as u64),
             "remote_addr": peer.ip().to_string(),
-            "method": method,
+            "method": method.as_str(),
             "path": path,
             "status": response.status().as_u16(),
-            "latency": started.elapsed().as_millis() as u64,
+            "latency": took_ms,
         });
         // A full queue drops the line; the clone is a handle on the queue.
         let _ = log.lines.clone().write_all(format!("{line}\n").as_bytes());
@@ -187,15 +248,59 @@ async fn around(
     response
 }
 
-async fn root(State(desk): State<Desk>) -> Response {
+fn without_slash(uri: &Uri) -> Option<Uri> {
+    let path = uri.path().strip_suffix('/').filter(|path| !path.is_empty())?;
+    let query = uri.query().map_or(String::new(), |query| format!("?{query}"));
+    format!("{path}{query}").parse().ok()
+}
+
+/// Bytes of a body, and ms to the answer: a whole configuration is large, and takes as long as a reload.
+fn bounds(method: &Method, path: &str) -> (usize, u64) {
+    match (method, path) {
+        (&Method::POST, "/config") => {
+            (limits::ADMIN_CONFIG_BYTES_MAX, limits::ADMIN_CONFIG_MS + limits::ADMIN_REQUEST_MS)
+        }
+        _ => (limits::ADMIN_BODY_BYTES_MAX, limits::ADMIN_REQUEST_MS),
+    }
+}
+
+/// Names the methods of a path that was asked with another; that is also the answer to OPTIONS.
+fn told_methods(mut response: Response, method: &Method) -> Response {
+    let Some(allow) = response.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok()) else {
+        return response;
+    };
+    let mut methods: Vec<&str> = allow.split(',').map(str::trim).chain(["OPTIONS"]).collect();
+    methods.sort_unstable();
+    methods.dedup();
+    let Ok(allow) = HeaderValue::from_str(&methods.join(", ")) else { return response };
+    if method == Method::OPTIONS {
+        response = StatusCode::NO_CONTENT.into_response();
+        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_METHODS, allow.clone());
+        let fields = HeaderValue::from_static("Content-Type");
+        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_HEADERS, fields);
+    }
+    response.headers_mut().insert(header::ALLOW, allow);
+    response
+}
+
+/// The fields of every answer. Pages of any origin may read them, as with the reference: whoever reaches this listener may
+/// ask it everything, and it is on nobody to let strangers reach it.
+fn dress(desk: &Desk, asked: &HeaderMap, fields: &mut HeaderMap, took_ms: u64) {
     let view = desk.board.view();
-    let body = json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "tagline": "Ringway",
-        "phase": view.phase.word(),
-        "endpoints": ["/", "/metrics", "/status", "/status/ready"],
-    });
-    as_json(StatusCode::OK, &body)
+    let dress = &view.plan.node.dress;
+    if let Some(server) = dress.server.as_ref().and_then(|name| HeaderValue::from_str(name).ok()) {
+        fields.insert(header::SERVER, server);
+    }
+    if let Some(name) = dress.admin_latency.as_ref().and_then(|name| HeaderName::try_from(name.as_str()).ok()) {
+        fields.insert(name, HeaderValue::from(took_ms));
+    }
+    let origin = asked.get(header::ORIGIN).cloned().unwrap_or(HeaderValue::from_static("*"));
+    fields.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    fields.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+    let wanted = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS);
+    if let Some(wanted) = wanted.filter(|_| fields.contains_key(header::ACCESS_CONTROL_ALLOW_METHODS)) {
+        fields.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
+    }
 }
 
 async fn status(State(desk): State<Desk>) -> Response {
@@ -216,13 +321,4 @@ async fn metrics(State(desk): State<Desk>) -> Response {
     let text = metrics::render(&desk.board, &desk.board.view(), &snapshots, &desk.series);
     let kind = (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
     (StatusCode::OK, [kind], text).into_response()
-}
-
-fn message(status: StatusCode, text: &str) -> Response {
-    as_json(status, &json!({ "message": text }))
-}
-
-fn as_json(status: StatusCode, body: &Value) -> Response {
-    let kind = (header::CONTENT_TYPE, "application/json; charset=utf-8");
-    (status, [kind], Body::from(body.to_string())).into_response()
 }

@@ -52,6 +52,8 @@ pub(super) fn show(board: &Board, view: &View, snapshots: &[Snapshot]) -> Value 
         "configuration_hash": plan.hash,
         "configuration": {
             "files": view.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>(),
+            // If so, the files give the settings only, until one of them changes.
+            "handed_in": view.is_posted,
             "published_at": view.published.map(iso),
             "routes": plan.routes.len(),
             "services": plan.services.len(),
@@ -81,10 +83,21 @@ pub(super) fn show(board: &Board, view: &View, snapshots: &[Snapshot]) -> Value 
         },
         // There is none to be out of reach; what asks wants to know whether the node can work.
         "database": { "reachable": true },
-        "memory": { "resident_bytes": process::read().resident_bytes },
+        "memory": memory(),
         "listeners": listeners,
         "shards": shards,
         "names": names,
+    })
+}
+
+/// There is one heap and no memory that processes share; those who read these lists find the whole in the first.
+fn memory() -> Value {
+    let resident = process::read().resident_bytes;
+    let mib = format!("{:.2} MiB", resident.unwrap_or_default() as f64 / (1024.0 * 1024.0));
+    json!({
+        "resident_bytes": resident,
+        "workers_lua_vms": [{ "pid": std::process::id(), "http_allocated_gc": mib }],
+        "lua_shared_dicts": {},
     })
 }
 

@@ -53,6 +53,18 @@ pub(crate) fn get(addr: SocketAddr, target: &str) -> Message {
     Client::to(addr).get(target, "Connection: close\r\n")
 }
 
+/// `POST target` with a body of this media type, on a connection of its own.
+#[track_caller]
+pub(crate) fn post(addr: SocketAddr, target: &str, kind: &str, body: &str) -> Message {
+    let mut client = Client::to(addr);
+    let length = body.len();
+    client.send(format!(
+        "POST {target} HTTP/1.1\r\nHost: client.test\r\nConnection: close\r\nContent-Type: {kind}\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    ));
+    client.answer("POST").unwrap_or_else(|end| panic!("POST {target}: {end:?}"))
+}
+
 /// The same, for when it may fail.
 pub(crate) fn try_get(addr: SocketAddr, target: &str) -> Result<Message, End> {
     let stream = TcpStream::connect_timeout(&addr, PATIENCE).map_err(|_| End::Reset)?;

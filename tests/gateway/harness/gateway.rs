@@ -194,6 +194,13 @@ impl Gateway {
         String::from_utf8(answer.body).unwrap()
     }
 
+    /// Hands a configuration in; the status of the answer, and its body as JSON.
+    #[track_caller]
+    pub(crate) fn post_config(&self, query: &str, text: &str) -> (u16, serde_json::Value) {
+        let answer = super::client::post(self.admin, &format!("/config{query}"), "text/yaml", text);
+        (answer.head.status(), serde_json::from_slice(&answer.body).unwrap_or_default())
+    }
+
     /// `/status` as JSON.
     #[track_caller]
     pub(crate) fn status(&self) -> serde_json::Value {

@@ -43,6 +43,8 @@ pub struct Conf {
     pub declarative_text: Option<At<String>>,
     /// A hosts file other than the system's.
     pub hosts_file: Option<At<String>>,
+    /// Is it said that there is no database? Such a node may start with nothing, and be given its configuration later.
+    pub may_be_empty: bool,
 }
 
 /// Reads the settings: `file` is a name and a text; `env` every variable of the process, of which `KONG_*` stand over
@@ -96,6 +98,9 @@ fn dress() -> Dress {
         debug_trigger: None,
         debug_names: ["Kong-Route-Id", "Kong-Route-Name", "Kong-Service-Id", "Kong-Service-Name"].map(str::to_owned),
         error_type: "text/plain".to_owned(),
+        tagline: "Welcome to kong".to_owned(),
+        version: VERSION.to_owned(),
+        admin_latency: some("X-Kong-Admin-Latency"),
     }
 }
 
@@ -171,7 +176,8 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn new(settings: &Settings, report: &'a mut Report) -> Reader<'a> {
         let prefix = settings.get("prefix").map_or(PREFIX, |setting| setting.value.as_str());
-        let conf = Conf { node: defaults(), declarative: None, declarative_text: None, hosts_file: None };
+        let conf =
+            Conf { node: defaults(), declarative: None, declarative_text: None, hosts_file: None, may_be_empty: false };
         Reader {
             conf,
             report,
@@ -223,6 +229,7 @@ impl<'a> Reader<'a> {
                 if s.value != "off" {
                     return false;
                 }
+                self.conf.may_be_empty = true;
             }
             "declarative_config" => self.conf.declarative = Some(syntax::at(s)),
             "declarative_config_string" => self.conf.declarative_text = Some(syntax::at(s)),
