@@ -139,7 +139,7 @@ pub struct Snapshot {
 }
 
 /// The counters of one route on one shard.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RouteSnapshot {
     /// Route's name or id; empty for requests that no route matched.
     pub route: String,

@@ -55,8 +55,8 @@ pub const QUIET_ENDED_MAX: usize = 32;
 /// worth the millisecond it takes.
 pub const RELEASE_BYTES_MIN: usize = 1024 * 1024;
 
-/// Longest wait of a quiet client before its buffers go back to the pool, ms; looked at as often. Clients that come by the
-/// thousand hold about 10 KB each until then; a client that asks less often pays one poll more per request.
+/// Shortest wait of a quiet client before its buffers go back to the pool, ms; the longest is twice that, as it is looked at
+/// as often. Clients that come by the thousand hold about 10 KB each until then; a client that asks less often pays one poll more per request.
 pub const IDLE_BUFFERS_MS: u64 = 200;
 
 /// After a refusal: how long the rest of what the client sends is read and thrown away, so that the answer is not lost

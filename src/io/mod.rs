@@ -4,7 +4,8 @@
 //! connect, receive into and send from owned buffers, wait for readability. Two rules hold everywhere:
 //!
 //! * A read or write is never dropped to time it out: the kernel owns its buffer, and bytes it has already received would
-//!   be lost. [`deadline`] ends it by shutting the socket down, which completes it.
+//!   be lost. [`deadline`] ends it by shutting the socket down, which completes it. One kind may be dropped, with a proof that
+//!   there are none: [`tcp::Lull`].
 //! * Accepting is polling plus `accept4`: an accept operation that is dropped leaks the socket it accepted.
 
 pub mod buf;

@@ -5,10 +5,13 @@ use monoio::buf::{IoBuf, IoBufMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelableAsyncReadRent, Canceller};
 use monoio::net::TcpStream;
 use socket2::{SockRef, Socket};
-use std::cell::{RefCell, UnsafeCell};
+use std::cell::{Cell, RefCell, UnsafeCell};
+use std::future::{poll_fn, Future};
 use std::io::{Error, ErrorKind, Result};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::pin::pin;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 /// A connected socket. Closed when dropped.
@@ -79,6 +82,28 @@ impl Stream {
         let handle = stop.0.borrow().handle();
         let (result, slice) = self.tcp().cancelable_read(buf.slice_mut(from..to), handle).await;
         (result, slice.into_inner())
+    }
+
+    /// The same for a peer that may stay silent for long, without the cost of being cancellable: ended by [`Lull::end`] with
+    /// the same error, and the buffer is gone with it.
+    pub async fn recv_or_lull(&self, buf: Vec<u8>, lull: &Lull) -> (Result<usize>, Vec<u8>) {
+        let mut receiving = pin!(self.recv(buf));
+        let received = poll_fn(|cx| {
+            // What has been received is looked for first, so that only a read which is still waiting is ever dropped.
+            if let Poll::Ready(received) = receiving.as_mut().poll(cx) {
+                return Poll::Ready(Some(received));
+            }
+            if lull.ended.take() {
+                return Poll::Ready(None);
+            }
+            let mut waker = lull.waker.borrow_mut();
+            if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                *waker = Some(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+        received.unwrap_or_else(|| (Err(Error::from_raw_os_error(libc::ECANCELED)), Vec::new()))
     }
 
     /// Sends all of `buf[from..]`; one operation unless the socket's buffer is full.
@@ -174,7 +199,35 @@ impl Stop {
     }
 }
 
-/// Was the read ended by [`Stop::stop`]?
+/// Ends a [`Stream::recv_or_lull`] from elsewhere on the thread.
+#[derive(Default)]
+pub struct Lull {
+    ended: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Lull {
+    /// Ends the read that waits on it now by dropping it. It must have been waiting before the thread last slept.
+    ///
+    /// Then nothing is lost: over epoll a waiting read has taken nothing yet. Over io_uring the read has been submitted
+    /// and has found the socket empty, and its completions are run only when the thread asks for them (DEFER_TASKRUN,
+    /// see `runtime.rs`), which it does after submitting what is queued: the cancellation that dropping queues is always
+    /// looked at before the arrival of a byte is, and takes the read away unread.
+    pub fn end(&self) {
+        self.ended.set(true);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Forgets who waited, and an end that came too late for its read.
+    pub fn reset(&self) {
+        self.ended.set(false);
+        self.waker.take();
+    }
+}
+
+/// Was the read ended by [`Stop::stop`] or [`Lull::end`]?
 pub fn is_stopped(error: &Error) -> bool {
     error.raw_os_error() == Some(libc::ECANCELED)
 }

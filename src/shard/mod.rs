@@ -259,14 +259,13 @@ impl Shard {
     /// uses, every five.
     async fn housekeeping(self: Rc<Shard>) {
         const A_SECOND: u64 = 1000 / limits::IDLE_BUFFERS_MS;
-        let mut turns = 0u64;
+        let (mut turns, mut now) = (0u64, clock::millis());
         loop {
             crate::io::sleep_ms(limits::IDLE_BUFFERS_MS).await;
             turns += 1;
-            let now = clock::millis();
-            let quiet: Vec<Rc<serve::Waiting>> =
-                self.waiting.borrow().iter().filter(|(_, w)| w.is_long(now)).map(|(_, w)| w.clone()).collect();
-            quiet.iter().for_each(|waiting| waiting.stop());
+            // Waking is all this does to a waiting task, so the borrow holds nobody up.
+            self.waiting.borrow().iter().for_each(|(_, waiting)| waiting.end_since(now));
+            now = clock::millis();
             if turns.is_multiple_of(A_SECOND) {
                 self.leaving.sweep(now);
                 let freed = self.small.trim() + self.large.trim() + self.trim_works();
@@ -302,9 +301,6 @@ impl Shard {
             // Clients that are quiet now may have a request on its way: they have a moment to send it.
             crate::io::sleep_ms(limits::DRAIN_QUIET_MS).await;
             loop {
-                let waiting: Vec<Rc<serve::Waiting>> =
-                    shard.waiting.borrow().iter().map(|(_, waiting)| waiting.clone()).collect();
-                waiting.iter().for_each(|waiting| waiting.stop());
                 shard.deadlines.end_quiet();
                 if shard.gauges().connections.load(std::sync::atomic::Ordering::Relaxed) == 0 {
                     break;

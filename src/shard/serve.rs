@@ -3,14 +3,14 @@
 use super::request::{self, Next};
 use super::{Complaint, Shard};
 use crate::base::bytes::Short;
-use crate::base::limits::{HEAD_BYTES_MAX, IDLE_BUFFERS_MS, LINGER_BYTES_MAX, LINGER_MS, LINGER_QUIET_MS};
+use crate::base::limits::{HEAD_BYTES_MAX, LINGER_BYTES_MAX, LINGER_MS, LINGER_QUIET_MS};
 use crate::base::time::Millis;
 use crate::hook::Edits;
 use crate::http::parse::{Parser, Progress};
 use crate::http::{proxy_protocol, Fault, Head};
 use crate::io::clock;
 use crate::io::deadline::{Side, Watch};
-use crate::io::tcp::{is_stopped, Peek, Stop, Stream};
+use crate::io::tcp::{is_stopped, Lull, Peek, Stop, Stream};
 use crate::route;
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
@@ -105,19 +105,15 @@ pub(super) struct Work {
 pub(super) struct Waiting {
     /// Since when; 0 while nobody waits.
     since: Cell<u64>,
-    stop: Stop,
+    lull: Lull,
 }
 
 impl Waiting {
-    pub(super) fn is_long(&self, now: Millis) -> bool {
+    /// Ends the wait if it was there at `before`, since when the thread must have slept: see [`Lull::end`].
+    pub(super) fn end_since(&self, before: Millis) {
         let since = self.since.get();
-        since != 0 && now.0 >= since + IDLE_BUFFERS_MS
-    }
-
-    /// Ends the wait, where there is one; nothing that was received is lost.
-    pub(super) fn stop(&self) {
-        if self.since.get() != 0 {
-            self.stop.stop();
+        if since != 0 && since <= before.0 {
+            self.lull.end();
         }
     }
 }
@@ -162,6 +158,7 @@ impl Shard {
     fn put_work(&self, mut work: Box<Work>) {
         let input = std::mem::take(&mut work.input);
         self.put_buf(input);
+        work.waiting.lull.reset();
         self.works.borrow_mut().push(work);
     }
 
@@ -358,7 +355,7 @@ async fn read_head(shard: &Shard, client: &Client, work: &mut Work) -> Read {
         } else {
             work.waiting.since.set(clock::millis().0.max(1));
             client.watch.set_quiet(true);
-            let received = client.stream.recv_until(buf, &work.waiting.stop).await;
+            let received = client.stream.recv_or_lull(buf, &work.waiting.lull).await;
             client.watch.set_quiet(false);
             work.waiting.since.set(0);
             received

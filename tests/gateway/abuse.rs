@@ -24,7 +24,11 @@ fn seconds(count: u64) -> Duration {
 
 /// An upstream that hands each connection to `serve`, on a thread of its own.
 fn upstream_by(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Room for a whole crowd: where the queue is full the kernel drops, and the other side tries again after a second.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(4096).unwrap();
+    let listener = TcpListener::from(socket);
     let addr = listener.local_addr().unwrap();
     let serve = Arc::new(serve);
     std::thread::spawn(move || {

@@ -3,8 +3,10 @@
 
 use super::super::board::{total, Board, View};
 use super::process;
+use crate::base::latency::Of;
 use crate::base::time::{Date, WallMs};
 use crate::bus::Snapshot;
+use hdrhistogram::Histogram;
 use serde_json::{json, Value};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::SystemTime;
@@ -84,6 +86,10 @@ pub(super) fn show(board: &Board, view: &View, snapshots: &[Snapshot]) -> Value 
         // There is none to be out of reach; what asks wants to know whether the node can work.
         "database": { "reachable": true },
         "memory": memory(),
+        "latency_us": {
+            "request": percentiles(snapshots, Of::Request),
+            "upstream": percentiles(snapshots, Of::Upstream),
+        },
         "listeners": listeners,
         "shards": shards,
         "names": names,
@@ -101,6 +107,25 @@ fn memory() -> Value {
     })
 }
 
+/// Latencies of all routes and shards since the start, in one histogram.
+fn percentiles(snapshots: &[Snapshot], of: Of) -> Value {
+    // Two digits are what the shards' buckets are worth; it grows to the largest value.
+    let mut merged = Histogram::<u64>::new(2).expect("2 is a valid number of digits");
+    for route in snapshots.iter().flat_map(|snapshot| &snapshot.routes) {
+        for (us, count) in route.latencies.recorded(of) {
+            merged.record_n(us, count).expect("a histogram that grows takes every value");
+        }
+    }
+    json!({
+        "count": merged.len(),
+        "p50": merged.value_at_quantile(0.5),
+        "p90": merged.value_at_quantile(0.9),
+        "p99": merged.value_at_quantile(0.99),
+        "p99.9": merged.value_at_quantile(0.999),
+        "max": merged.max(),
+    })
+}
+
 /// ISO 8601 in UTC, whole seconds.
 fn iso(at: SystemTime) -> String {
     let ms = at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis());
@@ -113,7 +138,21 @@ fn iso(at: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bus::RouteSnapshot;
     use std::time::Duration;
+
+    #[test]
+    fn latencies_of_all_shards_make_one_histogram() {
+        let shard = |latencies: &[u64]| {
+            let mut route = RouteSnapshot::default();
+            latencies.iter().for_each(|&us| route.latencies.record(Of::Request, us));
+            Snapshot { routes: vec![route], ..Snapshot::default() }
+        };
+        let told = percentiles(&[shard(&[10; 98]), shard(&[1_000, 100_000])], Of::Request);
+        assert_eq!((&told["count"], &told["p50"], &told["p90"]), (&json!(100), &json!(10), &json!(10)));
+        let near = |key: &str, want: u64| told[key].as_u64().is_some_and(|us| us.abs_diff(want) * 10 < want);
+        assert!(near("p99", 1_000) && near("max", 100_000), "{told}");
+    }
 
     #[test]
     fn a_moment_is_written_in_utc() {
