@@ -3,12 +3,17 @@
 use super::count::bump;
 use super::pool::{Link, Pool};
 use super::{Complaint, Shard};
-use crate::balance::round_robin::{Turn, Wheel};
+use crate::balance::health::{suffices, Flip, Report};
+use crate::balance::member::Open;
+use crate::balance::round_robin::Turn;
+use crate::balance::{Member, Pick, Picker, Standing};
 use crate::base::limits::ACCEPT_PAUSE_MS;
-use crate::bus::Located;
+use crate::bus::{Endpoint, Located};
 use crate::io::clock;
 use crate::io::listen::is_out_of_descriptors;
 use crate::io::tcp::Stream;
+use crate::plan::balancing::Criteria;
+use crate::plan::Upstream;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -25,7 +30,11 @@ pub(super) struct Group {
 #[derive(Default)]
 pub(super) struct Peers {
     peers: Vec<Rc<Peer>>,
-    wheel: Wheel,
+    picker: Picker,
+    /// Weights, where a share of them must be available; empty where any will do.
+    weights: Vec<u32>,
+    /// That share, percent.
+    threshold: f64,
     /// A name did not resolve, and there is nothing else to go on with.
     failed: bool,
 }
@@ -37,6 +46,19 @@ pub(super) struct Peer {
     pub(super) host: Arc<str>,
     pub(super) port: u16,
     pool: Rc<Pool>,
+    member: Arc<Member>,
+    care: Rc<Care>,
+}
+
+/// What is done with what requests find out about the targets of an upstream.
+struct Care {
+    upstream: String,
+    /// What their outcomes mean; `None` where they mean nothing.
+    passive: Option<Criteria>,
+    /// Are open requests counted?
+    counts_open: bool,
+    /// Are answers timed?
+    times_answers: bool,
 }
 
 /// Why there is nobody to ask.
@@ -46,6 +68,8 @@ pub(super) enum NoPeer {
     Name,
     /// No target has a weight.
     Empty,
+    /// Those that have one are unhealthy, or too many of them.
+    Down,
 }
 
 impl Group {
@@ -53,38 +77,66 @@ impl Group {
         Group { name: name.to_owned(), turn, peers: RefCell::default() }
     }
 
-    /// Takes new addresses; connections to those that stay are kept.
-    pub(super) fn locate(&self, located: Option<&Located>, pool: impl Fn(SocketAddr) -> Rc<Pool>) {
+    /// Takes new addresses, or the settings of a new generation; connections to addresses that stay are kept.
+    pub(super) fn locate(&self, upstream: &Upstream, located: Option<&Located>, pool: impl Fn(SocketAddr) -> Rc<Pool>) {
         let Some(located) = located else { return };
-        let weights: Vec<u32> = located.endpoints.iter().map(|endpoint| endpoint.weight).collect();
-        let peers = located.endpoints.iter().map(|endpoint| {
+        let targets: Vec<_> = located.endpoints.iter().map(|endpoint| (endpoint.addr, endpoint.weight)).collect();
+        let picker = Picker::new(upstream, &targets);
+        let checks = &upstream.checks;
+        let care = Rc::new(Care {
+            upstream: upstream.name.clone(),
+            passive: (!checks.passive.is_off()).then(|| checks.passive.clone()),
+            counts_open: picker.counts_open(),
+            times_answers: picker.times_answers(),
+        });
+        let has_threshold = checks.threshold > 0.0;
+        let peer = |endpoint: &Endpoint| {
             Rc::new(Peer {
                 addr: endpoint.addr,
                 host: endpoint.host.clone(),
                 port: endpoint.port,
                 pool: pool(endpoint.addr),
+                member: endpoint.member.clone(),
+                care: care.clone(),
             })
+        };
+        *self.peers.borrow_mut() = Rc::new(Peers {
+            peers: located.endpoints.iter().map(peer).collect(),
+            picker,
+            weights: targets.iter().filter(|_| has_threshold).map(|(_, weight)| *weight).collect(),
+            threshold: checks.threshold,
+            failed: located.failed,
         });
-        let peers = Peers { peers: peers.collect(), wheel: Wheel::new(&weights), failed: located.failed };
-        *self.peers.borrow_mut() = Rc::new(peers);
     }
 
     pub(super) fn peers(&self) -> Rc<Peers> {
         self.peers.borrow().clone()
     }
 
-    /// The target of the next try: the next of the wheel that has not failed this request yet, or, where all have, the
-    /// next one.
-    pub(super) fn pick(&self, peers: &Peers, failed: &[SocketAddr]) -> Result<Rc<Peer>, NoPeer> {
-        let none = if peers.failed { NoPeer::Name } else { NoPeer::Empty };
-        for _ in 0..=failed.len().min(peers.peers.len()) {
-            let peer = &peers.peers[peers.wheel.at(self.turn.next()).ok_or(none)?];
-            if failed.len() >= peers.peers.len() || !failed.contains(&peer.addr) {
-                return Ok(peer.clone());
-            }
+    /// The target of the next try: one that is available and has not failed this request yet, or, where all have, one
+    /// that is available. `hash` is that of the request, for upstreams that hash.
+    pub(super) fn pick(
+        &self,
+        shard: &Shard,
+        peers: &Peers,
+        hash: u32,
+        failed: &[SocketAddr],
+    ) -> Result<Rc<Peer>, NoPeer> {
+        if !peers.suffice() {
+            return Err(NoPeer::Down);
         }
-        let at = peers.wheel.at(self.turn.next()).ok_or(none)?;
-        Ok(peers.peers[at].clone())
+        let standing = |at: usize| match &peers.peers[at] {
+            peer if !peer.member.health().is_up() => Standing::Down,
+            peer if failed.contains(&peer.addr) => Standing::Tried,
+            _ => Standing::Ready,
+        };
+        let cx = Pick { turn: &self.turn, hash, now: clock::millis(), rng: &shard.rng };
+        match peers.picker.pick(&cx, |at| &*peers.peers[at].member, standing) {
+            Some(at) => Ok(peers.peers[at].clone()),
+            None if !peers.peers.is_empty() => Err(NoPeer::Down),
+            None if peers.failed => Err(NoPeer::Name),
+            None => Err(NoPeer::Empty),
+        }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -92,7 +144,51 @@ impl Group {
     }
 }
 
+impl Peers {
+    /// Is as much of the weight available as is asked for? O(targets), and only where a share is asked for.
+    fn suffice(&self) -> bool {
+        let weighed = || self.weights.iter().zip(&self.peers).map(|(weight, peer)| (u64::from(*weight), peer));
+        let total: u64 = weighed().map(|(weight, _)| weight).sum();
+        let up = weighed().filter(|(_, peer)| peer.member.health().is_up());
+        total == 0 || suffices(up.map(|(weight, _)| weight).sum(), total, self.threshold)
+    }
+}
+
 impl Peer {
+    /// Counts a request as open until the guard is dropped, where that is of use to anybody.
+    pub(super) fn begin(&self) -> Option<Open<'_>> {
+        self.care.counts_open.then(|| self.member.begin())
+    }
+
+    /// It has answered, so many µs after it was asked.
+    pub(super) fn on_answer(&self, status: u16, us: u64) {
+        if self.care.times_answers {
+            self.member.answered(us, clock::millis());
+        }
+        // A gateway behind this one that waited in vain has the same thing to say.
+        self.hear(if status == 504 { Report::Late } else { Report::Status(status) });
+    }
+
+    /// It has not answered: `slow` by time, otherwise by refusing, closing or nonsense.
+    pub(super) fn on_failure(&self, slow: bool) {
+        self.hear(if slow { Report::Late } else { Report::Broken });
+    }
+
+    fn hear(&self, report: Report) {
+        let Some(criteria) = &self.care.passive else { return };
+        let Some(flip) = self.member.health().hear(report, criteria) else { return };
+        let (upstream, host, port, address) = (&self.care.upstream, &self.host, self.port, self.addr);
+        let found_by = "clients' requests";
+        match flip {
+            Flip::Up => {
+                tracing::info!(upstream, %host, port, %address, found_by, "a target is healthy: it gets requests again");
+            }
+            Flip::Down => {
+                tracing::warn!(upstream, %host, port, %address, found_by, "a target is unhealthy: it gets no requests");
+            }
+        }
+    }
+
     /// A connection that was used before, if a live one lies idle.
     pub(super) fn reuse(&self, shard: &Shard) -> Option<Box<Link>> {
         let link = self.pool.take()?;
@@ -120,6 +216,10 @@ impl Peer {
                 shard.complain(Complaint::UpstreamConnect, || {
                     format!("cannot connect to {} of upstream {:?}: {error}", self.addr, group.name)
                 });
+                // That we have no descriptor left is no fault of the target.
+                if !is_out_of_descriptors(&error) {
+                    self.on_failure(error.kind() == std::io::ErrorKind::TimedOut);
+                }
                 Err(error)
             }
         }
