@@ -9,7 +9,7 @@ use super::dns::Dns;
 use super::journal::Journal;
 use super::names::{self, Answer, Book, Question, Standing};
 use super::probe::Prober;
-use super::roster::Roster;
+use super::roster::{self, Roster};
 use super::sink::Reopen;
 use super::store::Store;
 use super::watch::{stamp, Stamp, Stir, Watch};
@@ -458,6 +458,7 @@ impl Life {
         }
         let before = std::mem::replace(&mut self.served, next.plan.clone());
         self.sent = endpoints;
+        roster::release(&before, &self.served, &self.sent);
         self.book.keep(&next.questions);
         self.follow();
         if before.node.dns_servers != self.served.node.dns_servers {

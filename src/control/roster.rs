@@ -5,8 +5,9 @@
 
 use crate::balance::health::Flip;
 use crate::balance::Member;
-use crate::bus::Endpoint;
-use std::collections::HashMap;
+use crate::bus::{Endpoint, Endpoints};
+use crate::plan::Plan;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -36,6 +37,22 @@ impl Roster {
     }
 }
 
+/// Makes the targets of upstreams well whose checks a reload has switched off: nobody is left to find out that they are.
+/// What a hand has set where nobody checked before stays.
+pub(super) fn release(before: &Plan, now: &Plan, endpoints: &Endpoints) {
+    let checked: HashSet<&str> =
+        before.upstreams.iter().filter(|upstream| upstream.checks.are_on()).map(|upstream| &*upstream.name).collect();
+    for upstream in
+        now.upstreams.iter().filter(|upstream| !upstream.checks.are_on() && checked.contains(&*upstream.name))
+    {
+        for endpoint in endpoints.of.get(&upstream.name).map(|located| &*located.endpoints).unwrap_or_default() {
+            if let Some(flip) = endpoint.member.health().set(true) {
+                say(flip, "nobody: its checks are off", &upstream.name, endpoint);
+            }
+        }
+    }
+}
+
 /// Says in the log that a target was found to be other than was thought.
 pub(super) fn say(flip: Flip, found_by: &'static str, upstream: &str, endpoint: &Endpoint) {
     let (host, port, address) = (&endpoint.host, endpoint.port, endpoint.addr);
@@ -52,9 +69,29 @@ pub(super) fn say(flip: Flip, found_by: &'static str, upstream: &str, endpoint: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bus::Endpoints;
     use crate::control::names::Book;
     use crate::control::testing::{plan_of, target};
+
+    #[test]
+    fn checks_that_are_switched_off_leave_nobody_ill() {
+        let plan = |name: &str, http_failures| {
+            let mut plan = plan_of(&[(name, &[target("10.0.0.1", 80, 100)])]);
+            plan.upstreams[0].checks.passive.http_failures = http_failures;
+            plan
+        };
+        for (before, now, want) in [
+            (plan("up", 3), plan("up", 0), true),
+            (plan("up", 3), plan("up", 1), false),
+            (plan("up", 0), plan("up", 0), false),
+            (plan("other", 3), plan("up", 0), false),
+        ] {
+            let endpoints = Book::default().endpoints(&now, &mut Roster::default());
+            let health = endpoints.of["up"].endpoints[0].member.health();
+            health.set(false);
+            release(&before, &now, &endpoints);
+            assert_eq!(health.is_up(), want);
+        }
+    }
 
     #[test]
     fn members_outlive_reloads_and_nothing_else() {

@@ -8,12 +8,13 @@ use crate::balance::member::Open;
 use crate::balance::round_robin::Turn;
 use crate::balance::{Member, Pick, Picker, Standing};
 use crate::base::limits::ACCEPT_PAUSE_MS;
+use crate::base::time::Millis;
 use crate::bus::{Endpoint, Located};
 use crate::io::clock;
 use crate::io::listen::is_out_of_descriptors;
 use crate::io::tcp::Stream;
 use crate::plan::balancing::Criteria;
-use crate::plan::Upstream;
+use crate::plan::{Algorithm, Upstream};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -30,7 +31,8 @@ pub(super) struct Group {
 #[derive(Default)]
 pub(super) struct Peers {
     peers: Vec<Rc<Peer>>,
-    picker: Picker,
+    picker: Rc<Picker>,
+    made_of: MadeOf,
     /// Weights, where a share of them must be available; empty where any will do.
     weights: Vec<u32>,
     /// That share, percent.
@@ -38,6 +40,10 @@ pub(super) struct Peers {
     /// A name did not resolve, and there is nothing else to go on with.
     failed: bool,
 }
+
+/// What a picker was made of: algorithm, points of the ring, addresses and weights. A ring of many targets takes
+/// milliseconds, and most reloads change none of these.
+type MadeOf = (Option<Algorithm>, u32, Vec<(SocketAddr, u32)>);
 
 /// One address of an upstream.
 pub(super) struct Peer {
@@ -81,7 +87,12 @@ impl Group {
     pub(super) fn locate(&self, upstream: &Upstream, located: Option<&Located>, pool: impl Fn(SocketAddr) -> Rc<Pool>) {
         let Some(located) = located else { return };
         let targets: Vec<_> = located.endpoints.iter().map(|endpoint| (endpoint.addr, endpoint.weight)).collect();
-        let picker = Picker::new(upstream, &targets);
+        let made_of: MadeOf = (Some(upstream.algorithm), upstream.hashing.slots, targets);
+        let before = self.peers();
+        let picker = match before.made_of == made_of {
+            true => before.picker.clone(),
+            false => Rc::new(Picker::new(upstream, &made_of.2)),
+        };
         let checks = &upstream.checks;
         let care = Rc::new(Care {
             upstream: upstream.name.clone(),
@@ -103,7 +114,8 @@ impl Group {
         *self.peers.borrow_mut() = Rc::new(Peers {
             peers: located.endpoints.iter().map(peer).collect(),
             picker,
-            weights: targets.iter().filter(|_| has_threshold).map(|(_, weight)| *weight).collect(),
+            weights: made_of.2.iter().filter(|_| has_threshold).map(|(_, weight)| *weight).collect(),
+            made_of,
             threshold: checks.threshold,
             failed: located.failed,
         });
@@ -130,7 +142,9 @@ impl Group {
             peer if failed.contains(&peer.addr) => Standing::Tried,
             _ => Standing::Ready,
         };
-        let cx = Pick { turn: &self.turn, hash, now: clock::millis(), rng: &shard.rng };
+        // Nobody else asks for the time.
+        let now = if peers.picker.times_answers() { clock::millis() } else { Millis(0) };
+        let cx = Pick { turn: &self.turn, hash, now, rng: &shard.rng };
         match peers.picker.pick(&cx, |at| &*peers.peers[at].member, standing) {
             Some(at) => Ok(peers.peers[at].clone()),
             None if !peers.peers.is_empty() => Err(NoPeer::Down),
