@@ -41,6 +41,16 @@ pub enum Flip {
     Down,
 }
 
+impl Flip {
+    /// The sentence in the log.
+    pub fn text(self) -> &'static str {
+        match self {
+            Flip::Up => "a target is healthy: it gets requests again",
+            Flip::Down => "a target is unhealthy: it gets no requests",
+        }
+    }
+}
+
 /// The counters, as they stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {

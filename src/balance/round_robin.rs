@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wheel {
     slots: Box<[u16]>,
+    targets: usize,
 }
 
 impl Wheel {
@@ -44,7 +45,7 @@ impl Wheel {
             credit[target] -= total;
             slots.push(target as u16);
         }
-        Wheel { slots: slots.into() }
+        Wheel { slots: slots.into(), targets: weights.len() }
     }
 
     /// The target of a turn; `None` where no target has a weight.
@@ -56,6 +57,13 @@ impl Wheel {
     /// The target of the next turn that may be asked. One relaxed add where the first may; every other costs one more,
     /// so that those who are left take turns evenly.
     pub fn pick(&self, turn: &Turn, may: impl Fn(usize) -> bool) -> Option<usize> {
+        let first = self.at(turn.next())?;
+        if may(first) {
+            return Some(first);
+        }
+        if !(0..self.targets).any(&may) {
+            return None;
+        }
         for _ in 0..WHEEL_TURNS_MAX {
             let target = self.at(turn.next())?;
             if may(target) {

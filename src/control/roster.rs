@@ -56,14 +56,8 @@ pub(super) fn release(before: &Plan, now: &Plan, endpoints: &Endpoints) {
 /// Says in the log that a target was found to be other than was thought.
 pub(super) fn say(flip: Flip, found_by: &'static str, upstream: &str, endpoint: &Endpoint) {
     let (host, port, address) = (&endpoint.host, endpoint.port, endpoint.addr);
-    match flip {
-        Flip::Up => {
-            tracing::info!(upstream, %host, port, %address, found_by, "a target is healthy: it gets requests again")
-        }
-        Flip::Down => {
-            tracing::warn!(upstream, %host, port, %address, found_by, "a target is unhealthy: it gets no requests")
-        }
-    }
+    // A warning both ways: who was told of the one wants to hear of the other.
+    tracing::warn!(upstream, %host, port, %address, found_by, "{}", flip.text());
 }
 
 #[cfg(test)]

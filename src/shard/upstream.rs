@@ -3,7 +3,7 @@
 use super::count::bump;
 use super::pool::{Link, Pool};
 use super::{Complaint, Shard};
-use crate::balance::health::{suffices, Flip, Report};
+use crate::balance::health::{suffices, Report};
 use crate::balance::member::Open;
 use crate::balance::round_robin::Turn;
 use crate::balance::{Member, Pick, Picker, Standing};
@@ -193,14 +193,8 @@ impl Peer {
         let Some(flip) = self.member.health().hear(report, criteria) else { return };
         let (upstream, host, port, address) = (&self.care.upstream, &self.host, self.port, self.addr);
         let found_by = "clients' requests";
-        match flip {
-            Flip::Up => {
-                tracing::info!(upstream, %host, port, %address, found_by, "a target is healthy: it gets requests again");
-            }
-            Flip::Down => {
-                tracing::warn!(upstream, %host, port, %address, found_by, "a target is unhealthy: it gets no requests");
-            }
-        }
+        // A warning both ways: who was told of the one wants to hear of the other.
+        tracing::warn!(upstream, %host, port, %address, found_by, "{}", flip.text());
     }
 
     /// A connection that was used before, if a live one lies idle.

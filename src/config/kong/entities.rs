@@ -231,6 +231,10 @@ pub(super) fn upstream(reader: &mut Reader<'_>, entity: Entity<'_>) {
     let algorithm = algorithm(entity.text("algorithm"), entity.text("hash_on"));
     hash_rules(reader, &entity, algorithm);
     let hashing = hashing(&entity);
+    if algorithm == Algorithm::ConsistentHashing && !entity.has("hash_on") {
+        let message = "nothing tells requests apart: all of them go to one target";
+        reader.report.warning(entity.span("algorithm"), entity.path("algorithm"), message, "write hash_on");
+    }
     let checks = health::checks(reader, &entity);
     let Some(name) = entity.owned("name") else { return };
     let host_header = entity.owned("host_header");

@@ -28,15 +28,20 @@ use uuid::Uuid;
 
 /// The routes of this file.
 pub(super) fn routes() -> Router<Desk> {
-    // In a path a segment of many shapes and one of few cannot share a place: the last one is read by hand.
-    let set = put(set_target).post(set_target);
-    let set_one = put(set_address).post(set_address);
-    Router::new()
-        .route("/upstreams/{upstream}/health", get(show))
-        .route("/upstreams/{upstream}/targets/{target}/healthy", set.clone())
-        .route("/upstreams/{upstream}/targets/{target}/unhealthy", set)
-        .route("/upstreams/{upstream}/targets/{target}/{address}/healthy", set_one.clone())
-        .route("/upstreams/{upstream}/targets/{target}/{address}/unhealthy", set_one)
+    let mut routes = Router::new().route("/upstreams/{upstream}/health", get(show));
+    for (word, up) in [("healthy", true), ("unhealthy", false)] {
+        let all = move |State(desk): State<Desk>, Path((upstream, target)): Path<(String, String)>| async move {
+            set(&desk, &upstream, &target, None, up)
+        };
+        let one = move |State(desk): State<Desk>, Path(place): Path<(String, String, String)>| async move {
+            let (upstream, target, address) = place;
+            set(&desk, &upstream, &target, Some(&address), up)
+        };
+        routes = routes
+            .route(&format!("/upstreams/{{upstream}}/targets/{{target}}/{word}"), put(all).post(all))
+            .route(&format!("/upstreams/{{upstream}}/targets/{{target}}/{{address}}/{word}"), put(one).post(one));
+    }
+    routes
 }
 
 async fn show(
@@ -57,23 +62,7 @@ async fn show(
     as_json(StatusCode::OK, &json!({ "data": data, "next": null, "node_id": desk.node_id.to_string() }))
 }
 
-async fn set_target(
-    State(desk): State<Desk>,
-    Path((upstream, target)): Path<(String, String)>,
-    uri: axum::http::Uri,
-) -> Response {
-    set(&desk, &upstream, &target, None, &uri)
-}
-
-async fn set_address(
-    State(desk): State<Desk>,
-    Path((upstream, target, address)): Path<(String, String, String)>,
-    uri: axum::http::Uri,
-) -> Response {
-    set(&desk, &upstream, &target, Some(&address), &uri)
-}
-
-fn set(desk: &Desk, upstream: &str, target: &str, address: Option<&str>, uri: &axum::http::Uri) -> Response {
+fn set(desk: &Desk, upstream: &str, target: &str, address: Option<&str>, up: bool) -> Response {
     let view = desk.board.view();
     let found = find(&view, upstream).and_then(|upstream| Some((upstream, place_of(upstream, target)?)));
     let Some((upstream, target)) = found else { return not_found() };
@@ -82,7 +71,6 @@ fn set(desk: &Desk, upstream: &str, target: &str, address: Option<&str>, uri: &a
         Some(Ok(addr)) => Some(addr),
         Some(Err(_)) => return not_found(),
     };
-    let up = uri.path().trim_end_matches('/').ends_with("/healthy");
     match health::set(upstream, &located(&view, upstream), target, only, up) {
         true => StatusCode::NO_CONTENT.into_response(),
         false => not_found(),
