@@ -8,6 +8,7 @@
 use crate::base::limits::{RING_ENTRIES_PER_TARGET, RING_POINTS_MIN};
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use xxhash_rust::xxh32::{xxh32, Xxh32};
 
 /// A hash that is fed piece by piece; keeps nothing on the heap.
@@ -43,11 +44,11 @@ impl std::fmt::Debug for Hash {
 }
 
 /// The ring of one upstream.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ring {
     points: u32,
     /// Sorted by point, one entry to a point.
-    entries: Box<[Entry]>,
+    entries: Arc<[Entry]>,
     targets: usize,
 }
 

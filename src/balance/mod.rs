@@ -29,18 +29,20 @@ use consistent_hashing::Ring;
 use round_robin::{Turn, Wheel};
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// An algorithm with what it has prepared for the targets it picks among; places are those of the lists it was made of.
-#[derive(Debug)]
+/// Clones share it.
+#[derive(Clone, Debug)]
 pub enum Picker {
     /// By weight, in turn.
     RoundRobin(Wheel),
     /// By a hash of the request.
     ConsistentHashing(Ring),
     /// Fewest open requests by weight.
-    LeastConnections(Box<[u32]>),
+    LeastConnections(Arc<[u32]>),
     /// Lowest smoothed latency by weight.
-    Latency(Box<[u32]>),
+    Latency(Arc<[u32]>),
 }
 
 /// What a target is to one request.
@@ -107,6 +109,11 @@ impl Picker {
         }
     }
 
+    /// Is a hash of the request looked at?
+    pub fn hashes(&self) -> bool {
+        matches!(self, Picker::ConsistentHashing(_))
+    }
+
     /// Must requests be counted while they are open?
     pub fn counts_open(&self) -> bool {
         matches!(self, Picker::LeastConnections(_))
@@ -120,6 +127,6 @@ impl Picker {
 
 impl Default for Picker {
     fn default() -> Picker {
-        Picker::RoundRobin(Wheel::default())
+        Picker::RoundRobin(Wheel::new(&[]))
     }
 }

@@ -12,11 +12,11 @@ use crate::base::limits::HASH_ARGS_MAX;
 use crate::hook::{Edits, Identity};
 use crate::http::{cookies, query, HeadRef};
 use crate::plan::balancing::{HashOn, Hashing};
-use crate::plan::{Algorithm, Service};
+use crate::plan::Service;
 use std::net::IpAddr;
 use uuid::Uuid;
 
-/// The hash of a request to `service`; 0 where its upstream does not hash. A client without the cookie that is hashed gets
+/// The hash of a request to `service`, whose upstream hashes. A client without the cookie that is hashed gets
 /// one by way of `edits`.
 pub(super) fn of(
     shard: &Shard,
@@ -27,9 +27,6 @@ pub(super) fn of(
     edits: &mut Edits,
 ) -> u32 {
     let upstream = world.tables.plan.upstream(service.upstream);
-    if upstream.algorithm != Algorithm::ConsistentHashing {
-        return 0;
-    }
     let asked = Asked { shard, world, parts, identity, hashing: &upstream.hashing };
     let mut hash = Hash::new();
     let _ =

@@ -512,7 +512,10 @@ impl Exchange<'_> {
         };
         let group = self.world.group(service_ix);
         let peers = group.peers();
-        let hash = affinity::of(shard, self.world, self.parts, service, *identity, edits);
+        let hash = match peers.hashes() {
+            true => affinity::of(shard, self.world, self.parts, service, *identity, edits),
+            false => 0,
+        };
         let mut failed: Vec<SocketAddr> = Vec::new();
         let mut tries_left = service.retries;
         // One more where a kept connection turns out to have been closed: that is nobody's failure.

@@ -31,7 +31,7 @@ pub(super) struct Group {
 #[derive(Default)]
 pub(super) struct Peers {
     peers: Vec<Rc<Peer>>,
-    picker: Rc<Picker>,
+    picker: Picker,
     made_of: MadeOf,
     /// Weights, where a share of them must be available; empty where any will do.
     weights: Vec<u32>,
@@ -53,18 +53,20 @@ pub(super) struct Peer {
     pub(super) port: u16,
     pool: Rc<Pool>,
     member: Arc<Member>,
+    /// Are open requests counted?
+    counts_open: bool,
+    /// Are answers timed?
+    times_answers: bool,
+    /// Does anybody want to know how requests end?
+    is_heard: bool,
     care: Rc<Care>,
 }
 
 /// What is done with what requests find out about the targets of an upstream.
 struct Care {
     upstream: String,
-    /// What their outcomes mean; `None` where they mean nothing.
-    passive: Option<Criteria>,
-    /// Are open requests counted?
-    counts_open: bool,
-    /// Are answers timed?
-    times_answers: bool,
+    /// What their outcomes mean.
+    passive: Criteria,
 }
 
 /// Why there is nobody to ask.
@@ -91,15 +93,10 @@ impl Group {
         let before = self.peers();
         let picker = match before.made_of == made_of {
             true => before.picker.clone(),
-            false => Rc::new(Picker::new(upstream, &made_of.2)),
+            false => Picker::new(upstream, &made_of.2),
         };
         let checks = &upstream.checks;
-        let care = Rc::new(Care {
-            upstream: upstream.name.clone(),
-            passive: (!checks.passive.is_off()).then(|| checks.passive.clone()),
-            counts_open: picker.counts_open(),
-            times_answers: picker.times_answers(),
-        });
+        let care = Rc::new(Care { upstream: upstream.name.clone(), passive: checks.passive.clone() });
         let has_threshold = checks.threshold > 0.0;
         let peer = |endpoint: &Endpoint| {
             Rc::new(Peer {
@@ -108,6 +105,9 @@ impl Group {
                 port: endpoint.port,
                 pool: pool(endpoint.addr),
                 member: endpoint.member.clone(),
+                counts_open: picker.counts_open(),
+                times_answers: picker.times_answers(),
+                is_heard: !care.passive.is_off(),
                 care: care.clone(),
             })
         };
@@ -159,6 +159,11 @@ impl Group {
 }
 
 impl Peers {
+    /// Is a hash of the request looked at?
+    pub(super) fn hashes(&self) -> bool {
+        self.picker.hashes()
+    }
+
     /// Is as much of the weight available as is asked for? O(targets), and only where a share is asked for.
     fn suffice(&self) -> bool {
         let weighed = || self.weights.iter().zip(&self.peers).map(|(weight, peer)| (u64::from(*weight), peer));
@@ -171,12 +176,12 @@ impl Peers {
 impl Peer {
     /// Counts a request as open until the guard is dropped, where that is of use to anybody.
     pub(super) fn begin(&self) -> Option<Open<'_>> {
-        self.care.counts_open.then(|| self.member.begin())
+        self.counts_open.then(|| self.member.begin())
     }
 
     /// It has answered, so many µs after it was asked.
     pub(super) fn on_answer(&self, status: u16, us: u64) {
-        if self.care.times_answers {
+        if self.times_answers {
             self.member.answered(us, clock::millis());
         }
         // A gateway behind this one that waited in vain has the same thing to say.
@@ -189,8 +194,10 @@ impl Peer {
     }
 
     fn hear(&self, report: Report) {
-        let Some(criteria) = &self.care.passive else { return };
-        let Some(flip) = self.member.health().hear(report, criteria) else { return };
+        if !self.is_heard {
+            return;
+        }
+        let Some(flip) = self.member.health().hear(report, &self.care.passive) else { return };
         let (upstream, host, port, address) = (&self.care.upstream, &self.host, self.port, self.addr);
         let found_by = "clients' requests";
         // A warning both ways: who was told of the one wants to hear of the other.
