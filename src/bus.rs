@@ -1,6 +1,7 @@
 //! The messages between the control thread and the shards: closed enums, and what they carry. Neither side calls the
 //! other; the control thread holds a [`Shards`], which `boot` makes of the shards' mailboxes.
 
+use crate::balance::Member;
 use crate::base::latency::Latencies;
 use crate::plan::Plan;
 use std::collections::HashMap;
@@ -89,7 +90,7 @@ pub struct Located {
 }
 
 /// One address of a target.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Endpoint {
     /// Where to connect.
     pub addr: SocketAddr,
@@ -99,6 +100,18 @@ pub struct Endpoint {
     pub host: Arc<str>,
     /// The target's port, as configured or as an SRV record gave it.
     pub port: u16,
+    /// Its target, as a place in the upstream's list.
+    pub target: u32,
+    /// Its health and load, shared by all shards; the same after a reload.
+    pub member: Arc<Member>,
+}
+
+/// The member follows from the upstream, the host and the address; it is equal where they are.
+impl PartialEq for Endpoint {
+    fn eq(&self, other: &Endpoint) -> bool {
+        let of = |one: &Endpoint| (one.addr, one.weight, one.port, one.target);
+        of(self) == of(other) && self.host == other.host
+    }
 }
 
 /// A shard's gauges: one writer, any reader. Aligned to two cache lines, because the prefetcher fetches pairs.

@@ -10,7 +10,7 @@
 //!   ┌───────────────┴──────────────────────────────────────────────────────────┐
 //!   │ control thread (tokio)          │ shard 0 (monoio, pinned) │ shard 1 │ … │
 //!   │ Admin API, file watch, DNS,     │ listeners, connections,  │         │   │
-//!   │ metrics scrape                  │ pools: all its own       │         │   │
+//!   │ probes, metrics scrape          │ pools: all its own       │         │   │
 //!   └──────────────────────────────────────────────────────────────────────────┘
 //!            the two sides never call each other: they exchange bus messages
 //! ```
@@ -23,16 +23,16 @@
 //! | [`plan`] | the one model, the draft it is linked from, the report of what is wrong | base |
 //! | [`http`] | HTTP/1.1 over byte slices: heads, framing, chunks, targets | base |
 //! | [`route`] | which route takes a request, and the path towards its upstream | base plan http |
-//! | [`balance`] | which target is next | base plan |
+//! | [`balance`] | which target is next, and which may be asked | base plan |
 //! | [`limit`] | counts of the node, exact over all shards | base |
 //! | [`auth`] | tokens: verified or not | base |
 //! | [`hook`] | the plugin contract | base plan http |
 //! | [`plugins`] | one file and one row per plugin | base plan http hook limit auth |
 //! | [`config`] | text of any dialect → draft | base plan hook |
 //! | [`io`] | sockets, clocks, the runtime: all that names monoio | base |
-//! | [`bus`] | the messages between control and shards | base plan |
+//! | [`bus`] | the messages between control and shards | base plan balance |
 //! | [`shard`] | the data plane; `shard/request.rs` is the story of one request | all of the above but plugins, config |
-//! | [`control`] | the control plane: one loop over one enum of events | base plan http route hook config io bus |
+//! | [`control`] | the control plane: one loop over one enum of events | base plan http route balance hook config io bus |
 //! | [`boot`], [`cli`] | wiring, commands | anything |
 //!
 //! The table is checked by `tests/tidy.rs`.
@@ -43,6 +43,8 @@
 //! * every failure a client can see: `src/shard/refusal.rs`
 //! * what is sent to upstreams and back: `src/shard/forward.rs`
 //! * what is refused as smuggling: `src/http/framing.rs`, `src/http/parse.rs`, `src/http/chunked.rs`
+//! * who is healthy and who says so: `src/balance/health.rs`; probes: `src/control/probe.rs`
+//! * what a hash is made of: `src/shard/affinity.rs`
 //! * timeouts: `src/io/deadline.rs`; bounds: `src/base/limits.rs`
 //! * precedence of routes: `src/plan/rank.rs`; of plugin instances: `src/plan/chain.rs`
 //! * what a setting is called: `src/config/native/knobs.rs`, `src/config/kong/conf/mod.rs`, `src/config/kong/fields.rs`

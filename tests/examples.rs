@@ -1,7 +1,8 @@
 //! Every example of `config/` is loaded as a user would load it, so that none rots.
 
 use ringway::config::gather::{load, Loaded};
-use ringway::plan::{Plan, Secret};
+use ringway::plan::balancing::HashOn;
+use ringway::plan::{Plan, Secret, Upstream};
 use std::path::Path;
 
 /// Loads files of `config/`, with these variables and no others.
@@ -52,7 +53,12 @@ fn the_demo_is_two_services_on_loopback() {
 fn the_production_example_says_nothing_but_what_holds() {
     let plan = plan(&["production.yaml"]);
     assert_eq!(names(&plan), ["orders", "users", "robots"]);
-    assert_eq!(plan.upstreams.iter().filter(|upstream| !upstream.implied).count(), 1);
+    let declared: Vec<&Upstream> = plan.upstreams.iter().filter(|upstream| !upstream.implied).collect();
+    let [orders] = declared[..] else { panic!("{} upstreams", declared.len()) };
+    assert_eq!((&orders.hashing.on, &orders.hashing.fallback), (&HashOn::Consumer, &HashOn::Ip));
+    let active = orders.checks.active.as_ref().expect("its targets are probed");
+    assert_eq!([active.timeout_ms, active.healthy_interval_ms, active.unhealthy_interval_ms], [1000, 5000, 1000]);
+    assert_eq!((orders.checks.passive.http_failures, orders.checks.threshold), (5, 30.0));
     assert_eq!(plan.node.hosts["users.internal"].len(), 2);
     assert_eq!(plan.node.runtime.body_bytes_max, 10 << 20);
     assert_eq!(plan.services[0].connect_timeout_ms, 2000);

@@ -18,9 +18,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("plugins", &["base", "plan", "http", "hook", "limit", "auth"]),
     ("config", &["base", "plan", "hook"]),
     ("io", &["base"]),
-    ("bus", &["base", "plan"]),
+    ("bus", &["base", "plan", "balance"]),
     ("shard", &["base", "plan", "http", "route", "balance", "limit", "hook", "io", "bus"]),
-    ("control", &["base", "plan", "http", "route", "hook", "config", "io", "bus"]),
+    ("control", &["base", "plan", "http", "route", "balance", "hook", "config", "io", "bus"]),
 ];
 
 struct Source {

@@ -4,15 +4,16 @@
 //! The cursor is an atomic that all shards share: a count of requests per upstream on each shard would be exact only
 //! within the shard, and a client that opens twenty connections would see 11 to 9. One relaxed add per request.
 
-use crate::base::limits::WHEEL_SLOTS_MAX;
+use crate::base::limits::{WHEEL_SLOTS_MAX, WHEEL_TURNS_MAX};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A wheel over `0..n` targets.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wheel {
-    slots: Box<[u16]>,
+    slots: Arc<[u16]>,
+    targets: usize,
 }
 
 impl Wheel {
@@ -44,13 +45,34 @@ impl Wheel {
             credit[target] -= total;
             slots.push(target as u16);
         }
-        Wheel { slots: slots.into() }
+        Wheel { slots: slots.into(), targets: weights.len() }
     }
 
     /// The target of a turn; `None` where no target has a weight.
     pub fn at(&self, turn: u64) -> Option<usize> {
         let len = self.slots.len() as u64;
         (len > 0).then(|| usize::from(self.slots[(turn % len) as usize]))
+    }
+
+    /// The target of the next turn that may be asked. One relaxed add where the first may; every other costs one more,
+    /// so that those who are left take turns evenly.
+    pub fn pick(&self, turn: &Turn, may: impl Fn(usize) -> bool) -> Option<usize> {
+        let first = self.at(turn.next())?;
+        if may(first) {
+            return Some(first);
+        }
+        if !(0..self.targets).any(&may) {
+            return None;
+        }
+        for _ in 0..WHEEL_TURNS_MAX {
+            let target = self.at(turn.next())?;
+            if may(target) {
+                return Some(target);
+            }
+        }
+        // The few who may have few slots: the rest of the wheel is walked without turning it.
+        let from = turn.next() % self.slots.len() as u64;
+        (0..self.slots.len() as u64).filter_map(|step| self.at(from + step)).find(|&target| may(target))
     }
 
     /// How many slots there are.
@@ -120,6 +142,26 @@ mod tests {
         check(&[10, 0, 20], 9, &[3, 0, 6]);
         check(&[0, 0], 5, &[0, 0]);
         check(&[], 5, &[]);
+    }
+
+    #[test]
+    fn those_who_are_left_share_the_turns_of_those_who_are_down() {
+        let (wheel, turn) = (Wheel::new(&[100, 100, 100]), Turn::default());
+        let mut got = [0; 3];
+        for _ in 0..30 {
+            got[wheel.pick(&turn, |target| target != 1).unwrap()] += 1;
+        }
+        assert_eq!(got, [15, 0, 15]);
+        assert_eq!(wheel.pick(&turn, |_| false), None);
+        assert_eq!(Wheel::new(&[]).pick(&turn, |_| true), None);
+    }
+
+    #[test]
+    fn the_last_one_is_found_however_small_its_share() {
+        let (wheel, turn) = (Wheel::new(&[4000, 1]), Turn::default());
+        for _ in 0..10 {
+            assert_eq!(wheel.pick(&turn, |target| target == 1), Some(1));
+        }
     }
 
     #[test]

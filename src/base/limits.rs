@@ -38,6 +38,20 @@ pub const PROXY_ANNOUNCEMENT_BYTES_MAX: usize = 4096;
 /// Slots of a round-robin wheel; weights are rounded to fit. Memory: two bytes a slot, per upstream and shard.
 pub const WHEEL_SLOTS_MAX: usize = 4096;
 
+/// Turns of a wheel that one pick takes to find a target that may be asked; then the rest of the wheel is walked without
+/// turning it. Each is an add on a line that all shards share.
+pub const WHEEL_TURNS_MAX: usize = 64;
+
+/// Fewest points of a hash ring, whatever is configured: a smaller one has no room for the entries of ten targets.
+pub const RING_POINTS_MIN: u32 = 1000;
+
+/// Entries of a target of average weight on a hash ring, as other gateways have them: 160 keep shares within about a
+/// tenth of what weights say.
+pub const RING_ENTRIES_PER_TARGET: u64 = 160;
+
+/// Values of one query argument that a hash is made of; more are left out. Sorted on the stack, 16 bytes each.
+pub const HASH_ARGS_MAX: usize = 32;
+
 /// Messages waiting in a shard's mailbox. Adopted clients are the only ones that come in numbers; beyond it the
 /// accepting shard keeps its client.
 pub const MAILBOX_MESSAGES_MAX: usize = 4096;
@@ -144,6 +158,16 @@ pub const DNS_LOOKUPS_MAX: usize = 32;
 /// Addresses used of one name. Bounds what a bad answer can put into the balancers.
 pub const DNS_ADDRESSES_MAX: usize = 256;
 
+/// Probes of targets under way at once, over all upstreams; each is a socket of the control thread. More would take
+/// descriptors from clients where an operator has checked thousands of targets every second.
+pub const PROBES_MAX: usize = 256;
+
+/// Longest status line of a probe's answer, bytes; what comes after it is not read.
+pub const PROBE_REPLY_BYTES_MAX: usize = 1024;
+
+/// Shortest interval between two probes of a target, ms, whatever is configured.
+pub const PROBE_INTERVAL_MS_MIN: u64 = 10;
+
 /// How long the first publication, or that of a reload, waits for names nobody has resolved yet, ms. Names that are late
 /// count as failed and arrive by a refresh.
 pub const RESOLVE_WAIT_MS: u64 = 2_000;
@@ -205,6 +229,9 @@ pub const METRIC_ROUTES_MAX: usize = 4_000;
 
 /// Label values of one node-wide counter; later ones are counted together under `other`.
 pub const METRIC_LABELS_MAX: usize = 1_000;
+
+/// Addresses of targets whose health metrics show, three lines each; the rest is left out.
+pub const METRIC_TARGETS_MAX: usize = 4_000;
 
 /// Findings of the last load that `/status` shows.
 pub const STATUS_FINDINGS_MAX: usize = 100;

@@ -5,7 +5,7 @@
 
 use super::store::Store;
 use crate::base::limits;
-use crate::bus::{RouteSnapshot, Shards, Snapshot};
+use crate::bus::{Endpoints, RouteSnapshot, Shards, Snapshot};
 use crate::plan::report::Finding;
 use crate::plan::Plan;
 use arc_swap::ArcSwap;
@@ -65,6 +65,8 @@ pub(super) struct View {
     pub(super) is_posted: bool,
     /// Its entities as they were written.
     pub(super) store: Arc<Store>,
+    /// Where its targets are, and how.
+    pub(super) endpoints: Arc<Endpoints>,
     /// The files it came from; those that give the settings, where its entities were handed in.
     pub(super) files: Vec<PathBuf>,
     /// When it was published.

@@ -8,6 +8,8 @@ use super::board::{Board, LastReload, NameView, Phase, Reloads, ShardView, View}
 use super::dns::Dns;
 use super::journal::Journal;
 use super::names::{self, Answer, Book, Question, Standing};
+use super::probe::Prober;
+use super::roster::{self, Roster};
 use super::sink::Reopen;
 use super::store::Store;
 use super::watch::{stamp, Stamp, Stir, Watch};
@@ -166,6 +168,8 @@ struct Life {
     watch: Watch,
     dns: Dns,
     book: Book,
+    roster: Roster,
+    prober: Prober,
     rng: Rng,
     born: Instant,
     /// What threads and sockets were set up by: a reload is compared with this to see what it cannot change.
@@ -213,6 +217,7 @@ impl Life {
                 plan: plan.clone(),
                 is_posted: false,
                 store: store.clone(),
+                endpoints: Arc::default(),
                 files: files.clone(),
                 published: None,
                 reloads: Reloads::default(),
@@ -237,6 +242,8 @@ impl Life {
             watch,
             dns: Dns::new(&plan.node.dns_servers),
             book: Book::default(),
+            roster: Roster::default(),
+            prober: Prober::start(),
             rng: Rng::new(seed),
             born: Instant::now(),
             running: plan.clone(),
@@ -419,7 +426,7 @@ impl Life {
             return;
         }
         let Step::Resolving { next, .. } = std::mem::replace(&mut self.step, Step::Rest) else { return };
-        let endpoints = Arc::new(self.book.endpoints(&next.plan));
+        let endpoints = Arc::new(self.book.endpoints(&next.plan, &mut self.roster));
         let (shards, line, plan, given) =
             (self.shards.clone(), self.line.clone(), next.plan.clone(), endpoints.clone());
         tokio::spawn(async move {
@@ -451,7 +458,9 @@ impl Life {
         }
         let before = std::mem::replace(&mut self.served, next.plan.clone());
         self.sent = endpoints;
+        roster::release(&before, &self.served, &self.sent);
         self.book.keep(&next.questions);
+        self.follow();
         if before.node.dns_servers != self.served.node.dns_servers {
             self.dns = Dns::new(&self.served.node.dns_servers);
             self.book.hurry(self.now());
@@ -473,6 +482,7 @@ impl Life {
             view.plan = self.served.clone();
             view.is_posted = self.is_posted;
             view.store = next.store.clone();
+            view.endpoints = self.sent.clone();
             view.files.clone_from(&self.files);
             view.published = Some(SystemTime::now());
             view.reloads.success += u64::from(!next.is_first);
@@ -549,7 +559,7 @@ impl Life {
             // What is on its way comes back here when it has arrived.
             return;
         }
-        let endpoints = self.book.endpoints(&self.served);
+        let endpoints = self.book.endpoints(&self.served, &mut self.roster);
         if endpoints == *self.sent {
             return;
         }
@@ -558,7 +568,11 @@ impl Life {
         tracing::debug!(upstreams = upstreams.join(", "), "addresses have changed");
         self.sent = Arc::new(endpoints);
         self.refreshing = true;
-        self.board.change(|view| view.refreshes += 1);
+        self.follow();
+        self.board.change(|view| {
+            view.refreshes += 1;
+            view.endpoints = self.sent.clone();
+        });
         let (shards, line, given) = (self.shards.clone(), self.line.clone(), self.sent.clone());
         // A shard that is slow to empty its mailbox makes the post wait; the loop does not.
         tokio::spawn(async move {
@@ -568,6 +582,12 @@ impl Life {
             }
             line.say(Event::Refreshed);
         });
+    }
+
+    /// The members of what was sent are those that live on, and that are probed.
+    fn follow(&mut self) {
+        self.prober.follow(&self.served, &self.sent);
+        self.roster.sweep();
     }
 
     fn show_names(&self) {

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //!   access_log.rs  the writer of the access log       names.rs    which names, how they stand, when to ask again
-//!   admin/         the Admin API                      restart.rs  what a reload cannot apply
-//!   board.rs       what the Admin API can see         sink.rs     where log lines end
-//!   dns.rs         asks for names                     store.rs    entities as they were written
-//!   journal.rs     the program's own log              systemd.rs  tells the supervisor
-//!   life.rs      ★ the loop                           watch.rs    notices changed files
+//!   admin/         the Admin API                      probe.rs    asks targets how they are
+//!   board.rs       what the Admin API can see         restart.rs  what a reload cannot apply
+//!   dns.rs         asks for names                     roster.rs   the members of upstreams, over reloads
+//!   health.rs      how targets are, as data           sink.rs     where log lines end
+//!   journal.rs     the program's own log              store.rs    entities as they were written
+//!   life.rs      ★ the loop                           systemd.rs  tells the supervisor
+//!                                                     watch.rs    notices changed files
 //! ```
 //!
 //! `boot` lends it [`Hands`] and calls [`run`]; nothing here knows how shards, files or plugins are made. The loop never
@@ -17,10 +19,13 @@ pub mod access_log;
 mod admin;
 mod board;
 mod dns;
+mod health;
 pub mod journal;
 mod life;
 mod names;
+mod probe;
 mod restart;
+mod roster;
 pub mod sink;
 mod store;
 mod systemd;

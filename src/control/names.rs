@@ -3,6 +3,8 @@
 //! [`Book`] decides and remembers; it opens no socket, and clock and randomness are arguments. `dns.rs` asks the servers,
 //! the loop of `mod.rs` stands between the two.
 
+use super::roster::Roster;
+use crate::balance::Member;
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::time::Millis;
@@ -245,22 +247,33 @@ impl Book {
     }
 
     /// The addresses of every upstream of `plan`, as far as they are known. Targets of weight 0 are left out.
-    pub(super) fn endpoints(&self, plan: &Plan) -> Endpoints {
+    pub(super) fn endpoints(&self, plan: &Plan, roster: &mut Roster) -> Endpoints {
         let mut of = HashMap::with_capacity(plan.upstreams.len());
         for upstream in &plan.upstreams {
             let mut located = Located::default();
-            for target in upstream.targets.iter().filter(|target| target.weight > 0) {
-                self.locate(plan, target, &mut located);
+            let targets = upstream.targets.iter().enumerate().filter(|(_, target)| target.weight > 0);
+            for (ix, target) in targets {
+                let member = |host: &Arc<str>, addr| roster.of(&upstream.name, host, addr);
+                self.locate(plan, ix as u32, target, member, &mut located);
             }
             of.insert(upstream.name.clone(), located);
         }
         Endpoints { of }
     }
 
-    fn locate(&self, plan: &Plan, target: &Target, into: &mut Located) {
+    fn locate(
+        &self,
+        plan: &Plan,
+        ix: u32,
+        target: &Target,
+        mut member: impl FnMut(&Arc<str>, SocketAddr) -> Arc<Member>,
+        into: &mut Located,
+    ) {
         let host: Arc<str> = Arc::from(target.host.as_str());
         let mut add = |ip: IpAddr, port: u16, weight: u32| {
-            into.endpoints.push(Endpoint { addr: SocketAddr::new(ip, port), weight, host: host.clone(), port });
+            let addr = SocketAddr::new(ip, port);
+            let member = member(&host, addr);
+            into.endpoints.push(Endpoint { addr, weight, host: host.clone(), port, target: ix, member });
         };
         if let Some(ips) = known(plan, target) {
             ips.into_iter().for_each(|ip| add(ip, target.port, target.weight));
@@ -313,7 +326,7 @@ mod tests {
     }
 
     fn addresses(book: &Book, plan: &Plan) -> Vec<String> {
-        let endpoints = book.endpoints(plan);
+        let endpoints = book.endpoints(plan, &mut Roster::default());
         let located = &endpoints.of["up"];
         let mut all: Vec<String> = located.endpoints.iter().map(|e| format!("{}*{}", e.addr, e.weight)).collect();
         if located.failed {

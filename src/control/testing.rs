@@ -1,6 +1,7 @@
 //! What the tests of this room share.
 
 use crate::base::span::Span;
+use crate::plan::balancing::{Checks, Hashing};
 use crate::plan::{Algorithm, Dress, Level, LogPath, Node, Plan, Runtime, Target, Upstream};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,7 +20,8 @@ pub(crate) fn folder(name: &str) -> PathBuf {
 
 /// A target as a plan holds it.
 pub(crate) fn target(host: &str, port: u16, weight: u32) -> Target {
-    Target { host: host.to_owned(), port, weight, at: Span::nowhere() }
+    let id = Uuid::new_v5(&Uuid::NAMESPACE_DNS, format!("{host}:{port}").as_bytes());
+    Target { id, host: host.to_owned(), port, weight, tags: Vec::new(), at: Span::nowhere() }
 }
 
 /// A plan of nothing but upstreams, with no listener and no log.
@@ -29,6 +31,8 @@ pub(crate) fn plan_of(upstreams: &[(&str, &[Target])]) -> Plan {
         name: (*name).to_owned(),
         implied: false,
         algorithm: Algorithm::RoundRobin,
+        hashing: Hashing::default(),
+        checks: Checks::default(),
         host_header: None,
         targets: targets.to_vec(),
         tags: Vec::new(),

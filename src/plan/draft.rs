@@ -3,6 +3,7 @@
 //! Front-ends of `config` append to one [`Draft`], file after file; [`super::link::link`] looks at the whole. So a file
 //! may refer to what another one holds, and nothing is unique or missing before all are read.
 
+use super::balancing::{Checks, Hashing};
 use super::ids::Table;
 use super::node::NodeDraft;
 use super::record::Record;
@@ -151,6 +152,10 @@ pub struct UpstreamDraft {
     pub name: String,
     /// How a target is picked.
     pub algorithm: Algorithm,
+    /// What a hash is made of.
+    pub hashing: Hashing,
+    /// How the health of its targets is learnt.
+    pub checks: Checks,
     /// `Host` to send.
     pub host_header: Option<String>,
 }

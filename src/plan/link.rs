@@ -3,6 +3,7 @@
 //! What is disabled is taken out here, after it was held to the same rules as everything else. What is not served yet
 //! was warned of by its reader; routes of streams are left out, as a request would match them by what they do not say.
 
+use super::balancing::{Checks, Hashing};
 use super::draft::{Common, CredentialDraft, Draft, PluginDraft, Ref, RouteDraft, ServiceDraft};
 use super::ids::{derived, Table};
 use super::report::Report;
@@ -61,6 +62,8 @@ fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
             name: upstream.name.clone(),
             implied: false,
             algorithm: upstream.algorithm,
+            hashing: upstream.hashing.clone(),
+            checks: upstream.checks.clone(),
             host_header: upstream.host_header.clone(),
             targets: Vec::new(),
             tags: upstream.common.tags.clone(),
@@ -76,9 +79,11 @@ fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
             violation(Table::Targets, "target", &shown, &target.common, &first, report);
         }
         linked_upstreams[ix].targets.push(Target {
+            id: target.common.id,
             host: target.host.clone(),
             port: target.port,
             weight: target.weight,
+            tags: target.common.tags.clone(),
             at: target.common.at.clone(),
         });
     }
@@ -309,11 +314,15 @@ fn imply(
             name: name.clone(),
             implied: true,
             algorithm: Algorithm::RoundRobin,
+            hashing: Hashing::default(),
+            checks: Checks::default(),
             host_header: None,
             targets: vec![Target {
+                id: derived(Table::Targets, &[name, name]),
                 host: service.host.clone(),
                 port: service.port,
                 weight: IMPLIED_WEIGHT,
+                tags: Vec::new(),
                 at: service.common.at.clone(),
             }],
             tags: Vec::new(),

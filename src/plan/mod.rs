@@ -5,6 +5,7 @@
 //!
 //! Indexes ([`RouteIx`] …) are places in *this* plan. Whatever outlives a reload is keyed by [`Uuid`] or by name.
 
+pub mod balancing;
 pub mod chain;
 pub mod draft;
 pub mod ids;
@@ -17,6 +18,7 @@ pub mod schema;
 
 use crate::base::id::{ConsumerIx, PluginIx, ServiceIx, UpstreamIx};
 use crate::base::span::Span;
+use balancing::{Checks, Hashing};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use uuid::Uuid;
@@ -505,6 +507,10 @@ pub struct Upstream {
     pub implied: bool,
     /// How a target is picked.
     pub algorithm: Algorithm,
+    /// What a hash is made of; only [`Algorithm::ConsistentHashing`] makes one.
+    pub hashing: Hashing,
+    /// How the health of its targets is learnt.
+    pub checks: Checks,
     /// `Host` to send instead of the target's.
     pub host_header: Option<String>,
     /// Its targets, weight 0 included.
@@ -531,12 +537,16 @@ pub enum Algorithm {
 /// A place of an upstream: a name or an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
+    /// Stable id.
+    pub id: Uuid,
     /// Name or address, without brackets.
     pub host: String,
     /// Port; `None` where SRV records give it.
     pub port: u16,
     /// Share of the traffic; 0 is none.
     pub weight: u32,
+    /// Tags.
+    pub tags: Vec<String>,
     /// Where it was written.
     pub at: Span,
 }

@@ -4,6 +4,7 @@
 //! accept ─→ serve: a connection's life ─→ request ★: one request's story
 //!                                           ├ phase     plugins, in order
 //!                                           ├ upstream  pick, connect, send, try again
+//!                                           ├ affinity  the hash that keeps like requests together
 //!                                           ├ forward   the heads that leave, both ways
 //!                                           ├ body      streaming, both ways at once
 //!                                           ├ tunnel    after a 101
@@ -15,6 +16,7 @@
 //! and answered through a callback; without it a shard goes on serving.
 
 mod accept;
+mod affinity;
 mod body;
 mod count;
 mod forward;
@@ -43,6 +45,7 @@ use crate::io::mailbox::{Seat, Sender};
 use crate::io::runtime::Wait;
 use crate::io::{buf, clock};
 use crate::plan::{Listener, Runtime};
+use crate::route::Scratch;
 use count::{Counters, RouteCounts};
 use pool::{Bounds, Pool};
 use slab::Slab;
@@ -108,6 +111,8 @@ pub struct Shard {
     leaving: leaving::Leaving,
     locals: RefCell<Locals>,
     rng: RefCell<Rng>,
+    /// Where the groups of path expressions are put, for those who ask for them after routing.
+    captures: RefCell<Scratch>,
     /// `Date` of the current second.
     date: Cell<(u64, [u8; 29])>,
     log: RefCell<log::Ring>,
@@ -169,6 +174,7 @@ async fn live(start: Start, cpu: Option<usize>) -> std::io::Result<()> {
         leaving: leaving::Leaving::default(),
         locals: RefCell::default(),
         rng: RefCell::new(Rng::new(start.seed)),
+        captures: RefCell::default(),
         date: Cell::new((0, *b"Thu, 01 Jan 1970 00:00:00 GMT")),
         log: RefCell::new(log::Ring::new(start.log)),
         counters: Counters::default(),
@@ -223,7 +229,7 @@ impl Shard {
                 let group = groups
                     .entry(upstream.name.clone())
                     .or_insert_with(|| Rc::new(Group::new(&upstream.name, turn.clone())));
-                group.locate(endpoints.of.get(&upstream.name), |addr| self.pool(addr));
+                group.locate(upstream, endpoints.of.get(&upstream.name), |addr| self.pool(addr));
                 group.clone()
             })
             .collect();
@@ -234,8 +240,9 @@ impl Shard {
 
     fn relocate(&self, endpoints: Arc<Endpoints>) {
         *self.endpoints.borrow_mut() = endpoints.clone();
-        for (name, group) in self.groups.borrow().iter() {
-            group.locate(endpoints.of.get(name), |addr| self.pool(addr));
+        let world = self.world();
+        for (upstream, group) in world.located() {
+            group.locate(upstream, endpoints.of.get(&upstream.name), |addr| self.pool(addr));
         }
     }
 

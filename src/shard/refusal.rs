@@ -107,13 +107,17 @@ fn told(refusal: Refusal, https_location: impl FnOnce() -> String) -> Option<Tol
             Told { headers, body, ..Told::message(status, "", "policy") }
         }
         Refusal::NoPeer(NoPeer::Name) => Told::message(503, "name resolution failed", "name"),
-        Refusal::NoPeer(NoPeer::Empty) => Told::message(503, "failure to get a peer from the ring-balancer", "no_peer"),
+        Refusal::NoPeer(NoPeer::Empty) => Told::message(503, NO_PEER, "no_peer"),
+        Refusal::NoPeer(NoPeer::Down) => Told::message(503, NO_PEER, "unhealthy"),
         Refusal::BadUpstream => Told { proxied: true, ..Told::transport(502, "bad_upstream") },
         Refusal::SlowUpstream => Told { proxied: true, ..Told::transport(504, "slow_upstream") },
         Refusal::Unserved => Told::message(501, "This protocol is not served", "unserved"),
         Refusal::Gone | Refusal::Cut | Refusal::Short => return None,
     })
 }
+
+/// What is said where nobody can be asked, in the words that clients know.
+const NO_PEER: &str = "failure to get a peer from the ring-balancer";
 
 /// The sentences of transport errors.
 fn message_of(status: u16) -> &'static str {

@@ -1,5 +1,6 @@
 //! ★ The story of one request, from its head to its log line.
 
+use super::affinity;
 use super::body::{Broken, Decoding, Inbound, Invitation};
 use super::count::{bump, InFlight, Sample};
 use super::forward::{self, Framing, ToClient};
@@ -26,7 +27,7 @@ use crate::io::deadline::Side;
 use crate::io::tcp;
 use crate::plan::{Protocol, Route, Runtime, Service};
 use crate::route::entry::{Came, Entry as Entrance};
-use crate::route::{Fields, Query};
+use crate::route::{Fields, Match, Query};
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -60,6 +61,8 @@ pub(super) struct Parts<'a> {
     pub(super) way: Way,
     pub(super) route: Option<&'a Route>,
     pub(super) service: Option<&'a Service>,
+    /// How it was found.
+    pub(super) found: Option<Match>,
     /// Bytes of the normalised path that the route matched.
     pub(super) matched: usize,
     /// Is the peer trusted with forwarding headers?
@@ -292,6 +295,7 @@ fn look<'a>(
         way: world.tables.way(None),
         route: None,
         service: None,
+        found: None,
         matched: 0,
         trusted,
         tls: false,
@@ -367,6 +371,7 @@ fn look_into<'a>(
     };
     let Some(found) = world.tables.routes.find(&query, scratch) else { return Err(Refusal::NoRoute) };
     let route = world.tables.route(found.route);
+    parts.found = Some(found);
     parts.route_ix = Some(found.route);
     parts.route = Some(route);
     parts.way = world.tables.way(parts.route_ix);
@@ -507,6 +512,10 @@ impl Exchange<'_> {
         };
         let group = self.world.group(service_ix);
         let peers = group.peers();
+        let hash = match peers.hashes() {
+            true => affinity::of(shard, self.world, self.parts, service, *identity, edits),
+            false => 0,
+        };
         let mut failed: Vec<SocketAddr> = Vec::new();
         let mut tries_left = service.retries;
         // One more where a kept connection turns out to have been closed: that is nobody's failure.
@@ -514,10 +523,11 @@ impl Exchange<'_> {
         record.asked = clock::nanos();
         record.proxy_us = record.asked.since(record.started) / 1000;
         loop {
-            let peer = group.pick(&peers, &failed).map_err(|none| {
+            let peer = group.pick(shard, &peers, hash, &failed).map_err(|none| {
                 shard.complain(Complaint::UpstreamName, || format!("no target for upstream {:?}", group.name()));
                 Refusal::NoPeer(none)
             })?;
+            let _open = peer.begin();
             record.tries += 1;
             record.upstream = Some(peer.addr);
             let reused = if stale_left > 0 { peer.reuse(shard) } else { None };
@@ -540,8 +550,16 @@ impl Exchange<'_> {
                         self.attempt(service, &peer, link, rest, body, identity, edits, reply_head, record).await;
                     match tried {
                         Ok(next) => return Ok(next),
-                        Err(Failure::Final(refusal)) => return Err(refusal),
+                        Err(Failure::Final(refusal)) => {
+                            if let Refusal::BadUpstream | Refusal::SlowUpstream = refusal {
+                                peer.on_failure(matches!(refusal, Refusal::SlowUpstream));
+                            }
+                            return Err(refusal);
+                        }
                         Err(Failure::Silent { slow }) => {
+                            if slow || !was_reused {
+                                peer.on_failure(slow);
+                            }
                             // Sent once already. POST, LOCK and PATCH may have been acted on; the body must be there.
                             let replayable = match body {
                                 Body::None | Body::Hand(_) | Body::Unread => true,
@@ -562,6 +580,8 @@ impl Exchange<'_> {
             tries_left -= 1;
             bump(&shard.counters.upstream_retries);
             failed.push(peer.addr);
+            // The next try counts its times from here, over whatever connection.
+            record.asked = clock::nanos();
         }
     }
 
@@ -623,7 +643,7 @@ impl Exchange<'_> {
         let (uploaded, begun) = (Cell::new(body.is_read()), Cell::new(false));
         let invited = Invitation::default();
         let download =
-            Download { cx: self, service, link: &link, uploaded: &uploaded, begun: &begun, invited: &invited };
+            Download { cx: self, service, peer, link: &link, uploaded: &uploaded, begun: &begun, invited: &invited };
         let done = match body {
             Body::Inbound(inbound) if !inbound.is_done() => {
                 let upload = async {
@@ -810,6 +830,7 @@ async fn duplex(
 struct Download<'a> {
     cx: &'a Exchange<'a>,
     service: &'a Service,
+    peer: &'a Peer,
     link: &'a Link,
     /// Has the client sent its whole body?
     uploaded: &'a Cell<bool>,
@@ -846,8 +867,10 @@ impl Download<'_> {
             return Err(failure);
         }
         record.ended = clock::nanos();
-        record.upstream_us = Some(record.ended.since(record.asked) / 1000);
+        let us = record.ended.since(record.asked) / 1000;
+        record.upstream_us = Some(us);
         record.upstream_status = head.status;
+        self.peer.on_answer(head.status, us);
         let mut out = shard.small.take();
         let result = self.relay(&mut input, &mut out, identity, edits, head, record).await;
         shard.put_buf(out);

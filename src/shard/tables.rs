@@ -9,7 +9,7 @@ use crate::base::id::{PluginIx, RouteIx, ServiceIx};
 use crate::hook::directory::Directory;
 use crate::hook::{Descriptor, Env, Hooks, Plugin, Shelf};
 use crate::plan::chain::{Chains, Step};
-use crate::plan::{Plan, Protocol, Route};
+use crate::plan::{Plan, Protocol, Route, Upstream};
 use crate::route;
 use crate::route::entry::Door;
 use std::cell::RefCell;
@@ -182,6 +182,11 @@ impl World {
     /// Before the first publication; serves nobody.
     pub(super) fn empty(tables: Arc<Tables>) -> World {
         World::new(tables, Vec::new())
+    }
+
+    /// Every upstream, and where it is.
+    pub(super) fn located(&self) -> impl Iterator<Item = (&Upstream, &Rc<Group>)> {
+        self.tables.plan.upstreams.iter().zip(&self.groups)
     }
 
     /// The targets of a service.

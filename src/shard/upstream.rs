@@ -3,12 +3,18 @@
 use super::count::bump;
 use super::pool::{Link, Pool};
 use super::{Complaint, Shard};
-use crate::balance::round_robin::{Turn, Wheel};
+use crate::balance::health::{suffices, Report};
+use crate::balance::member::Open;
+use crate::balance::round_robin::Turn;
+use crate::balance::{Member, Pick, Picker, Standing};
 use crate::base::limits::ACCEPT_PAUSE_MS;
-use crate::bus::Located;
+use crate::base::time::Millis;
+use crate::bus::{Endpoint, Located};
 use crate::io::clock;
 use crate::io::listen::is_out_of_descriptors;
 use crate::io::tcp::Stream;
+use crate::plan::balancing::Criteria;
+use crate::plan::{Algorithm, Upstream};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -25,10 +31,19 @@ pub(super) struct Group {
 #[derive(Default)]
 pub(super) struct Peers {
     peers: Vec<Rc<Peer>>,
-    wheel: Wheel,
+    picker: Picker,
+    made_of: MadeOf,
+    /// Weights, where a share of them must be available; empty where any will do.
+    weights: Vec<u32>,
+    /// That share, percent.
+    threshold: f64,
     /// A name did not resolve, and there is nothing else to go on with.
     failed: bool,
 }
+
+/// What a picker was made of: algorithm, points of the ring, addresses and weights. A ring of many targets takes
+/// milliseconds, and most reloads change none of these.
+type MadeOf = (Option<Algorithm>, u32, Vec<(SocketAddr, u32)>);
 
 /// One address of an upstream.
 pub(super) struct Peer {
@@ -37,6 +52,21 @@ pub(super) struct Peer {
     pub(super) host: Arc<str>,
     pub(super) port: u16,
     pool: Rc<Pool>,
+    member: Arc<Member>,
+    /// Are open requests counted?
+    counts_open: bool,
+    /// Are answers timed?
+    times_answers: bool,
+    /// Does anybody want to know how requests end?
+    is_heard: bool,
+    care: Rc<Care>,
+}
+
+/// What is done with what requests find out about the targets of an upstream.
+struct Care {
+    upstream: String,
+    /// What their outcomes mean.
+    passive: Criteria,
 }
 
 /// Why there is nobody to ask.
@@ -46,6 +76,8 @@ pub(super) enum NoPeer {
     Name,
     /// No target has a weight.
     Empty,
+    /// Those that have one are unhealthy, or too many of them.
+    Down,
 }
 
 impl Group {
@@ -53,38 +85,72 @@ impl Group {
         Group { name: name.to_owned(), turn, peers: RefCell::default() }
     }
 
-    /// Takes new addresses; connections to those that stay are kept.
-    pub(super) fn locate(&self, located: Option<&Located>, pool: impl Fn(SocketAddr) -> Rc<Pool>) {
+    /// Takes new addresses, or the settings of a new generation; connections to addresses that stay are kept.
+    pub(super) fn locate(&self, upstream: &Upstream, located: Option<&Located>, pool: impl Fn(SocketAddr) -> Rc<Pool>) {
         let Some(located) = located else { return };
-        let weights: Vec<u32> = located.endpoints.iter().map(|endpoint| endpoint.weight).collect();
-        let peers = located.endpoints.iter().map(|endpoint| {
+        let targets: Vec<_> = located.endpoints.iter().map(|endpoint| (endpoint.addr, endpoint.weight)).collect();
+        let made_of: MadeOf = (Some(upstream.algorithm), upstream.hashing.slots, targets);
+        let before = self.peers();
+        let picker = match before.made_of == made_of {
+            true => before.picker.clone(),
+            false => Picker::new(upstream, &made_of.2),
+        };
+        let checks = &upstream.checks;
+        let care = Rc::new(Care { upstream: upstream.name.clone(), passive: checks.passive.clone() });
+        let has_threshold = checks.threshold > 0.0;
+        let peer = |endpoint: &Endpoint| {
             Rc::new(Peer {
                 addr: endpoint.addr,
                 host: endpoint.host.clone(),
                 port: endpoint.port,
                 pool: pool(endpoint.addr),
+                member: endpoint.member.clone(),
+                counts_open: picker.counts_open(),
+                times_answers: picker.times_answers(),
+                is_heard: !care.passive.is_off(),
+                care: care.clone(),
             })
+        };
+        *self.peers.borrow_mut() = Rc::new(Peers {
+            peers: located.endpoints.iter().map(peer).collect(),
+            picker,
+            weights: made_of.2.iter().filter(|_| has_threshold).map(|(_, weight)| *weight).collect(),
+            made_of,
+            threshold: checks.threshold,
+            failed: located.failed,
         });
-        let peers = Peers { peers: peers.collect(), wheel: Wheel::new(&weights), failed: located.failed };
-        *self.peers.borrow_mut() = Rc::new(peers);
     }
 
     pub(super) fn peers(&self) -> Rc<Peers> {
         self.peers.borrow().clone()
     }
 
-    /// The target of the next try: the next of the wheel that has not failed this request yet, or, where all have, the
-    /// next one.
-    pub(super) fn pick(&self, peers: &Peers, failed: &[SocketAddr]) -> Result<Rc<Peer>, NoPeer> {
-        let none = if peers.failed { NoPeer::Name } else { NoPeer::Empty };
-        for _ in 0..=failed.len().min(peers.peers.len()) {
-            let peer = &peers.peers[peers.wheel.at(self.turn.next()).ok_or(none)?];
-            if failed.len() >= peers.peers.len() || !failed.contains(&peer.addr) {
-                return Ok(peer.clone());
-            }
+    /// The target of the next try: one that is available and has not failed this request yet, or, where all have, one
+    /// that is available. `hash` is that of the request, for upstreams that hash.
+    pub(super) fn pick(
+        &self,
+        shard: &Shard,
+        peers: &Peers,
+        hash: u32,
+        failed: &[SocketAddr],
+    ) -> Result<Rc<Peer>, NoPeer> {
+        if !peers.suffice() {
+            return Err(NoPeer::Down);
         }
-        let at = peers.wheel.at(self.turn.next()).ok_or(none)?;
-        Ok(peers.peers[at].clone())
+        let standing = |at: usize| match &peers.peers[at] {
+            peer if !peer.member.health().is_up() => Standing::Down,
+            peer if failed.contains(&peer.addr) => Standing::Tried,
+            _ => Standing::Ready,
+        };
+        // Nobody else asks for the time.
+        let now = if peers.picker.times_answers() { clock::millis() } else { Millis(0) };
+        let cx = Pick { turn: &self.turn, hash, now, rng: &shard.rng };
+        match peers.picker.pick(&cx, |at| &*peers.peers[at].member, standing) {
+            Some(at) => Ok(peers.peers[at].clone()),
+            None if !peers.peers.is_empty() => Err(NoPeer::Down),
+            None if peers.failed => Err(NoPeer::Name),
+            None => Err(NoPeer::Empty),
+        }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -92,7 +158,52 @@ impl Group {
     }
 }
 
+impl Peers {
+    /// Is a hash of the request looked at?
+    pub(super) fn hashes(&self) -> bool {
+        self.picker.hashes()
+    }
+
+    /// Is as much of the weight available as is asked for? O(targets), and only where a share is asked for.
+    fn suffice(&self) -> bool {
+        let weighed = || self.weights.iter().zip(&self.peers).map(|(weight, peer)| (u64::from(*weight), peer));
+        let total: u64 = weighed().map(|(weight, _)| weight).sum();
+        let up = weighed().filter(|(_, peer)| peer.member.health().is_up());
+        total == 0 || suffices(up.map(|(weight, _)| weight).sum(), total, self.threshold)
+    }
+}
+
 impl Peer {
+    /// Counts a request as open until the guard is dropped, where that is of use to anybody.
+    pub(super) fn begin(&self) -> Option<Open<'_>> {
+        self.counts_open.then(|| self.member.begin())
+    }
+
+    /// It has answered, so many µs after it was asked.
+    pub(super) fn on_answer(&self, status: u16, us: u64) {
+        if self.times_answers {
+            self.member.answered(us, clock::millis());
+        }
+        // A gateway behind this one that waited in vain has the same thing to say.
+        self.hear(if status == 504 { Report::Late } else { Report::Status(status) });
+    }
+
+    /// It has not answered: `slow` by time, otherwise by refusing, closing or nonsense.
+    pub(super) fn on_failure(&self, slow: bool) {
+        self.hear(if slow { Report::Late } else { Report::Broken });
+    }
+
+    fn hear(&self, report: Report) {
+        if !self.is_heard {
+            return;
+        }
+        let Some(flip) = self.member.health().hear(report, &self.care.passive) else { return };
+        let (upstream, host, port, address) = (&self.care.upstream, &self.host, self.port, self.addr);
+        let found_by = "clients' requests";
+        // A warning both ways: who was told of the one wants to hear of the other.
+        tracing::warn!(upstream, %host, port, %address, found_by, "{}", flip.text());
+    }
+
     /// A connection that was used before, if a live one lies idle.
     pub(super) fn reuse(&self, shard: &Shard) -> Option<Box<Link>> {
         let link = self.pool.take()?;
@@ -120,6 +231,10 @@ impl Peer {
                 shard.complain(Complaint::UpstreamConnect, || {
                     format!("cannot connect to {} of upstream {:?}: {error}", self.addr, group.name)
                 });
+                // That we have no descriptor left is no fault of the target.
+                if !is_out_of_descriptors(&error) {
+                    self.on_failure(error.kind() == std::io::ErrorKind::TimedOut);
+                }
                 Err(error)
             }
         }

@@ -1,5 +1,6 @@
 //! A plan as text, short: what is at its default is left out.
 
+use ringway::plan::balancing::{Active, Criteria, Hashing};
 use ringway::plan::schema::{Field, Kind};
 use ringway::plan::{HeaderWant, HostName, LogPath, PathPattern, Plan, Secret};
 use serde_json::{Map, Value as Json};
@@ -30,6 +31,22 @@ pub(crate) fn plan(plan: &Plan) -> String {
         let mut line = format!("upstream {} {}{implied} {:?}", upstream.id, upstream.name, upstream.algorithm);
         if let Some(host) = &upstream.host_header {
             let _ = write!(line, " host={host}");
+        }
+        if upstream.hashing != Hashing::default() {
+            let Hashing { on, fallback, cookie_path, slots } = &upstream.hashing;
+            let _ = write!(line, " hash={on:?}/{fallback:?} cookie_path={cookie_path} slots={slots}");
+        }
+        if let Some(active) = &upstream.checks.active {
+            let Active { probe, timeout_ms, concurrency, path, headers, .. } = active;
+            let intervals = [active.healthy_interval_ms, active.unhealthy_interval_ms];
+            let _ = write!(line, " active={probe:?} {path} timeout={timeout_ms} concurrency={concurrency}");
+            let _ = write!(line, " headers={headers:?} intervals={intervals:?} {}", criteria(&active.criteria));
+        }
+        if !upstream.checks.passive.is_off() {
+            let _ = write!(line, " passive={}", criteria(&upstream.checks.passive));
+        }
+        if upstream.checks.threshold != 0.0 {
+            let _ = write!(line, " threshold={}", upstream.checks.threshold);
         }
         for target in &upstream.targets {
             let _ = write!(line, " {}:{}*{}", target.host, target.port, target.weight);
@@ -127,6 +144,13 @@ pub(crate) fn plan(plan: &Plan) -> String {
         end(line, &plugin.at, &mut out);
     }
     out
+}
+
+/// Thresholds in the order ok, tcp, timeout, http; then how many statuses are good and bad.
+fn criteria(criteria: &Criteria) -> String {
+    let Criteria { successes, tcp_failures, timeouts, http_failures, good, bad } = criteria;
+    let counts = [successes, tcp_failures, timeouts, http_failures];
+    format!("{counts:?} of {}/{}", good.iter().count(), bad.iter().count())
 }
 
 /// A plugin's config without what is at its default.

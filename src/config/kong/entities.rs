@@ -1,8 +1,9 @@
 //! Services, routes, upstreams, targets and consumers: rules that span fields, and what becomes of the values.
 
-use super::{text, Entity, Reader};
+use super::{health, text, Entity, Reader};
 use crate::config::check::join;
 use crate::config::doc::Value;
+use crate::plan::balancing::{HashOn, Hashing};
 use crate::plan::draft::{ConsumerDraft, RouteDraft, ServiceDraft, TargetDraft, UpstreamDraft};
 use crate::plan::{Algorithm, HeaderMatch, HeaderWant, Protocol};
 use serde_json::Value as Json;
@@ -229,18 +230,16 @@ fn lower(text: &str) -> String {
 pub(super) fn upstream(reader: &mut Reader<'_>, entity: Entity<'_>) {
     let algorithm = algorithm(entity.text("algorithm"), entity.text("hash_on"));
     hash_rules(reader, &entity, algorithm);
-    if algorithm != Algorithm::RoundRobin {
-        let field = if entity.has("algorithm") { "algorithm" } else { "hash_on" };
-        let message = "not served yet: targets are picked by weight, in turn";
-        reader.report.warning(entity.span(field), entity.path(field), message, "");
+    let hashing = hashing(&entity);
+    if algorithm == Algorithm::ConsistentHashing && !entity.has("hash_on") {
+        let message = "nothing tells requests apart: all of them go to one target";
+        reader.report.warning(entity.span("algorithm"), entity.path("algorithm"), message, "write hash_on");
     }
-    if checks_health(&entity.values["healthchecks"]) {
-        let message = "health checks are not served yet";
-        reader.report.warning(entity.span("healthchecks"), entity.path("healthchecks"), message, "");
-    }
+    let checks = health::checks(reader, &entity);
     let Some(name) = entity.owned("name") else { return };
     let host_header = entity.owned("host_header");
-    reader.draft.upstreams.push(UpstreamDraft { common: entity.common, name, algorithm, host_header });
+    let common = entity.common;
+    reader.draft.upstreams.push(UpstreamDraft { common, name, algorithm, hashing, checks, host_header });
 }
 
 /// Shorthand: a hash needs the algorithm that hashes, and an algorithm that does not needs no hash.
@@ -254,15 +253,31 @@ pub(super) fn algorithm(written: Option<&str>, hash_on: Option<&str>) -> Algorit
     }
 }
 
-/// Does any counter or interval of the health checks do something?
-fn checks_health(value: &Json) -> bool {
-    const ACTIVE: [&str; 6] = ["interval", "successes", "tcp_failures", "timeouts", "http_failures", "threshold"];
-    match value {
-        Json::Object(map) => map.iter().any(|(key, value)| match value {
-            Json::Number(n) => ACTIVE.contains(&key.as_str()) && n.as_f64() != Some(0.0),
-            nested => checks_health(nested),
-        }),
-        _ => false,
+/// What a hash is made of; what is missing of it was said by [`hash_rules`].
+fn hashing(entity: &Entity<'_>) -> Hashing {
+    let on = |word: Option<&str>, header: &str, query_arg: &str, capture: &str| {
+        let named = |field: &str, of: fn(String) -> HashOn| entity.owned(field).map_or(HashOn::None, of);
+        match word {
+            Some("consumer") => HashOn::Consumer,
+            Some("ip") => HashOn::Ip,
+            Some("header") => named(header, HashOn::Header),
+            Some("cookie") => named("hash_on_cookie", HashOn::Cookie),
+            Some("path") => HashOn::Path,
+            Some("query_arg") => named(query_arg, HashOn::QueryArg),
+            Some("uri_capture") => named(capture, HashOn::UriCapture),
+            _ => HashOn::None,
+        }
+    };
+    Hashing {
+        on: on(entity.text("hash_on"), "hash_on_header", "hash_on_query_arg", "hash_on_uri_capture"),
+        fallback: on(
+            entity.text("hash_fallback"),
+            "hash_fallback_header",
+            "hash_fallback_query_arg",
+            "hash_fallback_uri_capture",
+        ),
+        cookie_path: entity.owned("hash_on_cookie_path").unwrap_or_else(|| "/".to_owned()),
+        slots: entity.number("slots") as u32,
     }
 }
 

@@ -174,7 +174,13 @@ const UPSTREAM: &[Field] = &[
     Field::optional("hash_fallback_query_arg", Kind::String, "Query argument."),
     Field::optional("hash_on_uri_capture", Kind::String, "Group of the path's expression."),
     Field::optional("hash_fallback_uri_capture", Kind::String, "Group of the path's expression."),
-    Field::with_default("slots", Kind::Integer, "10000", "Points of the ring.").rules(&[Rule::Between(10.0, 65_536.0)]),
+    Field::with_default(
+        "slots",
+        Kind::Integer,
+        "10000",
+        "Points of the ring that hashes fall on; 1000 at least are made.",
+    )
+    .rules(&[Rule::Between(10.0, 65_536.0)]),
     Field::optional("host_header", Kind::String, "Host sent instead of the target's.")
         .rules(&[Rule::Text(host_header)]),
     Field::optional("client_certificate", Kind::String, "Certificate shown to targets."),
@@ -195,13 +201,19 @@ const STATUS: Element = Element { kind: Kind::Integer, rules: &[Rule::Between(10
 const CHECK_TYPES: &[Rule] = &[Rule::OneOf(&["tcp", "http", "https", "grpc", "grpcs"])];
 
 const HEALTHCHECKS: &[Field] = &[
-    Field::with_default("active", Kind::Record(ACTIVE), "{}", "Requests made to find out."),
+    Field::with_default(
+        "active",
+        Kind::Record(ACTIVE),
+        "{}",
+        "Probes that are made to find out; on where an interval is.",
+    ),
     Field::with_default("passive", Kind::Record(PASSIVE), "{}", "What answers to clients' requests tell."),
     Field::with_default("threshold", Kind::Number, "0", "Least share of healthy weight, percent.")
         .rules(&[Rule::Between(0.0, 100.0)]),
 ];
 const ACTIVE: &[Field] = &[
-    Field::with_default("type", Kind::String, "\"http\"", "Kind of probe.").rules(CHECK_TYPES),
+    Field::with_default("type", Kind::String, "\"http\"", "Kind of probe; only http and tcp are made yet.")
+        .rules(CHECK_TYPES),
     Field::with_default("timeout", Kind::Number, "1", "Of a probe, s.").rules(SECONDS),
     Field::with_default("concurrency", Kind::Integer, "10", "Probes at a time.")
         .rules(&[Rule::Between(1.0, 2_147_483_648.0)]),

@@ -9,6 +9,7 @@ mod credentials;
 mod entities;
 mod fields;
 mod fill;
+mod health;
 mod others;
 mod plugins;
 mod text;

@@ -8,6 +8,7 @@
 //! of their own and keep them for the life of the process; the rest are summed under `other`, so no counter ever shrinks.
 
 use super::super::board::{by_route, Board, Phase, View};
+use super::super::health::{self as targets, AddressHealth};
 use super::process;
 use crate::base::latency::Of;
 use crate::base::limits;
@@ -67,6 +68,7 @@ impl Series {
 pub(super) fn render(board: &Board, view: &View, snapshots: &[Snapshot], series: &Mutex<Series>) -> String {
     let mut text = Text::default();
     node(&mut text, board, view);
+    health(&mut text, view);
     let mut series = series.lock().unwrap_or_else(PoisonError::into_inner);
     counters(&mut text, board, snapshots, &mut series);
     routes(&mut text, snapshots, &mut series);
@@ -185,6 +187,40 @@ fn gauges(text: &mut Text, shards: &[std::sync::Arc<Gauges>]) {
         text.family(name, kind, help);
         for (shard, gauges) in shards.iter().enumerate() {
             text.sample(name, &[("shard", &shard.to_string())], of(gauges).load(Relaxed));
+        }
+    }
+}
+
+/// Targets of upstreams that are checked, or that a hand has set.
+fn health(text: &mut Text, view: &View) {
+    let mut all: Vec<(&str, String, AddressHealth)> = Vec::new();
+    for upstream in &view.plan.upstreams {
+        let Some(located) = view.endpoints.of.get(&upstream.name) else { continue };
+        let health = targets::of(upstream, located);
+        for (target, health) in upstream.targets.iter().zip(health.targets) {
+            let seen = |address: &AddressHealth| upstream.checks.are_on() || address.flips != (0, 0);
+            let addresses = health.addresses.into_iter().filter(seen);
+            all.extend(addresses.map(|at| (upstream.name.as_str(), format!("{}:{}", target.host, target.port), at)));
+        }
+    }
+    all.truncate(limits::METRIC_TARGETS_MAX);
+    if all.is_empty() {
+        return;
+    }
+    let name = "ringway_upstream_target_healthy";
+    text.family(name, "gauge", "1 for an address of a target that gets requests.");
+    for (upstream, target, address) in &all {
+        let at = address.addr.to_string();
+        let labels = [("upstream", *upstream), ("target", target), ("address", &at)];
+        text.sample(name, &labels, u8::from(address.is_up));
+    }
+    let name = "ringway_upstream_target_transitions_total";
+    text.family(name, "counter", "Changes of the health of an address, by what it became.");
+    for (upstream, target, address) in &all {
+        let at = address.addr.to_string();
+        for (to, count) in [("unhealthy", address.flips.0), ("healthy", address.flips.1)] {
+            let labels = [("upstream", *upstream), ("target", target), ("address", &at), ("to", to)];
+            text.sample(name, &labels, count);
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The Admin API: what an operator, a scraper or a tool may ask a node. Plain HTTP/1.1; nothing is changed by it but the
-//! configuration as a whole.
+//! configuration as a whole, and the health of targets.
 //!
 //! ```text
 //!   answer.rs    answers and the error object        kinds.rs     which path is which entity
@@ -8,6 +8,7 @@
 //!   entities.rs  /services, /routes/r/plugins …      page.rs      size, offset, tags
 //!   fault.rs     findings as `fields` and sentences  schema.rs    GET /schemas/…, POST …/validate
 //!   form.rs      forms → entities                    status.rs    GET /status
+//!   health.rs    /upstreams/u/health, …/healthy
 //! ```
 //!
 //! What is shown comes from the [`Store`](super::store::Store): entities as they were written. It shows what the
@@ -21,6 +22,7 @@ mod declare;
 mod entities;
 mod fault;
 mod form;
+mod health;
 mod kinds;
 mod metrics;
 mod node;
@@ -196,6 +198,7 @@ fn router(desk: Desk) -> Router {
         .route("/metrics", get(metrics))
         .merge(declare::router())
         .merge(entities::router())
+        .merge(health::routes())
         .merge(node::router())
         .merge(schema::router())
         .fallback(entities::answer)

@@ -201,6 +201,16 @@ impl Gateway {
         (answer.head.status(), serde_json::from_slice(&answer.body).unwrap_or_default())
     }
 
+    /// The admin listener's answer to a request without a body.
+    #[track_caller]
+    pub(crate) fn admin_send(&self, method: &str, target: &str) -> super::wire::Message {
+        let mut client = Client::to(self.admin);
+        client.send(format!(
+            "{method} {target} HTTP/1.1\r\nHost: admin\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        ));
+        client.answer(method).unwrap_or_else(|end| panic!("{method} {target}: {end:?}\n{}", self.said()))
+    }
+
     /// `/status` as JSON.
     #[track_caller]
     pub(crate) fn status(&self) -> serde_json::Value {
