@@ -10,6 +10,9 @@ const BATCH_BYTES: usize = 64 * 1024;
 /// a page would share a few sets of the caches and push each other out.
 const COLOUR_BYTES: usize = 64;
 
+/// Distances there are.
+const COLOURS: usize = 16;
+
 /// A shard's free buffers of one class.
 #[derive(Debug)]
 pub struct Pool {
@@ -38,16 +41,18 @@ impl Pool {
             let batch = (BATCH_BYTES / self.bytes).clamp(1, self.kept.max(1));
             let made = self.made.get() as usize;
             self.made.set((made + batch) as u64);
-            let coloured = |at: usize| Vec::with_capacity(self.bytes + at % 16 * COLOUR_BYTES);
+            let coloured = |at: usize| Vec::with_capacity(self.bytes + at % COLOURS * COLOUR_BYTES);
             free.extend((made + 1..made + batch).map(coloured));
             coloured(made)
         })
     }
 
-    /// Gives a buffer back. One that has grown past its class is freed instead, or a burst of large heads would stay.
+    /// Gives a buffer back. One that has grown past its class is freed instead, or a burst of large heads would stay; grown
+    /// once, as where a head is put before a full read of its body, is not past it.
     pub fn put(&self, mut buf: Vec<u8>) {
         let mut free = self.free.borrow_mut();
-        if buf.capacity() >= self.bytes && buf.capacity() <= self.bytes * 2 && free.len() < self.kept {
+        let most = (self.bytes + COLOURS * COLOUR_BYTES) * 2;
+        if (self.bytes..=most).contains(&buf.capacity()) && free.len() < self.kept {
             buf.clear();
             free.push(buf);
         }

@@ -110,6 +110,24 @@ impl Decoding {
         }
     }
 
+    /// Takes up to `received` bytes of payload that leave as they came; how many that are. `None` where payload must be looked
+    /// into, or leaves in chunks: see [`Decoding::take`].
+    pub(super) fn pass(&mut self, received: usize, chunks: bool) -> Option<usize> {
+        match self {
+            _ if chunks => None,
+            Decoding::UntilClose => Some(received),
+            Decoding::Fixed(left) => {
+                let bytes = received.min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= bytes as u64;
+                if *left == 0 {
+                    *self = Decoding::Done;
+                }
+                Some(bytes)
+            }
+            Decoding::Chunked(_) | Decoding::Done => None,
+        }
+    }
+
     /// The peer has closed. Only a body that lasts until then is whole.
     pub(super) fn close(&mut self, chunks: bool, out: &mut Vec<u8>) -> bool {
         if !matches!(self, Decoding::UntilClose) {
@@ -455,6 +473,18 @@ mod tests {
             check(Length::Chunked, "0\r\nX-Sum: 1\r\n\r\n", chunks, "", "");
             check(Length::UntilClose, "all of it", chunks, "all of it", "");
         }
+    }
+
+    #[test]
+    fn what_needs_no_framing_passes_up_to_its_end() {
+        let mut fixed = Decoding::new(Length::Fixed(5));
+        assert_eq!((fixed.pass(3, true), fixed.pass(3, false), fixed.pass(0, false)), (None, Some(3), Some(0)));
+        assert!(!fixed.is_done());
+        assert_eq!((fixed.pass(9, false), fixed.pass(9, false)), (Some(2), None));
+        assert!(fixed.is_done());
+        let mut open = Decoding::new(Length::UntilClose);
+        assert_eq!((open.pass(9, false), open.is_done()), (Some(9), false));
+        assert_eq!(Decoding::new(Length::Chunked).pass(9, false), None);
     }
 
     #[test]

@@ -999,7 +999,8 @@ impl Download<'_> {
         if chunks && decoding.is_done() {
             out.extend_from_slice(b"0\r\n\r\n");
         }
-        loop {
+        let mut surplus = false;
+        'body: loop {
             let taken = decoding.take(&input[at..], chunks, parts.trailers, out);
             at += match taken {
                 Ok(taken) => taken.used,
@@ -1019,26 +1020,39 @@ impl Download<'_> {
             input.drain(..at);
             at = 0;
             shard.enlarge(input, 1024);
-            shard.enlarge(out, 0);
-            self.link.watch.arm_read(Millis(clock::millis().0 + self.service.read_timeout_ms));
-            let (result, buf) = self.link.stream.recv(std::mem::take(input)).await;
-            *input = buf;
-            match result {
-                Ok(1..) => {}
-                Ok(_) if self.link.watch.fired().is_none() && decoding.close(chunks, out) => {
-                    if !out.is_empty() {
-                        self.send(out, record).await?;
+            if decoding.pass(0, chunks).is_none() {
+                shard.enlarge(out, 0);
+            }
+            loop {
+                self.link.watch.arm_read(Millis(clock::millis().0 + self.service.read_timeout_ms));
+                let (result, buf) = self.link.stream.recv(std::mem::take(input)).await;
+                *input = buf;
+                match result {
+                    Ok(1..) => {}
+                    Ok(_) if self.link.watch.fired().is_none() && decoding.close(chunks, out) => {
+                        if !out.is_empty() {
+                            self.send(out, record).await?;
+                        }
+                        break 'body;
                     }
-                    break;
+                    _ => {
+                        let _ = self.bad("the body ended before its end");
+                        return Err(cut().into());
+                    }
                 }
-                _ => {
-                    let _ = self.bad("the body ended before its end");
-                    return Err(cut().into());
+                // Payload that needs no other framing leaves from where it lies.
+                let received = input.len();
+                let Some(bytes) = decoding.pass(received, chunks) else { break };
+                input.truncate(bytes);
+                self.send(input, record).await?;
+                if decoding.is_done() {
+                    surplus = received > bytes;
+                    break 'body;
                 }
             }
         }
         // Bytes behind the end belong to no request: whoever got this connection next would get them as its answer.
-        let reusable = link_kept && !may_go_on && length != Length::UntilClose && at == input.len();
+        let reusable = link_kept && !may_go_on && length != Length::UntilClose && at == input.len() && !surplus;
         Ok(Downloaded { keep, reusable, tunnel: None })
     }
 

@@ -224,7 +224,9 @@ async fn around(
     let (bytes_max, ms_max) = bounds(&method, &path);
     let body_min = request.body().size_hint().lower();
     let asked = request.headers().clone();
-    let mut response = if body_min > bytes_max as u64 {
+    let mut response = if is_from_a_strange_page(&method, &asked) {
+        message(StatusCode::FORBIDDEN, "A page of another site asks this")
+    } else if body_min > bytes_max as u64 {
         message(StatusCode::PAYLOAD_TOO_LARGE, "Payload too large")
     } else {
         let answered = tokio::time::timeout(Duration::from_millis(ms_max), next.run(request)).await;
@@ -249,6 +251,16 @@ async fn around(
         let _ = log.lines.clone().write_all(format!("{line}\n").as_bytes());
     }
     response
+}
+
+/// Does a page of another site make a browser ask this (Fetch Metadata, `Sec-Fetch-Site`)? A form there could hand this node
+/// a configuration, and a script could read its keys, while the operator looks at that page. A manager on another port of
+/// the same host is of the same site, and only browsers send the field.
+fn is_from_a_strange_page(method: &Method, asked: &HeaderMap) -> bool {
+    let is = |name: &str, value: &[u8]| asked.get(name).is_some_and(|held| held.as_bytes() == value);
+    // A link that is followed shows the answer to the operator and to nobody else.
+    let is_followed = method.is_safe() && is("sec-fetch-mode", b"navigate");
+    is("sec-fetch-site", b"cross-site") && !is_followed
 }
 
 fn without_slash(uri: &Uri) -> Option<Uri> {
@@ -286,8 +298,8 @@ fn told_methods(mut response: Response, method: &Method) -> Response {
     response
 }
 
-/// The fields of every answer. Pages of any origin may read them, as with the reference: whoever reaches this listener may
-/// ask it everything, and it is on nobody to let strangers reach it.
+/// The fields of every answer. Pages of any origin of this site may read them: whoever reaches this listener may ask it
+/// everything, and it is on nobody to let strangers reach it.
 fn dress(desk: &Desk, asked: &HeaderMap, fields: &mut HeaderMap, took_ms: u64) {
     let view = desk.board.view();
     let dress = &view.plan.node.dress;
