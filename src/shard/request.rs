@@ -544,6 +544,7 @@ impl Exchange<'_> {
                         Err(Failure::Silent { slow }) => {
                             // Sent once already. POST, LOCK and PATCH may have been acted on; the body must be there.
                             let replayable = match body {
+                                _ if edits.body().is_some() => true,
                                 Body::None | Body::Hand(_) | Body::Unread => true,
                                 Body::Inbound(inbound) => inbound.is_replayable(),
                             };
@@ -580,10 +581,11 @@ impl Exchange<'_> {
         record: &mut Record,
     ) -> Result<Next, Failure> {
         let shard = self.shard;
-        let framing = match &*body {
-            Body::None | Body::Unread => Framing::None,
-            Body::Hand(bytes) => Framing::Fixed(*bytes as u64),
-            Body::Inbound(inbound) => match inbound.length {
+        let framing = match (edits.body(), &*body) {
+            (Some(bytes), _) => Framing::Fixed(bytes.len() as u64),
+            (None, Body::None | Body::Unread) => Framing::None,
+            (None, Body::Hand(bytes)) => Framing::Fixed(*bytes as u64),
+            (None, Body::Inbound(inbound)) => match inbound.length {
                 Length::Fixed(bytes) => Framing::Fixed(bytes),
                 _ if inbound.is_replayable() && inbound.is_done() => Framing::Fixed(inbound.kept.len() as u64),
                 _ => Framing::Chunked,
@@ -597,10 +599,12 @@ impl Exchange<'_> {
             shard.put_buf(out);
             return Err(Refusal::Client(fault.status(), Some(fault)).into());
         }
-        match body {
-            Body::None | Body::Unread => {}
-            Body::Hand(bytes) => out.extend_from_slice(&rest[..*bytes]),
-            Body::Inbound(inbound) => {
+        match (edits.body(), &mut *body) {
+            // The client's was read to its end by the plugin that wrote this one.
+            (Some(bytes), _) => out.extend_from_slice(bytes),
+            (None, Body::None | Body::Unread) => {}
+            (None, Body::Hand(bytes)) => out.extend_from_slice(&rest[..*bytes]),
+            (None, Body::Inbound(inbound)) => {
                 if self.is_repeatable() {
                     inbound.keep_little();
                 }
