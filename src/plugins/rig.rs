@@ -330,6 +330,7 @@ fn node() -> Node {
         trusted: Vec::new(),
         real_ip_header: "x-real-ip".to_owned(),
         real_ip_recursive: false,
+        port_maps: Vec::new(),
         dress: Dress {
             server: None,
             via_request: None,

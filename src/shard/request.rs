@@ -317,6 +317,10 @@ fn look_into<'a>(
     let node = &world.tables.plan.node;
     let length = framing::of_request(head).map_err(refused)?;
     parts.length = Some(length);
+    let max = node.runtime.field_bytes_max as usize;
+    if max > 0 && head.head.len > max && head.fields().any(|(_, _, value)| value.len() > max) {
+        return Err(refused(Fault::HeadTooLarge));
+    }
     let target = Target::of(head).map_err(refused)?;
     let host = framing::host_of(head, &target).map_err(refused)?;
     if let Some(host) = host {
@@ -359,7 +363,7 @@ fn look_into<'a>(
         method: head.method_bytes(),
         host: parts.facts.host,
         port: host.and_then(|host| host.authority.port),
-        listener_port: parts.facts.local.port(),
+        listener_port: node.public_port(parts.facts.local.port()),
         path: parts.facts.path,
         sni: None,
         tls: parts.tls,
