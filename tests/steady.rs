@@ -86,6 +86,7 @@ fn plan() -> Plan {
         trusted: Vec::new(),
         real_ip_header: "x-real-ip".into(),
         real_ip_recursive: false,
+        port_maps: Vec::new(),
         dress,
         hosts: Default::default(),
         dns_servers: Vec::new(),

@@ -50,6 +50,7 @@ pub(crate) fn plan_of(upstreams: &[(&str, &[Target])]) -> Plan {
             trusted: Vec::new(),
             real_ip_header: "x-real-ip".to_owned(),
             real_ip_recursive: false,
+            port_maps: Vec::new(),
             dress: Dress {
                 server: Some("ringway".to_owned()),
                 via_request: None,

@@ -27,15 +27,17 @@ pub struct Edits {
     request: Vec<Edit>,
     reply: Vec<Edit>,
     query: Vec<(u32, u32)>,
+    body: Option<Vec<u8>>,
 }
 
 impl Edits {
-    /// Forgets everything, keeps the memory.
+    /// Forgets everything, keeps the memory (of a body it does not: that is rare, and large).
     pub fn clear(&mut self) {
         self.text.clear();
         self.request.clear();
         self.reply.clear();
         self.query.clear();
+        self.body = None;
     }
 
     /// The upstream gets exactly this field under this name, whatever the client sent. Later edits of a name win.
@@ -82,6 +84,16 @@ impl Edits {
     pub fn drop_query_arg(&mut self, name: &[u8]) {
         let span = self.store(name);
         self.query.push(span);
+    }
+
+    /// The upstream gets this body. Only for a plugin that was given the client's whole one.
+    pub fn set_body(&mut self, body: Vec<u8>) {
+        self.body = Some(body);
+    }
+
+    /// The body that the upstream gets in the place of the client's.
+    pub fn body(&self) -> Option<&[u8]> {
+        self.body.as_deref()
     }
 
     /// What [`Edits::set_request`] or [`Edits::add_request`] wrote last under `name`.

@@ -68,12 +68,21 @@ pub struct Node {
     pub real_ip_header: String,
     /// Walk the list from the right over trusted addresses.
     pub real_ip_recursive: bool,
+    /// Listener's port, and the port that clients know it by: a balancer or a container's mapping stands between.
+    pub port_maps: Vec<(u16, u16)>,
     /// Names and tokens that peers see.
     pub dress: Dress,
     /// Static name → address, before any DNS.
     pub hosts: BTreeMap<String, Vec<IpAddr>>,
     /// DNS servers; empty means the system's.
     pub dns_servers: Vec<SocketAddr>,
+}
+
+impl Node {
+    /// The port that clients know a listener's port by.
+    pub fn public_port(&self, port: u16) -> u16 {
+        self.port_maps.iter().find(|(inner, _)| *inner == port).map_or(port, |(_, public)| *public)
+    }
 }
 
 /// Threads, sizes and times of the shards. `config/` and tuning.md say what each is worth.
@@ -119,6 +128,8 @@ pub struct Runtime {
     pub drain_timeout_ms: u64,
     /// Largest request body, bytes; 0 means any.
     pub body_bytes_max: u64,
+    /// Largest value of one header field of a request, bytes; 0 means what the whole head may be.
+    pub field_bytes_max: u64,
     /// Bytes of a shard's access-log ring.
     pub log_ring_bytes: u32,
     /// Hand new connections to the least loaded shard?
@@ -148,6 +159,7 @@ impl Default for Runtime {
             tunnel_timeout_ms: 60_000,
             drain_timeout_ms: 30_000,
             body_bytes_max: 0,
+            field_bytes_max: 0,
             log_ring_bytes: 1024 * 1024,
             hand_off: true,
         }

@@ -2,17 +2,15 @@
 //!
 //! Keys are looked up by a keyed hash and compared in constant time ([`Directory::by_key`]).
 //!
-//! Not here: taking a key out of a body. An instance that would have to is refused at load, rather than passing keys on
-//! that were to be hidden.
+//! Not here: what a body's fields are (`form`). A body larger than `limits::KEY_BODY_BYTES_MAX` is not looked into: a key
+//! in it does not count, and is not taken out where another place has one.
 //!
 //! [`Directory::by_key`]: crate::hook::directory::Directory::by_key
 
-use super::args;
 use super::authentication::{self, Gate};
+use super::form::{self, Form, Held};
 use crate::base::limits;
 use crate::hook::{Ctx, Descriptor, Env, Hooks, Need, Outcome, Plugin, Reply, Verdict};
-use crate::http::headers::Known;
-use crate::http::query;
 use crate::plan::schema::{Element, Field, Kind, Rule, HTTP_PROTOCOLS};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -27,7 +25,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     fields: FIELDS,
     consumer_scope: false,
     protocols: HTTP_PROTOCOLS,
-    check,
+    check: |_| Vec::new(),
     build,
     hooks: Hooks { request: true, response: false },
 };
@@ -44,19 +42,16 @@ const FIELDS: &[Field] = &[
     authentication::ANONYMOUS,
     Field::with_default("key_in_header", Kind::Boolean, "true", "Look in headers.").required(),
     Field::with_default("key_in_query", Kind::Boolean, "true", "Look in the query.").required(),
-    Field::with_default("key_in_body", Kind::Boolean, "false", "Look in the body: a form or a JSON object.").required(),
+    Field::with_default(
+        "key_in_body",
+        Kind::Boolean,
+        "false",
+        "Look in the body: a form, urlencoded or multipart, or a JSON object.",
+    )
+    .required(),
     authentication::RUN_ON_PREFLIGHT,
     authentication::REALM,
 ];
-
-fn check(config: &Value) -> Vec<(String, String)> {
-    let on = |name: &str| config.get(name).and_then(Value::as_bool) == Some(true);
-    if on("hide_credentials") && on("key_in_body") {
-        let why = "a key cannot be taken out of a body yet; set hide_credentials or key_in_body to false";
-        return vec![("hide_credentials".to_owned(), why.to_owned())];
-    }
-    Vec::new()
-}
 
 fn build(config: &Value, env: &Env<'_>) -> Result<Arc<dyn Plugin>, String> {
     let on = |name: &str, default| config.get(name).and_then(Value::as_bool).unwrap_or(default);
@@ -101,20 +96,15 @@ impl Refusal {
     }
 }
 
-/// What stands under one name in one place.
-enum Held<'a> {
-    Nothing,
-    One(Cow<'a, [u8]>),
-    Several,
-}
-
 impl Plugin for KeyAuth {
     fn on_request(&self, cx: &mut Ctx<'_>) -> Verdict {
         if self.gate.is_open(cx) {
             return Verdict::Next;
         }
-        // The body is only waited for when it may be what carries the key.
-        if self.in_body && matches!(self.find(cx, None), Err(Refusal::Missing)) {
+        // The body is only waited for when it may be what carries the key, or must not reach the upstream with one.
+        let wanted =
+            || self.hide && Form::of(cx.head).is_some() || matches!(self.find(cx, None), Err(Refusal::Missing));
+        if self.in_body && wanted() {
             return Verdict::Need(Need::Body { bytes_max: limits::KEY_BODY_BYTES_MAX });
         }
         self.decide(cx, None)
@@ -130,7 +120,7 @@ impl KeyAuth {
     fn decide(&self, cx: &mut Ctx<'_>, body: Option<&[u8]>) -> Verdict {
         let key = self.find(cx, body);
         if self.hide && key.is_ok() {
-            self.hide_keys(cx);
+            self.hide_keys(cx, body);
         }
         let credential = key.and_then(|key| {
             let known = cx.directory.by_key(&key);
@@ -150,7 +140,7 @@ impl KeyAuth {
     }
 
     /// Takes away all that may be a key: who sends one under two names does not mean the upstream to have either.
-    fn hide_keys(&self, cx: &mut Ctx<'_>) {
+    fn hide_keys(&self, cx: &mut Ctx<'_>, body: Option<&[u8]>) {
         for name in &self.names {
             if self.in_header {
                 cx.edits.remove_request(name);
@@ -159,6 +149,9 @@ impl KeyAuth {
                 cx.edits.drop_query_arg(name.as_bytes());
             }
         }
+        if let Some(left) = body.and_then(|body| Form::of(cx.head)?.without(body, &self.names)) {
+            cx.edits.set_body(left);
+        }
     }
 
     /// The first key by the order of names and, for each, of header, query, body.
@@ -166,8 +159,12 @@ impl KeyAuth {
         for name in &self.names {
             let places = [
                 if self.in_header { in_header(cx, name) } else { Held::Nothing },
-                if self.in_query { in_query(cx.facts.query, name) } else { Held::Nothing },
-                body.map_or(Held::Nothing, |body| in_body(cx, body, name)),
+                if self.in_query {
+                    form::in_arguments(cx.facts.query.unwrap_or_default(), name)
+                } else {
+                    Held::Nothing
+                },
+                body.zip(Form::of(cx.head)).map_or(Held::Nothing, |(body, form)| form.find(body, name)),
             ];
             for held in places {
                 match held {
@@ -184,42 +181,12 @@ impl KeyAuth {
 }
 
 fn in_header<'a>(cx: &Ctx<'a>, name: &'a str) -> Held<'a> {
-    only(cx.head.find_all(name.as_bytes()).map(Cow::Borrowed))
-}
-
-/// An argument without `=` carries no key.
-fn in_query<'a>(query: Option<&'a [u8]>, name: &str) -> Held<'a> {
-    let named = query::args(query.unwrap_or_default()).filter(|arg| args::decoded(arg.name) == name.as_bytes());
-    only(named.filter_map(|arg| arg.value).map(args::decoded))
-}
-
-fn in_body<'a>(cx: &Ctx<'a>, body: &'a [u8], name: &str) -> Held<'a> {
-    let media = cx.head.field(Known::ContentType).unwrap_or_default();
-    let media = media.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
-    if media.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
-        return in_query(Some(body), name);
-    }
-    if !media.eq_ignore_ascii_case(b"application/json") {
-        return Held::Nothing;
-    }
-    match serde_json::from_slice::<Value>(body).ok().as_mut().and_then(|json| json.get_mut(name)).map(Value::take) {
-        Some(Value::String(key)) => Held::One(Cow::Owned(key.into_bytes())),
-        Some(Value::Array(_)) => Held::Several,
-        _ => Held::Nothing,
-    }
-}
-
-fn only<'a>(mut found: impl Iterator<Item = Cow<'a, [u8]>>) -> Held<'a> {
-    match (found.next(), found.next()) {
-        (None, _) => Held::Nothing,
-        (Some(one), None) => Held::One(one),
-        (Some(_), Some(_)) => Held::Several,
-    }
+    Held::of(cx.head.find_all(name.as_bytes()).map(Cow::Borrowed))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::rig::{faults, Rig, Seen, ALICE, BOB, NOON};
+    use super::super::rig::{Rig, Seen, ALICE, BOB, NOON};
     use super::*;
     use crate::base::id::CredentialIx;
     use crate::base::time::WallMs;
@@ -345,8 +312,29 @@ mod tests {
             assert_eq!([seen.upstream("k1"), seen.upstream("k2")], [Some(""); 2], "{request}");
         }
         assert_eq!(ask(json!({}), "GET /?apikey=bobs").dropped_args(), Vec::<&str>::new());
-        let refused = faults(&DESCRIPTOR, json!({"hide_credentials": true, "key_in_body": true}));
-        assert_eq!(refused.len(), 1);
+    }
+
+    #[test]
+    fn hidden_keys_are_taken_out_of_bodies() {
+        let form = "Content-Type: application/x-www-form-urlencoded\n\n";
+        let rows = [
+            (format!("POST /\n{form}a=1&apikey=bobs&b"), "next", Some("a=1&b")),
+            // A key in the header is no reason to let one in the body through.
+            (format!("POST /\napikey: bobs\n{form}a=1&apikey=bobs"), "next", Some("a=1")),
+            (format!("POST /\napikey: bobs\n{form}a=1"), "next", None),
+            (
+                "POST /\nContent-Type: application/json\n\n{\"apikey\":\"bobs\",\"a\":[1]}".to_owned(),
+                "next",
+                Some("{\"a\":[1]}"),
+            ),
+            ("POST /\nContent-Type: text/plain\n\napikey=bobs".to_owned(), NO_KEY, None),
+        ];
+        for (request, want, left) in rows {
+            let seen = ask(json!({"hide_credentials": true, "key_in_body": true}), &request);
+            assert_eq!((seen.said().as_str(), seen.body().as_deref()), (want, left), "{request}");
+        }
+        let seen = ask(json!({"hide_credentials": true, "key_in_body": true}), "GET /?apikey=bobs");
+        assert!(!seen.asked_body);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod args;
 mod authentication;
 mod correlation_id;
+mod form;
 mod jwt;
 mod key_auth;
 mod rate_limiting;

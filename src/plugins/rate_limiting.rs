@@ -51,7 +51,8 @@ const FIELDS: &[Field] = &[
         .rules(&[Rule::OneOf(&["consumer", "credential", "ip", "service", "header", "path"])]),
     Field::optional("header_name", Kind::String, "With `limit_by: header`: the header whose value shares a count.")
         .rules(&[Rule::HeaderName]),
-    Field::optional("path", Kind::String, "With `limit_by: path`: the path whose requests share a count."),
+    Field::optional("path", Kind::String, "With `limit_by: path`: the path whose requests share a count.")
+        .rules(&[Rule::Text(path)]),
     Field::with_default("policy", Kind::String, "\"local\"", "Where counts are kept. Only `local` is there so far.")
         .required()
         .rules(&[Rule::OneOf(&["local", "redis"])]),
@@ -92,6 +93,14 @@ const REDIS: &[Field] = &[
     Field::with_default("ssl_verify", Kind::Boolean, "false", "Verify the certificate?"),
     Field::optional("server_name", Kind::String, "Name in the certificate."),
 ];
+
+fn path(text: &str) -> Result<(), String> {
+    match text {
+        _ if !text.starts_with('/') => Err("should start with: /".to_owned()),
+        _ if text.contains("//") => Err("must not have empty segments".to_owned()),
+        _ => Ok(()),
+    }
+}
 
 fn check(config: &Value) -> Vec<(String, String)> {
     let mut faults = Vec::new();

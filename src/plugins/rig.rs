@@ -226,6 +226,11 @@ impl Seen {
         self.edits.of_reply().iter().map(|edit| std::str::from_utf8(self.edits.name(edit)).unwrap()).collect()
     }
 
+    /// The body that the upstream gets in the place of the client's.
+    pub(super) fn body(&self) -> Option<String> {
+        self.edits.body().map(|body| String::from_utf8_lossy(body).into_owned())
+    }
+
     /// Names of query arguments that are kept from the upstream.
     pub(super) fn dropped_args(&self) -> Vec<&str> {
         self.edits.dropped_query_args().map(|name| std::str::from_utf8(name).unwrap()).collect()
@@ -325,6 +330,7 @@ fn node() -> Node {
         trusted: Vec::new(),
         real_ip_header: "x-real-ip".to_owned(),
         real_ip_recursive: false,
+        port_maps: Vec::new(),
         dress: Dress {
             server: None,
             via_request: None,

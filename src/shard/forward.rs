@@ -149,7 +149,7 @@ pub(super) fn request(
         out[from..].make_ascii_lowercase();
     }
     if !kept(Known::XForwardedPort) {
-        number_field(out, "X-Forwarded-Port", facts.local.port().into());
+        number_field(out, "X-Forwarded-Port", plan.node.public_port(facts.local.port()).into());
     }
     if !kept(Known::XForwardedPath) {
         // As sent, but never a byte beyond ASCII: what a field value with one means depends on who reads it.

@@ -228,10 +228,14 @@ pub(super) fn number_field(out: &mut Vec<u8>, name: &str, value: u64) {
     field(out, name, itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// Where a request over plain HTTP is sent: the same host without its port, the same target.
+/// Where a request over plain HTTP is sent: the same target on the host that the upstream would have been told of, so
+/// that a trusted load balancer's name for it holds.
 fn https_location(parts: &Parts<'_>) -> String {
     let mut to = String::from("https://");
-    to.push_str(&String::from_utf8_lossy(parts.facts.host));
+    match parts.head.field(Known::XForwardedHost).filter(|_| parts.trusted) {
+        Some(said) => to.push_str(&String::from_utf8_lossy(said)),
+        None => to.push_str(&String::from_utf8_lossy(parts.facts.host).to_ascii_lowercase()),
+    }
     to.push_str(&String::from_utf8_lossy(parts.raw_path));
     if let Some(query) = parts.facts.query {
         to.push('?');

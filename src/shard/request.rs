@@ -321,6 +321,10 @@ fn look_into<'a>(
     let node = &world.tables.plan.node;
     let length = framing::of_request(head).map_err(refused)?;
     parts.length = Some(length);
+    let max = node.runtime.field_bytes_max as usize;
+    if max > 0 && head.head.len > max && head.fields().any(|(_, _, value)| value.len() > max) {
+        return Err(refused(Fault::HeadTooLarge));
+    }
     let target = Target::of(head).map_err(refused)?;
     let host = framing::host_of(head, &target).map_err(refused)?;
     if let Some(host) = host {
@@ -363,7 +367,7 @@ fn look_into<'a>(
         method: head.method_bytes(),
         host: parts.facts.host,
         port: host.and_then(|host| host.authority.port),
-        listener_port: parts.facts.local.port(),
+        listener_port: node.public_port(parts.facts.local.port()),
         path: parts.facts.path,
         sni: None,
         tls: parts.tls,
@@ -562,6 +566,7 @@ impl Exchange<'_> {
                             }
                             // Sent once already. POST, LOCK and PATCH may have been acted on; the body must be there.
                             let replayable = match body {
+                                _ if edits.body().is_some() => true,
                                 Body::None | Body::Hand(_) | Body::Unread => true,
                                 Body::Inbound(inbound) => inbound.is_replayable(),
                             };
@@ -600,10 +605,11 @@ impl Exchange<'_> {
         record: &mut Record,
     ) -> Result<Next, Failure> {
         let shard = self.shard;
-        let framing = match &*body {
-            Body::None | Body::Unread => Framing::None,
-            Body::Hand(bytes) => Framing::Fixed(*bytes as u64),
-            Body::Inbound(inbound) => match inbound.length {
+        let framing = match (edits.body(), &*body) {
+            (Some(bytes), _) => Framing::Fixed(bytes.len() as u64),
+            (None, Body::None | Body::Unread) => Framing::None,
+            (None, Body::Hand(bytes)) => Framing::Fixed(*bytes as u64),
+            (None, Body::Inbound(inbound)) => match inbound.length {
                 Length::Fixed(bytes) => Framing::Fixed(bytes),
                 _ if inbound.is_replayable() && inbound.is_done() => Framing::Fixed(inbound.kept.len() as u64),
                 _ => Framing::Chunked,
@@ -617,10 +623,12 @@ impl Exchange<'_> {
             shard.put_buf(out);
             return Err(Refusal::Client(fault.status(), Some(fault)).into());
         }
-        match body {
-            Body::None | Body::Unread => {}
-            Body::Hand(bytes) => out.extend_from_slice(&rest[..*bytes]),
-            Body::Inbound(inbound) => {
+        match (edits.body(), &mut *body) {
+            // The client's was read to its end by the plugin that wrote this one.
+            (Some(bytes), _) => out.extend_from_slice(bytes),
+            (None, Body::None | Body::Unread) => {}
+            (None, Body::Hand(bytes)) => out.extend_from_slice(&rest[..*bytes]),
+            (None, Body::Inbound(inbound)) => {
                 if self.is_repeatable() {
                     inbound.keep_little();
                 }

@@ -118,6 +118,16 @@ pub(super) fn target(text: &str) -> Result<(), String> {
 
 /// A host of a route.
 pub(super) fn route_host(text: &str) -> Result<(), String> {
+    let name = match text.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => text,
+    };
+    match name.matches('*').count() {
+        0 => {}
+        1 if name.starts_with("*.") || name.ends_with(".*") => {}
+        1 => return Err("invalid wildcard: must be placed at leftmost or rightmost label".to_owned()),
+        _ => return Err("invalid wildcard: must have at most one wildcard".to_owned()),
+    }
     to_host_pattern(text).map(|_| ())
 }
 
@@ -171,6 +181,11 @@ fn plain_path(text: &str) -> Result<(), String> {
     if !text.bytes().all(known) {
         return Err(format!("invalid path: '{text}' (characters outside of the reserved list of RFC 3986 found)"));
     }
+    percent_encoded(text)
+}
+
+/// Is every `%` the start of a triplet?
+fn percent_encoded(text: &str) -> Result<(), String> {
     for (at, _) in text.match_indices('%') {
         let digits = text.get(at + 1..at + 3).is_some_and(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
         if !digits {
@@ -183,16 +198,17 @@ fn plain_path(text: &str) -> Result<(), String> {
 
 /// A path of a route: a prefix, or a regular expression after `~`.
 pub(super) fn route_path(text: &str) -> Result<(), String> {
-    if let Some(regex) = text.strip_prefix('~') {
-        if !regex.starts_with('/') {
-            return Err("should start with: / (fixed path) or ~/ (regex path)".to_owned());
-        }
-        return self::regex(regex);
-    }
-    if !text.starts_with('/') {
+    if !text.strip_prefix('~').unwrap_or(text).starts_with('/') {
         return Err("should start with: / (fixed path) or ~/ (regex path)".to_owned());
     }
-    plain_path(text)?;
+    if text.contains("//") {
+        return Err("must not have empty segments".to_owned());
+    }
+    if let Some(regex) = text.strip_prefix('~') {
+        return self::regex(regex);
+    }
+    percent_encoded(text)?;
+    // Requests are decoded before they are matched, so a prefix may hold what a request must encode: a space, "é".
     let normal = normalised(text);
     if normal != text {
         return Err(format!("non-normalized path, consider use '{normal}' instead"));
@@ -299,7 +315,8 @@ pub(super) struct Url {
 pub(super) fn to_url(text: &str) -> Option<Url> {
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) => (Some(scheme.to_ascii_lowercase()), rest),
-        None => (None, text),
+        // Without slashes there is no host (RFC 3986 §3): `a.test/x` is a path.
+        None => (None, text.strip_prefix("//")?),
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, after) = rest.split_at(end);
@@ -319,6 +336,26 @@ pub(super) fn to_url(text: &str) -> Option<Url> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wildcard_of_a_route_is_a_whole_label_at_an_end() {
+        let place = "invalid wildcard: must be placed at leftmost or rightmost label";
+        let many = "invalid wildcard: must have at most one wildcard";
+        let rows = [
+            ("a.test", ""),
+            ("*.a.test:81", ""),
+            ("a.*", ""),
+            ("a.*:81", ""),
+            ("[::1]:81", ""),
+            ("*", place),
+            ("*a.test", place),
+            ("a.*.test", place),
+            ("*.a.*", many),
+        ];
+        for (text, want) in rows {
+            assert_eq!(route_host(text).err().unwrap_or_default(), want, "{text}");
+        }
+    }
 
     #[test]
     fn hosts_of_routes_have_four_shapes() {
@@ -357,7 +394,8 @@ mod tests {
             ("/%7euser", "non-normalized path, consider use '/~user' instead"),
             ("/a%2fb", "non-normalized path, consider use '/a%2Fb' instead"),
             ("/a%2", "invalid url-encoded value: '%2'"),
-            ("/a b", "invalid path: '/a b' (characters outside of the reserved list of RFC 3986 found)"),
+            ("/a b|é", ""),
+            ("~/a//b", "must not have empty segments"),
             (
                 "~/(?:\\w{500}){500}",
                 "invalid regex: '/(?:\\w{500}){500}' (Compiled regex exceeds size limit of 10485760 bytes.)",
@@ -395,8 +433,9 @@ mod tests {
             ("https://a.test/x?y", "https a.test 443 /x"),
             ("http://a.test:443", "http a.test 443 -"),
             ("grpc://a.test", "grpc a.test 80 -"),
-            ("a.test:443", "https a.test 443 -"),
-            ("a.test:81/x/", "http a.test 81 /x/"),
+            ("//a.test:443", "https a.test 443 -"),
+            ("//a.test:81/x/", "http a.test 81 /x/"),
+            ("a.test:81/x/", "none"),
             ("http://[::1]:81/", "http ::1 81 /"),
             ("http://", "none"),
             ("http://a b/", "none"),

@@ -181,6 +181,12 @@ const RUNTIME: &[Knob] = &[
         about: "Largest request body; more is answered with 413.",
     },
     Knob {
+        name: "field_max",
+        kind: number!(field_bytes_max, Size, KIB, MANY, Some("unlimited")),
+        about:
+            "Largest value of one header field; more is answered with 431. Whole heads have their own bound, 32 KiB.",
+    },
+    Knob {
         name: "body_rate_min",
         kind: number!(body_rate_min, Rate, 1, MANY, Some("off")),
         about: "Lowest rate of a request body after its first seconds; slower clients get 408.",

@@ -86,6 +86,7 @@ pub fn defaults() -> NodeDraft {
         trusted: Vec::new(),
         real_ip_header: "x-real-ip".to_owned(),
         real_ip_recursive: false,
+        port_maps: Vec::new(),
         dress: dress(),
         hosts: BTreeMap::new(),
         dns_servers: Vec::new(),

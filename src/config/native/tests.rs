@@ -40,6 +40,7 @@ fn numbers_are_read_in_their_units() {
         (runtime.buffer_small, runtime.buffer_large, runtime.buffers_kept) == (8192, 65_536, 10)
     });
     check("runtime: {body_max: 10MB}", |d| d.node.runtime.body_bytes_max == 10_000_000);
+    check("runtime: {field_max: 16KiB}", |d| d.node.runtime.field_bytes_max == 16 << 10);
     check("runtime: {body_max: unlimited}", |d| d.node.runtime.body_bytes_max == 0);
     check("runtime: {body_rate_min: 1KiB/s}", |d| d.node.runtime.body_rate_min == 1024);
     check("runtime: {body_rate_min: off}", |d| d.node.runtime.body_rate_min == 0);

@@ -65,7 +65,7 @@ const FAMILIES: &[(&str, &str)] = &[
 
 const EXACT: &[(&str, &[&str])] = &[
     ("database", &["database", "lmdb_environment_path", "lmdb_map_size", "mem_cache_size"]),
-    ("cluster", &["role", "konnect_mode", "kic", "node_id", "port_maps", "host_ports"]),
+    ("cluster", &["role", "konnect_mode", "kic", "node_id", "host_ports"]),
     ("plugins", &["plugins", "pluginserver_names", "allow_inconsistent_data_plane_plugins"]),
     ("vaults", &["vaults"]),
     ("router", &["router_flavor", "worker_consistency", "worker_state_update_frequency", "route_validation_strategy"]),

@@ -29,6 +29,10 @@ pub const DECLARATIVE_PATH: &str = "/usr/local/kong/declarative/kong.yml";
 /// The version whose behaviour this dialect follows, as its clients see it.
 pub const VERSION: &str = "3.9.3";
 
+/// Largest value of one header field: a line must fit one of nginx's buffers (`large_client_header_buffers`), 8 KiB each.
+/// The name is not counted, so that what just fits elsewhere fits here.
+const FIELD_BYTES_MAX: u64 = 8 * 1024;
+
 /// Working directory of a node: relative paths of logs start there.
 const PREFIX: &str = "/usr/local/kong";
 
@@ -73,6 +77,7 @@ pub fn defaults() -> NodeDraft {
     let mut draft = native::defaults();
     draft.node.admin_log = Some(LogPath::Stdout);
     draft.node.dress = dress();
+    draft.node.runtime.field_bytes_max = FIELD_BYTES_MAX;
     draft
 }
 
@@ -125,6 +130,7 @@ const HONOURED: &[&str] = &[
     "nginx_http_client_max_body_size",
     "nginx_http_keepalive_requests",
     "nginx_http_keepalive_timeout",
+    "nginx_http_large_client_header_buffers",
     "nginx_http_log_format",
     "nginx_http_real_ip_header",
     "nginx_http_real_ip_recursive",
@@ -136,6 +142,7 @@ const HONOURED: &[&str] = &[
     "nginx_proxy_client_max_body_size",
     "nginx_proxy_keepalive_requests",
     "nginx_proxy_keepalive_timeout",
+    "nginx_proxy_large_client_header_buffers",
     "nginx_proxy_real_ip_header",
     "nginx_proxy_real_ip_recursive",
     "nginx_proxy_send_timeout",
@@ -143,6 +150,7 @@ const HONOURED: &[&str] = &[
     "nginx_upstream_keepalive_requests",
     "nginx_upstream_keepalive_timeout",
     "nginx_worker_processes",
+    "port_maps",
     "prefix",
     "proxy_access_log",
     "proxy_error_log",
@@ -300,6 +308,14 @@ impl<'a> Reader<'a> {
                     None => self.bad(s, "not a size", "write bytes, or 8k, 10m, 1g; 0 allows any"),
                 }
             }
+            "nginx_http_large_client_header_buffers" | "nginx_proxy_large_client_header_buffers" => {
+                // `number size`; the number has no counterpart, a head is one buffer here.
+                match s.value.split_whitespace().nth(1).and_then(value::size_bytes).filter(|&bytes| bytes > 0) {
+                    Some(bytes) => self.runtime().field_bytes_max = bytes,
+                    None => self.bad(s, "not a number and a size", "write how many and how large: 4 8k"),
+                }
+            }
+            "port_maps" => self.port_maps(s),
             "nginx_http_keepalive_requests" | "nginx_proxy_keepalive_requests" => {
                 if let Some(n) = self.count(s) {
                     // 0 closes after the first request there, and is no bound here.
@@ -346,6 +362,18 @@ impl<'a> Reader<'a> {
     fn bad(&mut self, s: &Setting, what: &str, hint: &str) {
         let message = format!("{what}: {}", s.quoted());
         self.report.fault(&s.span, path_of(s), message, hint);
+    }
+
+    /// `public:listener` pairs of ports.
+    fn port_maps(&mut self, s: &Setting) {
+        let pair = |item: &str| {
+            let (public, inner) = item.split_once(':')?;
+            Some((inner.trim().parse().ok()?, public.trim().parse().ok()?))
+        };
+        match value::list(&s.value).map(pair).collect() {
+            Some(pairs) => self.node().port_maps = pairs,
+            None => self.bad(s, "not pairs of ports", "write the port that clients use, and the listener's: 80:8000"),
+        }
     }
 
     fn switch(&mut self, s: &Setting) -> Option<bool> {

@@ -88,6 +88,11 @@ fn limits_and_times_are_honoured() {
     check("nginx_proxy_client_max_body_size = 2m\nnginx_http_client_max_body_size = 1m", |c| {
         runtime(c).body_bytes_max == 2 << 20
     });
+    check("log_level = info", |c| runtime(c).field_bytes_max == 8 << 10);
+    check("nginx_http_large_client_header_buffers = 8 16k", |c| runtime(c).field_bytes_max == 16 << 10);
+    check("port_maps = 80:8000, 443:8443", |c| {
+        [8000, 8443, 9000].map(|port| node(c).public_port(port)) == [80, 443, 9000]
+    });
     check("nginx_proxy_keepalive_requests = 0", |c| runtime(c).keepalive_requests_max == 1);
     check("nginx_proxy_keepalive_timeout = 30s 20s", |c| runtime(c).keepalive_timeout_ms == 30_000);
     check("nginx_proxy_keepalive_timeout = 0", |c| runtime(c).keepalive_requests_max == 1);
