@@ -137,7 +137,12 @@ struct Next {
 
 /// See [`super::run`].
 pub(super) fn run(hands: Hands) -> Ending {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // The threads of blocking work: configurations are read and tables compiled there.
+        .on_thread_start(crate::io::runtime::step_back)
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "the control thread cannot be set up");
