@@ -48,6 +48,7 @@ impl Edits {
         self.reply.clear();
         self.query.clear();
         self.body = None;
+        self.body_limit = None;
     }
 
     /// The upstream gets exactly this field under this name, whatever the client sent. Later edits of a name win.
