@@ -73,6 +73,18 @@ fn the_kong_example_for_production_is_served() {
 }
 
 #[test]
+fn the_kong_example_of_policies_is_served() {
+    let plan = plan(&["policies-kong.yml"]);
+    assert_eq!(names(&plan), ["reports", "payments", "shop", "old-shop"]);
+    let mut used: Vec<&str> = plan.plugins.iter().map(|plugin| plugin.name.as_str()).collect();
+    used.sort_unstable();
+    let want = ["acl", "basic-auth", "bot-detection", "cors", "hmac-auth", "ip-restriction", "key-auth", "redirect"];
+    assert_eq!(used[..8], want);
+    assert_eq!(used[8..], ["request-size-limiting"]);
+    assert_eq!(plan.consumers[0].groups, ["staff"]);
+}
+
+#[test]
 fn kong_yml_is_served_with_secrets_and_hosts_beside_it() {
     let plan = plan(&["kong.yml", "jwt-secrets.yml", "hosts.yaml"]);
     assert_eq!(names(&plan), ["user-service-route", "product-service-route"]);

@@ -3,6 +3,15 @@
 /// Largest body that is looked into for an API key, bytes. Held whole while the request waits; forms are far smaller.
 pub const KEY_BODY_BYTES_MAX: usize = 64 * 1024;
 
+/// Most names that a signature may be over. Each costs a search through the fields of the request.
+pub const HMAC_NAMES_MAX: usize = 64;
+
+/// Largest set of expressions of a plugin, bytes compiled. A list of a thousand names is a tenth of it.
+pub const PLUGIN_PATTERNS_BYTES_MAX: usize = 4 << 20;
+
+/// What a shard may hold for running one such set, bytes. Less is thrown away more often, and learnt again.
+pub const PLUGIN_PATTERNS_MEMORY_BYTES: usize = 512 * 1024;
+
 /// Largest body that is shown back to who sent it, bytes.
 pub const ECHO_BODY_BYTES_MAX: usize = 1024 * 1024;
 

@@ -48,6 +48,42 @@ impl WallMs {
         two(&mut out[23..25], secs % 60);
         out
     }
+
+    /// Reads a date in any of the three forms that recipients must take (RFC 9110 §5.6.7); `None` where it is none of them,
+    /// or before 1970. The day of the week is not checked against the date.
+    pub fn of_http_date(text: &[u8]) -> Option<WallMs> {
+        const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+        let text = std::str::from_utf8(text).ok()?;
+        let (weekday, rest) = text.split_once(' ')?;
+        if !DAYS.contains(&weekday.get(..3)?) {
+            return None;
+        }
+        let (date, time) = if let Some(rest) = rest.strip_suffix(" GMT").filter(|_| weekday.ends_with(',')) {
+            let (date, time) = rest.rsplit_once(' ')?;
+            let (day, rest) = date.split_once([' ', '-'])?;
+            let (month, year) = rest.split_once([' ', '-'])?;
+            ((year, month, day), time)
+        } else {
+            // Nov  6 08:49:37 1994
+            let (month, rest) = rest.split_once(' ')?;
+            let (day, rest) = rest.trim_start().split_once(' ')?;
+            let (time, year) = rest.split_once(' ')?;
+            ((year, month, day), time)
+        };
+        let (hour, rest) = time.split_once(':')?;
+        let (minute, second) = rest.split_once(':')?;
+        let [hour, minute, second] = [number(hour, 23)?, number(minute, 59)?, number(second, 60)?];
+        let date = Date::of_words(date)?;
+        let seconds = u64::from(hour * 3600 + minute * 60 + second);
+        Some(WallMs(date.midnight().0 + seconds * 1000))
+    }
+}
+
+/// One or two digits, four for what may be larger than 99.
+fn number(text: &str, max: u32) -> Option<u32> {
+    let digits = text.len() <= if max > 99 { 4 } else { 2 } && text.bytes().all(|b| b.is_ascii_digit());
+    let number = if digits { text.parse().ok()? } else { return None };
+    (number <= max).then_some(number)
 }
 
 fn two(out: &mut [u8], n: u64) {
@@ -81,6 +117,21 @@ impl Date {
         Date { year, month, day }
     }
 
+    /// Year, month (`Nov`) and day as dates of HTTP write them. A year of two digits is of the 20th or 21st century.
+    fn of_words((year, month, day): (&str, &str, &str)) -> Option<Date> {
+        const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        let month = MONTHS.iter().position(|&name| name == month)? as u32 + 1;
+        let year = match (year.len(), number(year, 9999)?) {
+            (2, year) if year < 70 => year + 2000,
+            (2, year) => year + 1900,
+            (4, year) if year >= 1970 => year,
+            _ => return None,
+        };
+        let date = Date { year, month, day: number(day, 31)? };
+        // The 31st of a short month would be some day of the next.
+        (date.day > 0 && Date::of(date.midnight()) == date).then_some(date)
+    }
+
     /// Midnight of this day.
     pub fn midnight(self) -> WallMs {
         let year = if self.month <= 2 { self.year - 1 } else { self.year };
@@ -107,6 +158,36 @@ mod tests {
         for &(secs, want) in rows {
             assert_eq!(std::str::from_utf8(&WallMs(secs * 1000).imf_fixdate()), Ok(want));
         }
+    }
+
+    #[test]
+    fn dates_are_read_in_three_forms() {
+        let at = Some(WallMs(784_111_777_000));
+        let rows: &[(&str, Option<WallMs>)] = &[
+            ("Sun, 06 Nov 1994 08:49:37 GMT", at),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", at),
+            ("Sun Nov  6 08:49:37 1994", at),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(WallMs(0))),
+            ("Tue, 29 Feb 2000 00:00:00 GMT", Some(WallMs(951_782_400_000))),
+            ("Sat, 31 Dec 2016 23:59:60 GMT", Some(WallMs(1_483_228_800_000))),
+            ("Mon, 29 Feb 2021 00:00:00 GMT", None),
+            ("Mon, 00 Feb 2021 00:00:00 GMT", None),
+            ("Sun, 06 Nov 1994 08:49:37", None),
+            ("Sun, 06 Nov 1994 08:49:37 +0100", None),
+            ("Sun, 06 Nov 1994 24:49:37 GMT", None),
+            ("Sun, 06 Nov 1994 -1:49:37 GMT", None),
+            ("Sun, 06 Nov 1969 08:49:37 GMT", None),
+            ("Sun, 06 Nov 99999 08:49:37 GMT", None),
+            ("Fun, 06 Nov 1994 08:49:37 GMT", None),
+            ("\u{e9}\u{e9}, 06 Nov 1994 08:49:37 GMT", None),
+            ("784111777", None),
+            ("", None),
+            (" ", None),
+        ];
+        for &(text, want) in rows {
+            assert_eq!(WallMs::of_http_date(text.as_bytes()), want, "{text}");
+        }
+        assert_eq!(WallMs::of_http_date(b"\xff, 06 Nov 1994 08:49:37 GMT"), None);
     }
 
     #[test]

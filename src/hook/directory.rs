@@ -17,6 +17,9 @@ pub struct Directory {
     /// nor a bucket of a key can be learnt from how long an answer takes.
     keys: HashMap<u64, Vec<CredentialIx>, RandomState>,
     jwts: HashMap<Box<str>, CredentialIx, RandomState>,
+    /// By username, which is no secret: what proves it is compared by the plugin.
+    basics: HashMap<Box<str>, CredentialIx, RandomState>,
+    hmacs: HashMap<Box<str>, CredentialIx, RandomState>,
     consumers: HashMap<Box<str>, ConsumerIx, RandomState>,
     loaded: WallMs,
 }
@@ -29,6 +32,8 @@ impl Directory {
             hasher: RandomState::new(),
             keys: HashMap::default(),
             jwts: HashMap::default(),
+            basics: HashMap::default(),
+            hmacs: HashMap::default(),
             consumers: HashMap::default(),
             loaded: WallMs(0),
         };
@@ -49,7 +54,12 @@ impl Directory {
                 Secret::Jwt { key, .. } => {
                     directory.jwts.insert(key.as_str().into(), ix);
                 }
-                Secret::Basic { .. } | Secret::Hmac { .. } => {}
+                Secret::Basic { username, .. } => {
+                    directory.basics.insert(username.as_str().into(), ix);
+                }
+                Secret::Hmac { username, .. } => {
+                    directory.hmacs.insert(username.as_str().into(), ix);
+                }
             }
         }
         directory
@@ -87,6 +97,16 @@ impl Directory {
     /// The credential that a token's `iss` (or another claim) names.
     pub fn by_jwt_key(&self, key: &str) -> Option<CredentialIx> {
         self.jwts.get(key).copied()
+    }
+
+    /// The credential of this username whose password is to be compared.
+    pub fn by_basic_username(&self, username: &str) -> Option<CredentialIx> {
+        self.basics.get(username).copied()
+    }
+
+    /// The credential of this username whose secret signs requests.
+    pub fn by_hmac_username(&self, username: &str) -> Option<CredentialIx> {
+        self.hmacs.get(username).copied()
     }
 
     /// A consumer by id or username.

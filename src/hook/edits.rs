@@ -20,6 +20,15 @@ pub struct Edit {
     value: (u32, u32),
 }
 
+/// How large a body may be that comes without a declared length, and what its sender is told if it is larger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyLimit {
+    /// Largest body, bytes.
+    pub bytes: u64,
+    /// Message of the 413.
+    pub message: &'static str,
+}
+
 /// The edits of one request. Cleared between requests; keeps its memory, so that the steady state allocates nothing.
 #[derive(Debug, Default)]
 pub struct Edits {
@@ -28,6 +37,7 @@ pub struct Edits {
     reply: Vec<Edit>,
     query: Vec<(u32, u32)>,
     body: Option<Vec<u8>>,
+    body_limit: Option<BodyLimit>,
 }
 
 impl Edits {
@@ -38,6 +48,7 @@ impl Edits {
         self.reply.clear();
         self.query.clear();
         self.body = None;
+        self.body_limit = None;
     }
 
     /// The upstream gets exactly this field under this name, whatever the client sent. Later edits of a name win.
@@ -94,6 +105,19 @@ impl Edits {
     /// The body that the upstream gets in the place of the client's.
     pub fn body(&self) -> Option<&[u8]> {
         self.body.as_deref()
+    }
+
+    /// The body is passed on as long as it is no larger, and cut off with a 413 where it turns out to be. Of several limits
+    /// the least counts.
+    pub fn limit_body(&mut self, limit: BodyLimit) {
+        if self.body_limit.is_none_or(|held| limit.bytes < held.bytes) {
+            self.body_limit = Some(limit);
+        }
+    }
+
+    /// What [`Edits::limit_body`] said.
+    pub fn body_limit(&self) -> Option<BodyLimit> {
+        self.body_limit
     }
 
     /// What [`Edits::set_request`] or [`Edits::add_request`] wrote last under `name`.
@@ -188,6 +212,16 @@ mod tests {
         edits.set_reply("x-a", b"0");
         assert!(edits.copy_to_reply("x-a"));
         assert_eq!(edits.of_reply().iter().map(|edit| edits.value(edit)).collect::<Vec<_>>(), [b"1"]);
+    }
+
+    #[test]
+    fn the_least_of_several_limits_counts() {
+        let mut edits = Edits::default();
+        let limit = |bytes| BodyLimit { bytes, message: "" };
+        [7, 5, 9].into_iter().for_each(|bytes| edits.limit_body(limit(bytes)));
+        assert_eq!(edits.body_limit(), Some(limit(5)));
+        edits.clear();
+        assert_eq!(edits.body_limit(), None);
     }
 
     #[test]

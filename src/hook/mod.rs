@@ -8,7 +8,7 @@ pub mod directory;
 mod edits;
 mod shelf;
 
-pub use edits::{Edit, Edits, Op};
+pub use edits::{BodyLimit, Edit, Edits, Op};
 pub use shelf::{Locals, Shelf};
 
 use crate::base::id::{ConsumerIx, CredentialIx};

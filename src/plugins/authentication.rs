@@ -8,6 +8,8 @@ use crate::hook::{Ctx, Env, Identity, Reply, Verdict};
 use crate::http::Method;
 use crate::plan::schema::{Field, Kind};
 use crate::plan::Consumer;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Value;
 use std::borrow::Cow;
 use uuid::Uuid;
@@ -22,8 +24,18 @@ pub(super) const RUN_ON_PREFLIGHT: Field =
     Field::with_default("run_on_preflight", Kind::Boolean, "true", "Ask OPTIONS requests for a credential too.")
         .required();
 
+pub(super) const HIDE_CREDENTIALS: Field =
+    Field::with_default("hide_credentials", Kind::Boolean, "false", "Keep the credentials from the upstream.")
+        .required();
+
 pub(super) const REALM: Field =
     Field::optional("realm", Kind::String, "Realm in the WWW-Authenticate header of a refusal.");
+
+/// Base64 as clients write it: with its padding or without.
+pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 const ID: &str = "X-Consumer-ID";
 const CUSTOM_ID: &str = "X-Consumer-Custom-ID";
@@ -120,6 +132,13 @@ fn clear(cx: &mut Ctx<'_>) {
 pub(super) fn texts(config: &Value, name: &str) -> Vec<String> {
     let list = config.get(name).and_then(Value::as_array).into_iter().flatten();
     list.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// What follows the name of a scheme, which stands in any case (RFC 9110 §11.1); `None` where it is another scheme.
+pub(super) fn after_scheme<'a>(value: &'a [u8], scheme: &str) -> Option<&'a [u8]> {
+    let (name, rest) = value.trim_ascii_start().split_at_checked(scheme.len())?;
+    let rest = name.eq_ignore_ascii_case(scheme.as_bytes()).then_some(rest)?;
+    rest.first().is_some_and(u8::is_ascii_whitespace).then(|| rest.trim_ascii())
 }
 
 /// A `WWW-Authenticate` value: the scheme and its parameters, quoted (RFC 9110 §11.2).

@@ -1,12 +1,21 @@
 //! The plugins: one file and one row each. Everything else knows them as `&'static [Descriptor]`.
 
+mod acl;
 mod args;
 mod authentication;
+mod basic_auth;
+mod bot_detection;
 mod correlation_id;
+mod cors;
+mod expressions;
 mod form;
+mod hmac_auth;
+mod ip_restriction;
 mod jwt;
 mod key_auth;
 mod rate_limiting;
+mod redirect;
+mod request_size_limiting;
 mod request_termination;
 #[cfg(test)]
 mod rig;
@@ -15,10 +24,18 @@ use crate::hook::Descriptor;
 
 /// Every plugin, by name.
 pub static ALL: &[Descriptor] = &[
+    acl::DESCRIPTOR,
+    basic_auth::DESCRIPTOR,
+    bot_detection::DESCRIPTOR,
     correlation_id::DESCRIPTOR,
+    cors::DESCRIPTOR,
+    hmac_auth::DESCRIPTOR,
+    ip_restriction::DESCRIPTOR,
     jwt::DESCRIPTOR,
     key_auth::DESCRIPTOR,
     rate_limiting::DESCRIPTOR,
+    redirect::DESCRIPTOR,
+    request_size_limiting::DESCRIPTOR,
     request_termination::DESCRIPTOR,
 ];
 

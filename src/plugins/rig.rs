@@ -23,9 +23,11 @@ pub(super) const NOON: WallMs = WallMs(1_795_435_200_000);
 
 pub(super) const ROUTE: Uuid = Uuid::from_u128(0x10);
 pub(super) const SERVICE: Uuid = Uuid::from_u128(0x20);
-/// Consumers: bob has a name only, alice a custom id too, guest no credential.
+/// Consumers: bob has a name only and is in `admin` and `dev`; alice has a custom id too; guest has no credential and is in
+/// `guests`.
 pub(super) const BOB: ConsumerIx = ConsumerIx(0);
 pub(super) const ALICE: ConsumerIx = ConsumerIx(1);
+pub(super) const GUEST: ConsumerIx = ConsumerIx(2);
 
 /// One plugin instance on the route of the rig, and everything it may look at.
 pub(super) struct Rig {
@@ -231,6 +233,11 @@ impl Seen {
         self.edits.body().map(|body| String::from_utf8_lossy(body).into_owned())
     }
 
+    /// The most that the body may have, where it is cut off.
+    pub(super) fn body_limit(&self) -> Option<u64> {
+        self.edits.body_limit().map(|limit| limit.bytes)
+    }
+
     /// Names of query arguments that are kept from the upstream.
     pub(super) fn dropped_args(&self) -> Vec<&str> {
         self.edits.dropped_query_args().map(|name| std::str::from_utf8(name).unwrap()).collect()
@@ -245,11 +252,11 @@ pub(super) fn credential(id: u128, consumer: ConsumerIx, secret: Secret) -> Cred
 /// One service with one route, three consumers, API keys `bobs`, `alices` and `short` (bob's, lives 10 s), and the
 /// plugin on the route.
 fn plan(name: &str, config: Value, more: Vec<Credential>) -> Plan {
-    let consumer = |id: u128, username: &str, custom_id: Option<&str>| Consumer {
+    let consumer = |id: u128, username: &str, custom_id: Option<&str>, groups: &[&str]| Consumer {
         id: Uuid::from_u128(id),
         username: Some(username.to_owned()),
         custom_id: custom_id.map(str::to_owned),
-        groups: Vec::new(),
+        groups: groups.iter().map(|&group| group.to_owned()).collect(),
         tags: Vec::new(),
         at: Span::nowhere(),
     };
@@ -301,9 +308,9 @@ fn plan(name: &str, config: Value, more: Vec<Credential>) -> Plan {
         }],
         upstreams: Vec::new(),
         consumers: vec![
-            consumer(0xb0, "bob", None),
-            consumer(0xb1, "alice", Some("a-1")),
-            consumer(0xb2, "guest", None),
+            consumer(0xb0, "bob", None, &["admin", "dev"]),
+            consumer(0xb1, "alice", Some("a-1"), &[]),
+            consumer(0xb2, "guest", None, &["guests"]),
         ],
         credentials,
         plugins: vec![PluginInstance {

@@ -10,6 +10,7 @@ use super::serve::Client;
 use super::Shard;
 use crate::base::limits::{BODY_RATE_GRACE_MS, BODY_REPLAYED_BYTES_MAX, EXPECT_SILENCE_MS};
 use crate::base::time::Millis;
+use crate::hook::{BodyLimit, Reply};
 use crate::http::chunked::{self, Decoder, Step};
 use crate::http::framing::Length;
 use crate::http::Fault;
@@ -171,6 +172,8 @@ pub(super) struct Inbound {
     pub(super) kept: Vec<u8>,
     /// Bytes of payload up to which all of it is kept, in case that it must be sent again.
     keep_max: usize,
+    /// A plugin's word on how large it may be.
+    limit: Option<BodyLimit>,
 }
 
 /// The upstream's word on an `Expect: 100-continue` that was passed on to it.
@@ -244,6 +247,22 @@ impl Inbound {
             since: clock::millis(),
             kept: Vec::new(),
             keep_max: 0,
+            limit: None,
+        }
+    }
+
+    /// Holds it to a plugin's limit from now on; what has been received already, too.
+    pub(super) fn limit_to(&mut self, limit: Option<BodyLimit>) -> Result<(), Refusal> {
+        self.limit = limit;
+        self.check_limit()
+    }
+
+    fn check_limit(&self) -> Result<(), Refusal> {
+        match self.limit {
+            Some(limit) if self.payload > limit.bytes => {
+                Err(Refusal::Policy(Box::new(Reply::message(413, limit.message))))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -300,7 +319,7 @@ impl Inbound {
         if bytes_max > 0 && self.payload > bytes_max {
             return Err(Refusal::Client(413, None));
         }
-        Ok(())
+        self.check_limit()
     }
 
     /// Receives more, unless it is stopped. Everything received before must have been taken.

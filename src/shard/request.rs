@@ -481,6 +481,9 @@ impl Exchange<'_> {
         let (shard, world) = (self.shard, self.world);
         let mut phase = phase::request(shard, world, self.parts, identity, edits, 0, None);
         loop {
+            if let Body::Inbound(inbound) = body {
+                inbound.limit_to(edits.body_limit())?;
+            }
             let (at, bytes_max) = match phase {
                 Phase::Done => return Ok(()),
                 Phase::Reply(reply) => return Err(Refusal::Policy(reply)),

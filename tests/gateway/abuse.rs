@@ -936,6 +936,33 @@ fn a_body_over_the_bound_is_refused() {
     assert!(!whole("/fixed") && !whole("/chunked"));
 }
 
+/// A limit that is larger than what is held in memory: the body is passed on as it comes, and cut off.
+#[test]
+fn a_chunked_body_is_cut_off_at_a_plugins_limit() {
+    let upstream = Upstream::start();
+    let plugin = "{name: request-size-limiting, config: {allowed_payload_size: 2}}";
+    let routes = "[{name: r, paths: [/]}]";
+    let gateway = Setup::kong(format!(
+        "_format_version: \"3.0\"\nservices: [{{name: s, url: \"http://{}\", routes: {routes}}}]\nplugins: [{plugin}]\n",
+        upstream.addr
+    ))
+    .start();
+    let block = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
+    let post = |blocks: usize, last: &str| {
+        let mut client = gateway.client();
+        client.send("POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n");
+        (0..blocks).all(|_| client.send(&block));
+        client.send(format!("{last}0\r\n\r\n"));
+        client.answer("POST").unwrap()
+    };
+    assert_eq!(post(32, "").head.status(), 200);
+    let refused = post(32, "1\r\nx\r\n");
+    assert_eq!(refused.head.status(), 413);
+    assert!(String::from_utf8_lossy(&refused.body).contains("Request size limit exceeded"));
+    let whole = upstream.log().requests.iter().filter(|seen| matches!(seen.message, Some(Ok(_)))).count();
+    assert_eq!(whole, 1, "what is too large never ends for the upstream");
+}
+
 // Tunnels.
 
 const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\

@@ -376,4 +376,8 @@ macro_rules! files {
     )* };
 }
 
-files! { admin loading routing paths proxying balancing rate_limiting key_auth jwt termination correlation_id precedence }
+files! {
+    admin loading routing paths proxying balancing precedence
+    acl basic_auth bot_detection correlation_id cors hmac_auth ip_restriction jwt key_auth rate_limiting redirect
+    request_size_limiting termination
+}

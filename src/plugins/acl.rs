@@ -1,0 +1,184 @@
+//! `acl`: which groups of consumers may pass.
+//!
+//! It asks who an authentication plugin said it is, so it needs one. A consumer who stands in for strangers has groups like
+//! any other. The upstream believes the headers about groups, so each is written or taken away, whatever a client sends.
+
+use crate::hook::{Ctx, Descriptor, Env, Hooks, Plugin, Reply, Verdict};
+use crate::plan::schema::{Element, Field, Kind, HTTP_PROTOCOLS};
+use crate::plan::Plan;
+use ahash::RandomState;
+use serde_json::Value;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// The row of this plugin.
+pub(super) const DESCRIPTOR: Descriptor = Descriptor {
+    name: "acl",
+    priority: 950,
+    version: env!("CARGO_PKG_VERSION"),
+    about:
+        "Lets consumers pass by the groups that they are in, and tells the upstream these groups. Needs a plugin that \
+            says who the consumer is.",
+    fields: FIELDS,
+    consumer_scope: false,
+    protocols: HTTP_PROTOCOLS,
+    check,
+    build,
+    hooks: Hooks { request: true, response: false },
+};
+
+const TEXT: Element = Element { kind: Kind::String, rules: &[] };
+
+const FIELDS: &[Field] = &[
+    Field::optional("allow", Kind::Array(&TEXT), "Only consumers in one of these groups pass."),
+    Field::optional("deny", Kind::Array(&TEXT), "Consumers in one of these groups do not pass."),
+    Field::with_default("hide_groups_header", Kind::Boolean, "false", "Do not tell the upstream a consumer's groups.")
+        .required(),
+    Field::with_default(
+        "always_use_authenticated_groups",
+        Kind::Boolean,
+        "false",
+        "Prefer groups that a plugin took from the proof itself to those of the consumer. No plugin here does so yet: the \
+         consumer's count.",
+    )
+    .required(),
+];
+
+const GROUPS: &str = "X-Consumer-Groups";
+const AUTHENTICATED_GROUPS: &str = "X-Authenticated-Groups";
+
+fn check(config: &Value) -> Vec<(String, String)> {
+    let given = |name| config.get(name).and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+    let fault = |words: &str| (String::new(), format!("{words}: 'config.allow', 'config.deny'"));
+    let exactly = || fault("exactly one of these fields must be non-empty");
+    match (given("allow"), given("deny")) {
+        (true, true) => vec![exactly()],
+        (false, false) => vec![exactly(), fault("at least one of these fields must be non-empty")],
+        _ => Vec::new(),
+    }
+}
+
+fn build(config: &Value, env: &Env<'_>) -> Result<Arc<dyn Plugin>, String> {
+    let on = |name: &str| config.get(name).and_then(Value::as_bool).unwrap_or(false);
+    let allow = super::authentication::texts(config, "allow");
+    let allows = !allow.is_empty();
+    let listed = if allows { allow } else { super::authentication::texts(config, "deny") };
+    Ok(Arc::new(Acl {
+        allows,
+        listed: listed.into_iter().collect(),
+        shown: (!on("hide_groups_header")).then(|| env.generation.take_or(|| Shown::of(env.plan))),
+    }))
+}
+
+struct Acl {
+    /// Do only the listed pass, or all but them?
+    allows: bool,
+    listed: HashSet<String, RandomState>,
+    /// What the upstream is told; `None`: nothing.
+    shown: Option<Arc<Shown>>,
+}
+
+/// The groups of each consumer as a header shows them; one for all instances of a generation.
+struct Shown(Vec<String>);
+
+impl Shown {
+    fn of(plan: &Plan) -> Shown {
+        Shown(plan.consumers.iter().map(|consumer| consumer.groups.join(", ")).collect())
+    }
+}
+
+impl Plugin for Acl {
+    fn on_request(&self, cx: &mut Ctx<'_>) -> Verdict {
+        cx.edits.remove_request(AUTHENTICATED_GROUPS);
+        let Some(consumer) = cx.identity.consumer else { return refuse(cx.identity.credential.is_some()) };
+        let groups = &cx.directory.plan().consumers[consumer.ix()].groups;
+        if self.allows && groups.is_empty() {
+            return refuse(cx.identity.credential.is_some());
+        }
+        if groups.iter().any(|group| self.listed.contains(group)) != self.allows {
+            return refuse(true);
+        }
+        let shown = self.shown.as_ref().and_then(|shown| shown.0.get(consumer.ix())).filter(|text| !text.is_empty());
+        match shown {
+            Some(text) => cx.edits.set_request(GROUPS, text.as_bytes()),
+            None => cx.edits.remove_request(GROUPS),
+        }
+        Verdict::Next
+    }
+}
+
+/// Who has proved who he is may not; who has not might, if he did.
+#[cold]
+fn refuse(is_proved: bool) -> Verdict {
+    Verdict::Reply(Box::new(match is_proved {
+        true => Reply::message(403, "You cannot consume this service"),
+        false => Reply::message(401, "Unauthorized"),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rig::{faults, Rig, ALICE, BOB, GUEST};
+    use super::*;
+    use crate::base::id::{ConsumerIx, CredentialIx};
+    use crate::hook::Identity;
+    use serde_json::json;
+
+    const FORBIDDEN: &str = "403 E(You cannot consume this service)";
+    const UNKNOWN: &str = "401 E(Unauthorized)";
+
+    /// bob is in `admin` and `dev`, alice in none, guest in `guests` and has proved nothing.
+    fn ask(config: Value, consumer: Option<ConsumerIx>) -> super::super::rig::Seen {
+        let mut rig = Rig::new(&DESCRIPTOR, config);
+        let credential = consumer.filter(|ix| *ix != GUEST).map(|ix| CredentialIx(ix.0));
+        rig.identity = Identity { consumer, credential };
+        rig.ask("GET /\nX-Consumer-Groups: evil\nX-Authenticated-Groups: evil")
+    }
+
+    #[test]
+    fn groups_decide() {
+        let rows = [
+            (json!({"allow": ["admin"]}), Some(BOB), "next"),
+            (json!({"allow": ["x", "dev"]}), Some(BOB), "next"),
+            (json!({"allow": ["Admin"]}), Some(BOB), FORBIDDEN),
+            (json!({"allow": ["admin"]}), Some(ALICE), FORBIDDEN),
+            (json!({"allow": ["admin"]}), Some(GUEST), FORBIDDEN),
+            (json!({"allow": ["guests"]}), Some(GUEST), "next"),
+            (json!({"allow": ["admin"]}), None, UNKNOWN),
+            (json!({"deny": ["admin"]}), Some(BOB), FORBIDDEN),
+            (json!({"deny": ["x"]}), Some(BOB), "next"),
+            (json!({"deny": ["x"]}), Some(ALICE), "next"),
+            (json!({"deny": ["x"]}), None, UNKNOWN),
+            (json!({"allow": ["dev"], "always_use_authenticated_groups": true}), Some(BOB), "next"),
+        ];
+        for (config, consumer, want) in rows {
+            assert_eq!(ask(config.clone(), consumer).said(), want, "{config} {consumer:?}");
+        }
+        let mut rig = Rig::new(&DESCRIPTOR, json!({"allow": ["admin"]}));
+        rig.identity = Identity { consumer: None, credential: Some(CredentialIx(0)) };
+        assert_eq!(rig.ask("GET /").said(), FORBIDDEN);
+    }
+
+    #[test]
+    fn the_upstream_hears_of_groups_from_us_only() {
+        let rows = [
+            (json!({"allow": ["admin"]}), BOB, "admin, dev"),
+            (json!({"allow": ["admin"], "hide_groups_header": true}), BOB, ""),
+            (json!({"deny": ["x"]}), ALICE, ""),
+        ];
+        for (config, consumer, want) in rows {
+            let seen = ask(config, Some(consumer));
+            assert_eq!((seen.upstream(GROUPS), seen.upstream(AUTHENTICATED_GROUPS)), (Some(want), Some("")));
+        }
+    }
+
+    #[test]
+    fn one_list_is_needed_and_no_more() {
+        let exactly = "exactly one of these fields must be non-empty: 'config.allow', 'config.deny'";
+        let least = "at least one of these fields must be non-empty: 'config.allow', 'config.deny'";
+        let fault = |text: &str| (String::new(), text.to_owned());
+        assert_eq!(faults(&DESCRIPTOR, json!({})), [fault(exactly), fault(least)]);
+        assert_eq!(faults(&DESCRIPTOR, json!({"allow": ["a"], "deny": ["b"]})), [fault(exactly)]);
+        assert_eq!(faults(&DESCRIPTOR, json!({"allow": ["a"], "deny": []})), []);
+    }
+}
