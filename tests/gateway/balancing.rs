@@ -34,7 +34,9 @@ fn addrs(ups: &[Switch]) -> Vec<SocketAddr> {
 
 /// Two shards: what is node-wide must be so from any of them.
 fn start(ups: &[Switch], upstream: &str, service: &str) -> Gateway {
-    Setup::kong(config(&addrs(ups), upstream, service)).runtime("shards: 2").start()
+    let gateway = Setup::kong(config(&addrs(ups), upstream, service)).runtime("shards: 2").start();
+    gateway.wait_until("the node serves", || gateway.status()["phase"] == "serving");
+    gateway
 }
 
 /// `GET target` on a connection of its own, with these field lines: who answered.

@@ -71,7 +71,11 @@ fn set(desk: &Desk, upstream: &str, target: &str, address: Option<&str>, up: boo
         Some(Ok(addr)) => Some(addr),
         Some(Err(_)) => return not_found(),
     };
-    match health::set(upstream, &located(&view, upstream), target, only, up) {
+    // Shards begin to serve a moment before it is known here where they do.
+    let Some(located) = view.endpoints.of.get(&upstream.name) else {
+        return message(StatusCode::SERVICE_UNAVAILABLE, "The targets are not located yet");
+    };
+    match health::set(upstream, located, target, only, up) {
         true => StatusCode::NO_CONTENT.into_response(),
         false => not_found(),
     }
