@@ -534,7 +534,8 @@ impl Exchange<'_> {
                 shard.complain(Complaint::UpstreamName, || format!("no target for upstream {:?}", group.name()));
                 Refusal::NoPeer(none)
             })?;
-            let _open = peer.begin();
+            let open = Cell::new(peer.begin());
+            let ended = || drop(open.take());
             record.tries += 1;
             record.upstream = Some(peer.addr);
             let reused = if stale_left > 0 { peer.reuse(shard) } else { None };
@@ -553,8 +554,9 @@ impl Exchange<'_> {
             let (slow, safe) = match link {
                 Err(error) => (error.kind() == std::io::ErrorKind::TimedOut, true),
                 Ok(link) => {
-                    let tried =
-                        self.attempt(service, &peer, link, rest, body, identity, edits, reply_head, record).await;
+                    let tried = self
+                        .attempt(service, &peer, link, &ended, rest, body, identity, edits, reply_head, record)
+                        .await;
                     match tried {
                         Ok(next) => return Ok(next),
                         Err(Failure::Final(refusal)) => {
@@ -600,6 +602,7 @@ impl Exchange<'_> {
         service: &Service,
         peer: &Rc<Peer>,
         mut link: Box<Link>,
+        ended: &dyn Fn(),
         rest: &[u8],
         body: &mut Body,
         identity: &mut Identity,
@@ -653,8 +656,16 @@ impl Exchange<'_> {
         // same; where there is none, reading says so.
         let (uploaded, begun) = (Cell::new(body.is_read()), Cell::new(false));
         let invited = Invitation::default();
-        let download =
-            Download { cx: self, service, peer, link: &link, uploaded: &uploaded, begun: &begun, invited: &invited };
+        let download = Download {
+            cx: self,
+            service,
+            peer,
+            link: &link,
+            ended,
+            uploaded: &uploaded,
+            begun: &begun,
+            invited: &invited,
+        };
         let done = match body {
             Body::Inbound(inbound) if !inbound.is_done() => {
                 let upload = async {
@@ -843,6 +854,8 @@ struct Download<'a> {
     service: &'a Service,
     peer: &'a Peer,
     link: &'a Link,
+    /// To be told when the upstream has said all: however long the client takes to hear it, the upstream is free.
+    ended: &'a dyn Fn(),
     /// Has the client sent its whole body?
     uploaded: &'a Cell<bool>,
     /// Has the client been sent a byte of the answer?
@@ -1024,6 +1037,9 @@ impl Download<'_> {
             // Head and first bytes of the body leave in one send. From the first byte on nothing else can be said: what
             // fails now cuts the connection.
             self.begun.set(true);
+            if decoding.is_done() {
+                (self.ended)();
+            }
             self.send(out, record).await?;
             if decoding.is_done() {
                 break;
@@ -1041,6 +1057,7 @@ impl Download<'_> {
                 match result {
                     Ok(1..) => {}
                     Ok(_) if self.link.watch.fired().is_none() && decoding.close(chunks, out) => {
+                        (self.ended)();
                         if !out.is_empty() {
                             self.send(out, record).await?;
                         }
@@ -1055,6 +1072,9 @@ impl Download<'_> {
                 let received = input.len();
                 let Some(bytes) = decoding.pass(received, chunks) else { break };
                 input.truncate(bytes);
+                if decoding.is_done() {
+                    (self.ended)();
+                }
                 self.send(input, record).await?;
                 if decoding.is_done() {
                     surplus = received > bytes;
