@@ -895,7 +895,9 @@ impl Download<'_> {
         record.upstream_us = Some(us);
         record.upstream_status = head.status;
         self.peer.on_answer(head.status, us);
-        let mut out = shard.small.take();
+        // What was received leaves behind a head of ours: a small buffer would grow past its class for a full one.
+        let is_little = input.len() <= shard.small.bytes() / 2;
+        let mut out = if is_little { shard.small.take() } else { shard.large.take() };
         let result = self.relay(&mut input, &mut out, identity, edits, head, record).await;
         shard.put_buf(out);
         shard.put_buf(input);
