@@ -87,6 +87,8 @@ impl Stream {
     /// The same for a peer that may stay silent for long, without the cost of being cancellable: ended by [`Lull::end`] with
     /// the same error, and the buffer is gone with it.
     pub async fn recv_or_lull(&self, buf: Vec<u8>, lull: &Lull) -> (Result<usize>, Vec<u8>) {
+        // An end that came just after the bytes it was to give up on is not one of this read, which is not even submitted.
+        lull.ended.set(false);
         let mut receiving = pin!(self.recv(buf));
         let received = poll_fn(|cx| {
             // What has been received is looked for first, so that only a read which is still waiting is ever dropped.
@@ -220,9 +222,8 @@ impl Lull {
         }
     }
 
-    /// Forgets who waited, and an end that came too late for its read.
+    /// Forgets who waited.
     pub fn reset(&self) {
-        self.ended.set(false);
         self.waker.take();
     }
 }

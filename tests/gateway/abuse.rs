@@ -292,8 +292,8 @@ fn five_thousand_idle_clients_hold_nobody_up() {
     gateway.check_serves();
     let (rss, files) = (gateway.rss_kib(), gateway.files());
     let clients = crowd(gateway.proxy, MANY);
-    // The few of the check before may be gone by now.
-    gateway.wait_until("all are accepted", || gateway.files() + 8 >= files + MANY);
+    let open = || gateway.status()["server"]["connections_active"].as_u64();
+    gateway.wait_until("all are accepted", || open() >= Some(MANY as u64));
     others_are_served(&mut gateway);
     let each = gateway.rss_kib().saturating_sub(rss) * 1024 / MANY as u64;
     assert!(each < 16 * 1024, "an idle client costs {each} bytes");
