@@ -303,3 +303,6 @@ pub const HALF_CLOSED_MS: u64 = 5000;
 /// How long an upstream may be silent on `Expect: 100-continue` before the client is told to go on, ms. Upstreams that do
 /// not know the field would wait for the body as long as the client waits for them.
 pub const EXPECT_SILENCE_MS: u64 = 250;
+
+/// How long a plugin may hold a request back, ms: what a queueing limit or an injected delay asks for beyond it is cut.
+pub const SLEEP_MS_MAX: u64 = 60_000;

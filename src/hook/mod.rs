@@ -63,6 +63,9 @@ pub enum Need {
         /// Largest body that is of use.
         bytes_max: usize,
     },
+    /// Time: the request goes on after so many milliseconds, at most [`crate::base::limits::SLEEP_MS_MAX`]. The client's
+    /// connection is held, a thread is not.
+    Sleep(u64),
 }
 
 /// What the world answered.
@@ -70,6 +73,18 @@ pub enum Need {
 pub enum Outcome<'a> {
     /// The body, decoded from its framing; `None`: there is more of it than asked for.
     Body(Option<&'a [u8]>),
+    /// The time asked for has passed.
+    Slept,
+}
+
+impl<'a> Outcome<'a> {
+    /// The body that was asked for; `None` where there is more of it, and for whoever asked for something else.
+    pub fn body(self) -> Option<&'a [u8]> {
+        match self {
+            Outcome::Body(body) => body,
+            Outcome::Slept => None,
+        }
+    }
 }
 
 /// An answer made by a plugin.

@@ -125,7 +125,7 @@ impl Plugin for HmacAuth {
     }
 
     fn on_outcome(&self, cx: &mut Ctx<'_>, outcome: Outcome<'_>) -> Verdict {
-        let Outcome::Body(body) = outcome;
+        let body = outcome.body();
         let proof = self.prove(cx).and_then(|credential| match body {
             Some(body) if is_digest_of(cx.head, body) => Ok(credential),
             _ => Err(Refusal::Mismatch),

@@ -111,7 +111,7 @@ impl Plugin for KeyAuth {
     }
 
     fn on_outcome(&self, cx: &mut Ctx<'_>, outcome: Outcome<'_>) -> Verdict {
-        let Outcome::Body(body) = outcome;
+        let body = outcome.body();
         self.decide(cx, body)
     }
 }

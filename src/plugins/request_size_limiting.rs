@@ -86,9 +86,9 @@ impl Plugin for RequestSizeLimiting {
     }
 
     fn on_outcome(&self, cx: &mut Ctx<'_>, outcome: Outcome<'_>) -> Verdict {
-        match outcome {
-            Outcome::Body(Some(_)) => Verdict::Next,
-            Outcome::Body(None) => self.refuse(cx),
+        match outcome.body() {
+            Some(_) => Verdict::Next,
+            None => self.refuse(cx),
         }
     }
 }

@@ -106,7 +106,7 @@ impl Plugin for RequestTermination {
     }
 
     fn on_outcome(&self, cx: &mut Ctx<'_>, outcome: Outcome<'_>) -> Verdict {
-        let Outcome::Body(body) = outcome;
+        let body = outcome.body();
         Verdict::Reply(Box::new(Reply::json(self.reply.status, self.echo(cx, body).to_string())))
     }
 }

@@ -19,6 +19,7 @@ mod accept;
 mod affinity;
 mod body;
 mod count;
+mod download;
 mod forward;
 mod leaving;
 mod log;

@@ -1,9 +1,10 @@
 //! ★ The story of one request, from its head to its log line.
 
 use super::affinity;
-use super::body::{Broken, Decoding, Inbound, Invitation};
+use super::body::{Broken, Inbound, Invitation};
 use super::count::{bump, InFlight, Sample};
-use super::forward::{self, Framing, ToClient};
+use super::download::{Download, Downloaded};
+use super::forward::{self, Framing};
 use super::log::Entry;
 use super::phase::{self, Phase};
 use super::pool::Link;
@@ -14,16 +15,14 @@ use super::upstream::Peer;
 use super::{tunnel, Complaint, Shard};
 use crate::base::bytes;
 use crate::base::id::RouteIx;
-use crate::base::limits::{BODY_KEPT_BYTES_MAX, INTERIM_REPLIES_MAX, REPLY_HEAD_BYTES_MAX};
+use crate::base::limits::{BODY_KEPT_BYTES_MAX, SLEEP_MS_MAX};
 use crate::base::time::{Millis, Nanos};
 use crate::hook::{Edits, Facts, Identity, Need, Outcome};
 use crate::http::framing::{self, Expectation, Length};
 use crate::http::headers;
-use crate::http::parse::{Parser, Progress};
 use crate::http::target::{self, Form, Normal};
-use crate::http::{upgrade, Fault, Head, HeadRef, Known, Method, Target, Version};
+use crate::http::{upgrade, Fault, Head, HeadRef, Known, Method, Target};
 use crate::io::clock;
-use crate::io::deadline::Side;
 use crate::io::tcp;
 use crate::plan::{Protocol, Route, Runtime, Service};
 use crate::route::entry::{Came, Entry as Entrance};
@@ -76,7 +75,7 @@ pub(super) struct Parts<'a> {
     /// Does the client wait for a 100?
     expects: bool,
     /// Does the client want the connection kept?
-    keep: bool,
+    pub(super) keep: bool,
     /// How its body is framed; `None` where that is in doubt.
     length: Option<Length>,
 }
@@ -86,8 +85,8 @@ pub(super) struct Record {
     pub(super) id: [u8; 32],
     started: Nanos,
     /// When the upstream was asked, the last time.
-    asked: Nanos,
-    ended: Nanos,
+    pub(super) asked: Nanos,
+    pub(super) ended: Nanos,
     pub(super) status: u16,
     pub(super) upstream_status: u16,
     /// In the gateway before the upstream was asked, µs.
@@ -100,7 +99,7 @@ pub(super) struct Record {
     pub(super) bytes_out: u64,
     pub(super) refusal: &'static str,
     /// Have the response hooks run? They do so once, even where the answer they ran for is then given up.
-    responded: bool,
+    pub(super) responded: bool,
 }
 
 impl Record {
@@ -421,16 +420,16 @@ fn real_ip(node: &crate::plan::Node, head: HeadRef<'_>, client: &Client) -> IpAd
 }
 
 /// Everything a request's story refers to.
-struct Exchange<'a> {
-    shard: &'a Rc<Shard>,
-    client: &'a Client,
-    world: &'a World,
-    parts: &'a Parts<'a>,
-    runtime: &'a Runtime,
+pub(super) struct Exchange<'a> {
+    pub(super) shard: &'a Rc<Shard>,
+    pub(super) client: &'a Client,
+    pub(super) world: &'a World,
+    pub(super) parts: &'a Parts<'a>,
+    pub(super) runtime: &'a Runtime,
 }
 
 /// Why a try has failed.
-enum Failure {
+pub(super) enum Failure {
     /// The upstream has not answered; `slow` by time, otherwise by closing or resetting.
     Silent { slow: bool },
     /// What the client is told; trying again would not help, or is not safe.
@@ -484,10 +483,18 @@ impl Exchange<'_> {
             if let Body::Inbound(inbound) = body {
                 inbound.limit_to(edits.body_limit())?;
             }
-            let (at, bytes_max) = match phase {
+            let (at, need) = match phase {
                 Phase::Done => return Ok(()),
                 Phase::Reply(reply) => return Err(Refusal::Policy(reply)),
-                Phase::Need(at, Need::Body { bytes_max }) => (at, bytes_max.min(BODY_KEPT_BYTES_MAX)),
+                Phase::Need(at, need) => (at, need),
+            };
+            let bytes_max = match need {
+                Need::Body { bytes_max } => bytes_max.min(BODY_KEPT_BYTES_MAX),
+                Need::Sleep(ms) => {
+                    Box::pin(crate::io::sleep_ms(ms.min(SLEEP_MS_MAX))).await;
+                    phase = phase::request(shard, world, self.parts, identity, edits, at, Some(Outcome::Slept));
+                    continue;
+                }
             };
             let whole: Option<&[u8]> = match body {
                 Body::None | Body::Unread => Some(b""),
@@ -760,7 +767,7 @@ impl Exchange<'_> {
     }
 
     /// Is this the last request the connection may have?
-    fn is_last(&self) -> bool {
+    pub(super) fn is_last(&self) -> bool {
         let max = self.runtime.keepalive_requests_max;
         max > 0 && self.client.requests.get() >= max || self.shard.is_draining()
     }
@@ -846,258 +853,4 @@ async fn duplex(
         }
     })
     .await
-}
-
-/// The way back.
-struct Download<'a> {
-    cx: &'a Exchange<'a>,
-    service: &'a Service,
-    peer: &'a Peer,
-    link: &'a Link,
-    /// To be told when the upstream has said all: however long the client takes to hear it, the upstream is free.
-    ended: &'a dyn Fn(),
-    /// Has the client sent its whole body?
-    uploaded: &'a Cell<bool>,
-    /// Has the client been sent a byte of the answer?
-    begun: &'a Cell<bool>,
-    /// What the upstream says to a client that waits for a 100.
-    invited: &'a Invitation,
-}
-
-/// How an answer ended.
-struct Downloaded {
-    /// May the client's connection be kept?
-    keep: bool,
-    /// May the upstream's connection be used again?
-    reusable: bool,
-    /// After a 101: what came right behind it.
-    tunnel: Option<Vec<u8>>,
-}
-
-impl Download<'_> {
-    async fn run(
-        &self,
-        identity: &mut Identity,
-        edits: &mut Edits,
-        head: &mut Head,
-        record: &mut Record,
-    ) -> Result<Downloaded, Failure> {
-        let shard = self.cx.shard;
-        // Most answers are small; whoever waits for one holds no more than it takes.
-        let mut input = shard.small.take();
-        let read = self.read_head(&mut input, head, record.asked.millis()).await;
-        if let Err(failure) = read {
-            shard.put_buf(input);
-            return Err(failure);
-        }
-        record.ended = clock::nanos();
-        let us = record.ended.since(record.asked) / 1000;
-        record.upstream_us = Some(us);
-        record.upstream_status = head.status;
-        self.peer.on_answer(head.status, us);
-        // What was received leaves behind a head of ours: a small buffer would grow past its class for a full one.
-        let is_little = input.len() <= shard.small.bytes() / 2;
-        let mut out = if is_little { shard.small.take() } else { shard.large.take() };
-        let result = self.relay(&mut input, &mut out, identity, edits, head, record).await;
-        shard.put_buf(out);
-        shard.put_buf(input);
-        result
-    }
-
-    /// Reads until a final head stands at the start of `input`; passes interim ones on. The upstream was asked at `now`.
-    async fn read_head(&self, input: &mut Vec<u8>, head: &mut Head, mut now: Millis) -> Result<(), Failure> {
-        let shard = self.cx.shard;
-        let leaving = shard.leaving.watch(self.cx.client.stream.fd(), self.link.stream.fd(), now);
-        let mut parser = Parser::default();
-        let mut interims = 0;
-        let mut any = false;
-        loop {
-            // While the client is still sending, the upstream is not late; the end of the upload sets the deadline.
-            if self.uploaded.get() {
-                self.link.watch.arm_read(Millis(now.0 + self.service.read_timeout_ms));
-            }
-            if input.len() == input.capacity() {
-                shard.enlarge(input, REPLY_HEAD_BYTES_MAX);
-            }
-            let (result, buf) = self.link.stream.recv(std::mem::take(input)).await;
-            *input = buf;
-            now = clock::millis();
-            match result {
-                Ok(1..) => any = true,
-                _ if leaving.is_given_up() => return Err(Refusal::Gone.into()),
-                _ if self.link.watch.fired() == Some(Side::Read) => {
-                    shard.complain(Complaint::UpstreamTimeout, || {
-                        format!("upstream of service {:?} was silent for too long", self.service.host)
-                    });
-                    return Err(if any { Refusal::SlowUpstream.into() } else { Failure::Silent { slow: true } });
-                }
-                _ if any => return Err(self.bad("closed within its head")),
-                _ => return Err(Failure::Silent { slow: false }),
-            }
-            loop {
-                match parser.reply(input, head) {
-                    Ok(Progress::Partial) => break,
-                    Ok(Progress::Done) if (100..200).contains(&head.status) && head.status != 101 => {
-                        interims += 1;
-                        if interims > INTERIM_REPLIES_MAX {
-                            return Err(self.bad("too many interim answers"));
-                        }
-                        if head.status == 100 {
-                            self.invited.given.set(true);
-                        }
-                        Box::pin(self.interim(head.on(input))).await?;
-                        input.drain(..head.len);
-                        parser = Parser::default();
-                        if input.is_empty() {
-                            break;
-                        }
-                    }
-                    Ok(Progress::Done) => {
-                        self.invited.declined.set(!self.invited.given.get());
-                        return Ok(());
-                    }
-                    Err(fault) => return Err(self.bad(fault.text())),
-                }
-            }
-        }
-    }
-
-    fn bad(&self, what: &str) -> Failure {
-        self.cx.shard.complain(Complaint::UpstreamReply, || {
-            format!("service {:?} sent what is no answer: {what}", self.service.host)
-        });
-        Refusal::BadUpstream.into()
-    }
-
-    /// Passes a 103 and its like on. A 100 ends here: the upload sends it, once and in its place.
-    async fn interim(&self, reply: HeadRef<'_>) -> Result<(), Failure> {
-        if reply.head.status == 100 || self.cx.parts.head.head.version == Version::H10 {
-            return Ok(());
-        }
-        let mut out = self.cx.shard.small.take();
-        let written = forward::interim(reply, &mut out);
-        let (sent, out) = self.cx.client.send(out, self.cx.runtime.send_timeout_ms).await;
-        self.cx.shard.put_buf(out);
-        written.map_err(|fault| self.bad(fault.text()))?;
-        sent.map_err(|_| Refusal::Gone.into())
-    }
-
-    /// Sends the answer whose head stands in `input`.
-    async fn relay(
-        &self,
-        input: &mut Vec<u8>,
-        out: &mut Vec<u8>,
-        identity: &mut Identity,
-        edits: &mut Edits,
-        head: &mut Head,
-        record: &mut Record,
-    ) -> Result<Downloaded, Failure> {
-        let Exchange { shard, world, parts, .. } = *self.cx;
-        let reply = head.on(input);
-        let switching = head.status == 101;
-        if switching && !(parts.websocket && upgrade::is_granted(reply)) {
-            return Err(self.bad("a switch of protocols nobody asked for"));
-        }
-        let length = framing::of_reply(reply, parts.head.head.method).map_err(|fault| self.bad(fault.text()))?;
-        let to_client = forward::length_for_client(length, parts.head.head.version);
-        let keep =
-            parts.keep && to_client != Length::UntilClose && self.uploaded.get() && !self.cx.is_last() && !switching;
-        let link_kept = framing::keep_alive(reply);
-        // An answer that must not have a body and yet announces one: some upstreams send it, a moment later.
-        let announces = head.status == 204 && reply.field(Known::ContentLength).is_some_and(|length| length != b"0");
-        let may_go_on = length == Length::None && (announces || reply.has(Known::TransferEncoding));
-        phase::response(shard, world, parts, identity, edits, head.status);
-        record.responded = true;
-        record.status = head.status;
-        let to = ToClient { length: to_client, keep, switching };
-        forward::answer(shard, &world.tables.plan.node, parts, reply, record, edits, &to, out)
-            .map_err(|fault| self.bad(fault.text()))?;
-        let mut decoding = Decoding::new(length);
-        let chunks = to_client == Length::Chunked;
-        // A client that is told no end takes any end in good order for it.
-        let cut = || if to_client == Length::UntilClose { Refusal::Cut } else { Refusal::Short };
-        let mut at = head.len;
-        if switching {
-            self.send(out, record).await?;
-            input.drain(..at);
-            return Ok(Downloaded { keep: false, reusable: false, tunnel: Some(std::mem::take(input)) });
-        }
-        if chunks && decoding.is_done() {
-            out.extend_from_slice(b"0\r\n\r\n");
-        }
-        let mut surplus = false;
-        'body: loop {
-            let taken = decoding.take(&input[at..], chunks, parts.trailers, out);
-            at += match taken {
-                Ok(taken) => taken.used,
-                Err(fault) if self.begun.get() => {
-                    let _ = self.bad(fault.text());
-                    return Err(cut().into());
-                }
-                Err(fault) => return Err(self.bad(fault.text())),
-            };
-            // Head and first bytes of the body leave in one send. From the first byte on nothing else can be said: what
-            // fails now cuts the connection.
-            self.begun.set(true);
-            if decoding.is_done() {
-                (self.ended)();
-            }
-            self.send(out, record).await?;
-            if decoding.is_done() {
-                break;
-            }
-            input.drain(..at);
-            at = 0;
-            shard.enlarge(input, 1024);
-            if decoding.pass(0, chunks).is_none() {
-                shard.enlarge(out, 0);
-            }
-            loop {
-                self.link.watch.arm_read(Millis(clock::millis().0 + self.service.read_timeout_ms));
-                let (result, buf) = self.link.stream.recv(std::mem::take(input)).await;
-                *input = buf;
-                match result {
-                    Ok(1..) => {}
-                    Ok(_) if self.link.watch.fired().is_none() && decoding.close(chunks, out) => {
-                        (self.ended)();
-                        if !out.is_empty() {
-                            self.send(out, record).await?;
-                        }
-                        break 'body;
-                    }
-                    _ => {
-                        let _ = self.bad("the body ended before its end");
-                        return Err(cut().into());
-                    }
-                }
-                // Payload that needs no other framing leaves from where it lies.
-                let received = input.len();
-                let Some(bytes) = decoding.pass(received, chunks) else { break };
-                input.truncate(bytes);
-                if decoding.is_done() {
-                    (self.ended)();
-                }
-                self.send(input, record).await?;
-                if decoding.is_done() {
-                    surplus = received > bytes;
-                    break 'body;
-                }
-            }
-        }
-        // Bytes behind the end belong to no request: whoever got this connection next would get them as its answer.
-        let reusable = link_kept && !may_go_on && length != Length::UntilClose && at == input.len() && !surplus;
-        Ok(Downloaded { keep, reusable, tunnel: None })
-    }
-
-    async fn send(&self, out: &mut Vec<u8>, record: &mut Record) -> Result<(), Failure> {
-        let (sent, back) = self.cx.client.send(std::mem::take(out), self.cx.runtime.send_timeout_ms).await;
-        *out = back;
-        out.clear();
-        if sent.is_err() {
-            bump(&self.cx.shard.counters.client_gone);
-            record.refusal = "gone";
-            return Err(Refusal::Cut.into());
-        }
-        Ok(())
-    }
 }

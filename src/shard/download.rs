@@ -1,0 +1,274 @@
+//! The way back: reads an upstream's answer and relays it to the client as it comes.
+
+use super::body::{Decoding, Invitation};
+use super::count::bump;
+use super::forward::{self, ToClient};
+use super::phase;
+use super::refusal::Refusal;
+use super::request::{Exchange, Failure, Record};
+use super::upstream::Peer;
+use super::{pool::Link, Complaint};
+use crate::base::limits::{INTERIM_REPLIES_MAX, REPLY_HEAD_BYTES_MAX};
+use crate::base::time::Millis;
+use crate::hook::{Edits, Identity};
+use crate::http::framing::{self, Length};
+use crate::http::parse::{Parser, Progress};
+use crate::http::{upgrade, Head, HeadRef, Known, Version};
+use crate::io::clock;
+use crate::io::deadline::Side;
+use crate::plan::Service;
+use std::cell::Cell;
+
+/// The way back.
+pub(super) struct Download<'a> {
+    pub(super) cx: &'a Exchange<'a>,
+    pub(super) service: &'a Service,
+    pub(super) peer: &'a Peer,
+    pub(super) link: &'a Link,
+    /// To be told when the upstream has said all: however long the client takes to hear it, the upstream is free.
+    pub(super) ended: &'a dyn Fn(),
+    /// Has the client sent its whole body?
+    pub(super) uploaded: &'a Cell<bool>,
+    /// Has the client been sent a byte of the answer?
+    pub(super) begun: &'a Cell<bool>,
+    /// What the upstream says to a client that waits for a 100.
+    pub(super) invited: &'a Invitation,
+}
+
+/// How an answer ended.
+pub(super) struct Downloaded {
+    /// May the client's connection be kept?
+    pub(super) keep: bool,
+    /// May the upstream's connection be used again?
+    pub(super) reusable: bool,
+    /// After a 101: what came right behind it.
+    pub(super) tunnel: Option<Vec<u8>>,
+}
+
+impl Download<'_> {
+    pub(super) async fn run(
+        &self,
+        identity: &mut Identity,
+        edits: &mut Edits,
+        head: &mut Head,
+        record: &mut Record,
+    ) -> Result<Downloaded, Failure> {
+        let shard = self.cx.shard;
+        // Most answers are small; whoever waits for one holds no more than it takes.
+        let mut input = shard.small.take();
+        let read = self.read_head(&mut input, head, record.asked.millis()).await;
+        if let Err(failure) = read {
+            shard.put_buf(input);
+            return Err(failure);
+        }
+        record.ended = clock::nanos();
+        let us = record.ended.since(record.asked) / 1000;
+        record.upstream_us = Some(us);
+        record.upstream_status = head.status;
+        self.peer.on_answer(head.status, us);
+        // What was received leaves behind a head of ours: a small buffer would grow past its class for a full one.
+        let is_little = input.len() <= shard.small.bytes() / 2;
+        let mut out = if is_little { shard.small.take() } else { shard.large.take() };
+        let result = self.relay(&mut input, &mut out, identity, edits, head, record).await;
+        shard.put_buf(out);
+        shard.put_buf(input);
+        result
+    }
+
+    /// Reads until a final head stands at the start of `input`; passes interim ones on. The upstream was asked at `now`.
+    async fn read_head(&self, input: &mut Vec<u8>, head: &mut Head, mut now: Millis) -> Result<(), Failure> {
+        let shard = self.cx.shard;
+        let leaving = shard.leaving.watch(self.cx.client.stream.fd(), self.link.stream.fd(), now);
+        let mut parser = Parser::default();
+        let mut interims = 0;
+        let mut any = false;
+        loop {
+            // While the client is still sending, the upstream is not late; the end of the upload sets the deadline.
+            if self.uploaded.get() {
+                self.link.watch.arm_read(Millis(now.0 + self.service.read_timeout_ms));
+            }
+            if input.len() == input.capacity() {
+                shard.enlarge(input, REPLY_HEAD_BYTES_MAX);
+            }
+            let (result, buf) = self.link.stream.recv(std::mem::take(input)).await;
+            *input = buf;
+            now = clock::millis();
+            match result {
+                Ok(1..) => any = true,
+                _ if leaving.is_given_up() => return Err(Refusal::Gone.into()),
+                _ if self.link.watch.fired() == Some(Side::Read) => {
+                    shard.complain(Complaint::UpstreamTimeout, || {
+                        format!("upstream of service {:?} was silent for too long", self.service.host)
+                    });
+                    return Err(if any { Refusal::SlowUpstream.into() } else { Failure::Silent { slow: true } });
+                }
+                _ if any => return Err(self.bad("closed within its head")),
+                _ => return Err(Failure::Silent { slow: false }),
+            }
+            loop {
+                match parser.reply(input, head) {
+                    Ok(Progress::Partial) => break,
+                    Ok(Progress::Done) if (100..200).contains(&head.status) && head.status != 101 => {
+                        interims += 1;
+                        if interims > INTERIM_REPLIES_MAX {
+                            return Err(self.bad("too many interim answers"));
+                        }
+                        if head.status == 100 {
+                            self.invited.given.set(true);
+                        }
+                        Box::pin(self.interim(head.on(input))).await?;
+                        input.drain(..head.len);
+                        parser = Parser::default();
+                        if input.is_empty() {
+                            break;
+                        }
+                    }
+                    Ok(Progress::Done) => {
+                        self.invited.declined.set(!self.invited.given.get());
+                        return Ok(());
+                    }
+                    Err(fault) => return Err(self.bad(fault.text())),
+                }
+            }
+        }
+    }
+
+    fn bad(&self, what: &str) -> Failure {
+        self.cx.shard.complain(Complaint::UpstreamReply, || {
+            format!("service {:?} sent what is no answer: {what}", self.service.host)
+        });
+        Refusal::BadUpstream.into()
+    }
+
+    /// Passes a 103 and its like on. A 100 ends here: the upload sends it, once and in its place.
+    async fn interim(&self, reply: HeadRef<'_>) -> Result<(), Failure> {
+        if reply.head.status == 100 || self.cx.parts.head.head.version == Version::H10 {
+            return Ok(());
+        }
+        let mut out = self.cx.shard.small.take();
+        let written = forward::interim(reply, &mut out);
+        let (sent, out) = self.cx.client.send(out, self.cx.runtime.send_timeout_ms).await;
+        self.cx.shard.put_buf(out);
+        written.map_err(|fault| self.bad(fault.text()))?;
+        sent.map_err(|_| Refusal::Gone.into())
+    }
+
+    /// Sends the answer whose head stands in `input`.
+    async fn relay(
+        &self,
+        input: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+        identity: &mut Identity,
+        edits: &mut Edits,
+        head: &mut Head,
+        record: &mut Record,
+    ) -> Result<Downloaded, Failure> {
+        let Exchange { shard, world, parts, .. } = *self.cx;
+        let reply = head.on(input);
+        let switching = head.status == 101;
+        if switching && !(parts.websocket && upgrade::is_granted(reply)) {
+            return Err(self.bad("a switch of protocols nobody asked for"));
+        }
+        let length = framing::of_reply(reply, parts.head.head.method).map_err(|fault| self.bad(fault.text()))?;
+        let to_client = forward::length_for_client(length, parts.head.head.version);
+        let keep =
+            parts.keep && to_client != Length::UntilClose && self.uploaded.get() && !self.cx.is_last() && !switching;
+        let link_kept = framing::keep_alive(reply);
+        // An answer that must not have a body and yet announces one: some upstreams send it, a moment later.
+        let announces = head.status == 204 && reply.field(Known::ContentLength).is_some_and(|length| length != b"0");
+        let may_go_on = length == Length::None && (announces || reply.has(Known::TransferEncoding));
+        phase::response(shard, world, parts, identity, edits, head.status);
+        record.responded = true;
+        record.status = head.status;
+        let to = ToClient { length: to_client, keep, switching };
+        forward::answer(shard, &world.tables.plan.node, parts, reply, record, edits, &to, out)
+            .map_err(|fault| self.bad(fault.text()))?;
+        let mut decoding = Decoding::new(length);
+        let chunks = to_client == Length::Chunked;
+        // A client that is told no end takes any end in good order for it.
+        let cut = || if to_client == Length::UntilClose { Refusal::Cut } else { Refusal::Short };
+        let mut at = head.len;
+        if switching {
+            self.send(out, record).await?;
+            input.drain(..at);
+            return Ok(Downloaded { keep: false, reusable: false, tunnel: Some(std::mem::take(input)) });
+        }
+        if chunks && decoding.is_done() {
+            out.extend_from_slice(b"0\r\n\r\n");
+        }
+        let mut surplus = false;
+        'body: loop {
+            let taken = decoding.take(&input[at..], chunks, parts.trailers, out);
+            at += match taken {
+                Ok(taken) => taken.used,
+                Err(fault) if self.begun.get() => {
+                    let _ = self.bad(fault.text());
+                    return Err(cut().into());
+                }
+                Err(fault) => return Err(self.bad(fault.text())),
+            };
+            // Head and first bytes of the body leave in one send. From the first byte on nothing else can be said: what
+            // fails now cuts the connection.
+            self.begun.set(true);
+            if decoding.is_done() {
+                (self.ended)();
+            }
+            self.send(out, record).await?;
+            if decoding.is_done() {
+                break;
+            }
+            input.drain(..at);
+            at = 0;
+            shard.enlarge(input, 1024);
+            if decoding.pass(0, chunks).is_none() {
+                shard.enlarge(out, 0);
+            }
+            loop {
+                self.link.watch.arm_read(Millis(clock::millis().0 + self.service.read_timeout_ms));
+                let (result, buf) = self.link.stream.recv(std::mem::take(input)).await;
+                *input = buf;
+                match result {
+                    Ok(1..) => {}
+                    Ok(_) if self.link.watch.fired().is_none() && decoding.close(chunks, out) => {
+                        (self.ended)();
+                        if !out.is_empty() {
+                            self.send(out, record).await?;
+                        }
+                        break 'body;
+                    }
+                    _ => {
+                        let _ = self.bad("the body ended before its end");
+                        return Err(cut().into());
+                    }
+                }
+                // Payload that needs no other framing leaves from where it lies.
+                let received = input.len();
+                let Some(bytes) = decoding.pass(received, chunks) else { break };
+                input.truncate(bytes);
+                if decoding.is_done() {
+                    (self.ended)();
+                }
+                self.send(input, record).await?;
+                if decoding.is_done() {
+                    surplus = received > bytes;
+                    break 'body;
+                }
+            }
+        }
+        // Bytes behind the end belong to no request: whoever got this connection next would get them as its answer.
+        let reusable = link_kept && !may_go_on && length != Length::UntilClose && at == input.len() && !surplus;
+        Ok(Downloaded { keep, reusable, tunnel: None })
+    }
+
+    async fn send(&self, out: &mut Vec<u8>, record: &mut Record) -> Result<(), Failure> {
+        let (sent, back) = self.cx.client.send(std::mem::take(out), self.cx.runtime.send_timeout_ms).await;
+        *out = back;
+        out.clear();
+        if sent.is_err() {
+            bump(&self.cx.shard.counters.client_gone);
+            record.refusal = "gone";
+            return Err(Refusal::Cut.into());
+        }
+        Ok(())
+    }
+}
