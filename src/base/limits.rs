@@ -44,6 +44,41 @@ pub const EMPTY_LINES_MAX: usize = 8;
 /// its own, such as a certificate's name. Read before anything else is known of a client.
 pub const PROXY_ANNOUNCEMENT_BYTES_MAX: usize = 4096;
 
+/// Streams a client may have open on one HTTP/2 connection, as nginx and Apache have it. Each is a request with its buffers.
+pub const H2_STREAMS_MAX: usize = 128;
+
+/// Window of a stream, bytes: what a client may send of a body before the upstream has taken it. 64 KiB fills a link of
+/// 50 Mbit/s over 10 ms.
+pub const H2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+
+/// Window of a connection, bytes: what all its streams may hold of bodies that upstreams have not taken.
+pub const H2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+const _: () =
+    assert!(H2_STREAM_WINDOW_BYTES < H2_CONNECTION_WINDOW_BYTES, "one slow stream must not hold up the others");
+
+/// What waits to be sent on one stream, bytes; the upstream is not read from before there is room.
+pub const H2_SEND_BYTES_MAX: usize = 64 * 1024;
+
+/// Streams of one connection that may end by a fault of the client's frames (CVE-2025-8671, "MadeYouReset"): work was begun
+/// for each. One more ends the connection. Sound clients make none.
+pub const H2_FAULTY_STREAMS_MAX: usize = 100;
+
+/// Requests a client may give up before their answers (CVE-2023-44487, "rapid reset"): at once, and a second beside one for
+/// each that it does not give up. A browser that leaves a page gives up some dozens.
+pub const H2_GIVEN_UP: (u64, u64) = (200, 50);
+
+/// Frames of HTTP/2 that carry nothing (PING, PRIORITY, RST_STREAM and unknown ones; SETTINGS and empty DATA count ten) a
+/// client may send: at once, and a second beside one for each request. Clients that measure their link send a PING per
+/// round trip at first.
+pub const H2_IDLE_FRAMES: (u64, u64) = (1000, 200);
+
+/// WINDOW_UPDATE frames a client may send: at once, and a second beside those for what it was sent.
+pub const H2_WINDOW_UPDATES: (u64, u64) = (10_000, 1000);
+
+/// Bytes sent to a client for each of which it may send one more WINDOW_UPDATE. Many send two per frame of 16 KiB; some one
+/// per small frame.
+pub const H2_BYTES_PER_WINDOW_UPDATE: u64 = 64;
+
 /// Slots of a round-robin wheel; weights are rounded to fit. Memory: two bytes a slot, per upstream and shard.
 pub const WHEEL_SLOTS_MAX: usize = 4096;
 

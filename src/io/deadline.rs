@@ -11,9 +11,13 @@ use std::cell::{Cell, RefCell};
 use std::net::Shutdown;
 use std::os::fd::RawFd;
 use std::rc::Rc;
+use std::task::Waker;
 
 /// Between two looks at the table, ms. A deadline fires at most so much late; 50 looks a second cost nothing measurable.
 pub const TICK_MS: u64 = 20;
+
+/// In the place of a descriptor: there is none, and who waits is woken.
+const NO_FD: RawFd = -1;
 
 /// No deadline.
 const NEVER: u64 = u64::MAX;
@@ -34,6 +38,8 @@ struct Slot {
     fired: Cell<Option<Side>>,
     /// Is the read one for a next request, which may end at any time?
     quiet: Cell<bool>,
+    /// Who waits, where there is no descriptor.
+    waker: RefCell<Option<Waker>>,
 }
 
 /// All deadlines of a shard.
@@ -61,9 +67,16 @@ impl Deadlines {
             write_at: Cell::new(NEVER),
             fired: Cell::new(None),
             quiet: Cell::new(false),
+            waker: RefCell::default(),
         });
         let key = self.0.slots.borrow_mut().insert(slot.clone());
         Watch { table: self.0.clone(), slot, key }
+    }
+
+    /// Watches something that has no socket of its own, such as one of many streams on a connection: whoever waits is woken,
+    /// and finds [`Watch::fired`] set. See [`Watch::wait`].
+    pub fn watch_waiter(&self) -> Watch {
+        self.watch(NO_FD)
     }
 
     /// Ends what is due. O(watched sockets) when something may be due, O(1) otherwise.
@@ -125,6 +138,12 @@ impl Slot {
         self.fired.set(Some(side));
         self.read_at.set(NEVER);
         self.write_at.set(NEVER);
+        if self.fd == NO_FD {
+            if let Some(waker) = self.waker.take() {
+                waker.wake();
+            }
+            return;
+        }
         super::tcp::shutdown_raw(self.fd, how);
     }
 }
@@ -162,6 +181,14 @@ impl Watch {
     /// Is the next read one for a next request? See [`Deadlines::end_quiet`].
     pub fn set_quiet(&self, quiet: bool) {
         self.slot.quiet.set(quiet);
+    }
+
+    /// Wakes `waker` when a deadline passes; for watches without a socket.
+    pub fn wait(&self, waker: &Waker) {
+        let mut held = self.slot.waker.borrow_mut();
+        if !held.as_ref().is_some_and(|held| held.will_wake(waker)) {
+            *held = Some(waker.clone());
+        }
     }
 
     /// Which deadline has passed, if any.

@@ -11,6 +11,7 @@
 pub mod buf;
 pub mod clock;
 pub mod deadline;
+pub mod duplex;
 pub mod listen;
 pub mod mailbox;
 pub mod runtime;

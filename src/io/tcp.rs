@@ -191,13 +191,19 @@ impl std::os::fd::AsFd for Stream {
 
 /// Ends a [`Stream::recv_until`] from elsewhere on the thread, keeping its buffer and its bytes.
 #[derive(Default)]
-pub struct Stop(RefCell<Canceller>);
+pub struct Stop(RefCell<Canceller>, Cell<bool>);
 
 impl Stop {
     /// Ends what waits on it now; later waits are not affected.
     pub fn stop(&self) {
+        self.1.set(true);
         let waiting = self.0.take();
         self.0.replace(waiting.cancel());
+    }
+
+    /// Has it been used? For what waits without an operation of the kernel.
+    pub fn is_used(&self) -> bool {
+        self.1.get()
     }
 }
 

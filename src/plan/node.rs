@@ -54,10 +54,6 @@ fn servable(bind: &Bind, span: &crate::base::span::Span, report: &mut Report) ->
         report.warning(span, "", message, "terminate TLS before the gateway, or take the address out");
         return false;
     }
-    if bind.http2 {
-        let message = format!("{} serves HTTP/1.1 only: HTTP/2 is not served yet", bind.addr);
-        report.warning(span, "", message, "");
-    }
     true
 }
 

@@ -121,6 +121,7 @@ fn start(shard: &Rc<Shard>, bind: Option<&Bind>, socket: OwnedFd) {
     // Boxed, so that the futures which pass it on do not each keep room for it.
     let mut client = Box::new(Client::new(shard, stream, watch, peer, local));
     client.announces = bind.is_some_and(|bind| bind.proxy_protocol);
+    client.http2 = bind.is_some_and(|bind| bind.http2);
     Gauges::add(&shard.gauges().connections, 1);
     let shard = shard.clone();
     crate::io::spawn(async move {

@@ -212,7 +212,7 @@ impl Invitation {
     /// has to be looked at.
     async fn wait(&self, client: &Client) -> bool {
         let mut silence = std::pin::pin!(crate::io::sleep_ms(EXPECT_SILENCE_MS));
-        let mut sends = std::pin::pin!(client.stream.readable());
+        let mut sends = std::pin::pin!(client.readable());
         std::future::poll_fn(|cx| {
             if self.given.get() || self.withdrawn.get() {
                 return Poll::Ready(true);

@@ -39,6 +39,12 @@ counters! {
     client_timeouts "client_timeouts_total",
     /// Clients that went away in the middle.
     client_gone "client_aborts_total",
+    /// Connections that speak HTTP/2.
+    http2 "http2_connections_total",
+    /// Requests of HTTP/2 whose streams were reset because they were malformed.
+    http2_malformed "http2_malformed_total",
+    /// Connections of HTTP/2 ended because their clients sent too much that is of no use.
+    http2_floods "http2_floods_total",
     /// Connections made to upstreams.
     upstream_connects "upstream_connections_total",
     /// Connections to upstreams that could not be made.

@@ -93,7 +93,9 @@ impl Download<'_> {
         mut now: Millis,
     ) -> Result<(), Failure> {
         let shard = self.cx.shard;
-        let leaving = shard.leaving.watch(self.cx.client.stream.fd(), self.link.stream.fd(), now);
+        // A stream of many hears at once that its client has left.
+        let client = self.cx.client;
+        let leaving = (!client.is_http2()).then(|| shard.leaving.watch(client.stream.fd(), self.link.stream.fd(), now));
         let mut parser = Parser::default();
         let mut interims = 0;
         let mut any = false;
@@ -110,7 +112,9 @@ impl Download<'_> {
             now = clock::millis();
             match result {
                 Ok(1..) => any = true,
-                _ if leaving.is_given_up() => return Err(Refusal::Gone.into()),
+                _ if client.is_gone() || leaving.as_ref().is_some_and(|leaving| leaving.is_given_up()) => {
+                    return Err(Refusal::Gone.into())
+                }
                 _ if self.link.watch.fired() == Some(Side::Read) => {
                     shard.complain(Complaint::UpstreamTimeout, || {
                         format!("upstream of service {:?} was silent for too long", self.service.host)
@@ -271,6 +275,11 @@ impl Download<'_> {
                             self.send(out, 0, record).await?;
                         }
                         break 'body;
+                    }
+                    _ if self.cx.client.is_gone() => {
+                        bump(&shard.counters.client_gone);
+                        record.refusal = "gone";
+                        return Err(Refusal::Cut.into());
                     }
                     _ => {
                         let _ = self.bad("the body ended before its end");

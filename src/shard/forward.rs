@@ -165,7 +165,7 @@ pub(super) fn request(
         }
     }
     if let Some(name) = &dress.via_request {
-        via(head, name, out);
+        via(head, name, parts.http2, out);
     }
     if let Some(name) = &dress.request_id_upstream {
         field(out, name, facts.request_id.as_bytes());
@@ -263,7 +263,7 @@ pub(super) fn answer(
     };
     put(out, [connection]);
     if let Some(name) = &dress.via_reply {
-        via(reply_head, name, out);
+        via(reply_head, name, false, out);
     }
     latencies(dress, record, out);
     if let Some(name) = &dress.upstream_status {
@@ -355,14 +355,18 @@ pub(super) fn checked_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 }
 
 /// What the field held, and this hop behind it (RFC 9110 §7.6.3).
-fn via(head: HeadRef<'_>, name: &str, out: &mut Vec<u8>) {
+fn via(head: HeadRef<'_>, name: &str, http2: bool, out: &mut Vec<u8>) {
     put(out, [b"Via: "]);
     if head.has(Known::Via) {
         for value in head.all(Known::Via).filter(|value| !value.is_empty()) {
             put(out, [value, b", "]);
         }
     }
-    let version = if head.head.version == Version::H10 { b"1.0 " } else { b"1.1 " };
+    let version: &[u8] = match head.head.version {
+        _ if http2 => b"2 ",
+        Version::H10 => b"1.0 ",
+        Version::H11 => b"1.1 ",
+    };
     put(out, [version, name.as_bytes(), b"\r\n"]);
 }
 

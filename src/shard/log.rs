@@ -85,6 +85,7 @@ fn value(line: &mut Vec<u8>, plan: &Plan, field: LogField, entry: &Entry<'_>) {
             let https = entry.parts.is_some_and(|parts| parts.facts.https);
             text(line, if https { b"https" } else { b"http" });
         }
+        LogField::Protocol if entry.client.is_http2() => text(line, b"HTTP/2.0"),
         LogField::Protocol => text(line, head.map_or("", |head| head.head.version.text()).as_bytes()),
         LogField::Status => number(line, record.status.into()),
         LogField::UpstreamStatus => number(line, record.upstream_status.into()),

@@ -8,6 +8,7 @@
 //!                                           ├ forward   the heads that leave, both ways
 //!                                           ├ body      streaming, both ways at once
 //!                                           ├ tunnel    after a 101
+//!                                           ├ h2        the same over the streams of HTTP/2
 //!                                           └ refusal   every failure a client can see, in one match
 //! tables: what is compiled per generation    pool: idle upstream connections    log, count: what is left of a request
 //! ```
@@ -21,6 +22,7 @@ mod body;
 mod count;
 mod download;
 mod forward;
+mod h2;
 mod leaving;
 mod log;
 mod phase;
@@ -123,6 +125,8 @@ pub struct Shard {
     serial: Cell<u64>,
     draining: Cell<Option<Millis>>,
     drain_wakers: RefCell<Vec<Waker>>,
+    /// The tasks of connections of many streams, which must hear that the shard drains.
+    h2_wakers: RefCell<Slab<Option<Waker>>>,
 }
 
 /// Runs a shard on this thread until it has drained.
@@ -184,6 +188,7 @@ async fn live(start: Start, cpu: Option<usize>) -> std::io::Result<()> {
         serial: Cell::new(0),
         draining: Cell::new(None),
         drain_wakers: RefCell::default(),
+        h2_wakers: RefCell::default(),
     });
     shard.publish(tables);
     crate::io::spawn(shard.deadlines.clone().run());
@@ -304,6 +309,7 @@ impl Shard {
         }
         self.draining.set(Some(clock::millis()));
         self.drain_wakers.borrow_mut().drain(..).for_each(Waker::wake);
+        self.h2_wakers.borrow().iter().filter_map(|(_, waker)| waker.as_ref()).for_each(Waker::wake_by_ref);
         let shard = self.clone();
         crate::io::spawn(async move {
             // Clients that are quiet now may have a request on its way: they have a moment to send it.
@@ -364,11 +370,12 @@ enum Complaint {
     UpstreamTimeout,
     UpstreamName,
     Announcement,
+    Flood,
 }
 
 /// When a kind was said last, and how often it went unsaid since.
 #[derive(Default)]
-struct Complaints([Cell<(u64, u64)>; 7]);
+struct Complaints([Cell<(u64, u64)>; 8]);
 
 impl Complaints {
     /// Whether to say it now; how many went unsaid.

@@ -29,6 +29,7 @@ use crate::route::entry::{Came, Entry as Entrance};
 use crate::route::{Fields, Match, Query};
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::RawFd;
 use std::rc::Rc;
 
 /// What becomes of a connection after a request.
@@ -68,6 +69,8 @@ pub(super) struct Parts<'a> {
     pub(super) trusted: bool,
     /// Did it come by TLS?
     pub(super) tls: bool,
+    /// Did it come by HTTP/2?
+    pub(super) http2: bool,
     /// Does it ask to become a WebSocket?
     pub(super) websocket: bool,
     /// Does the client take trailers?
@@ -298,6 +301,7 @@ fn look<'a>(
         matched: 0,
         trusted,
         tls: false,
+        http2: client.is_http2(),
         websocket: false,
         trailers: false,
         expects: false,
@@ -361,7 +365,7 @@ fn look_into<'a>(
         parts.facts.https = parts.tls;
     }
     parts.websocket = upgrade::is_websocket(head, length);
-    parts.trailers = headers::takes_trailers(head);
+    parts.trailers = client.is_http2() || headers::takes_trailers(head);
     let query = Query {
         method: head.method_bytes(),
         host: parts.facts.host,
@@ -381,7 +385,7 @@ fn look_into<'a>(
     parts.service = parts.way.service.map(|ix| &world.tables.plan.services[ix.ix()]);
     parts.matched = found.prefix_len;
     let grpc = head.field(Known::ContentType).is_some_and(|media| media.starts_with(b"application/grpc"));
-    let came = Came { https: parts.facts.https, http2: false, grpc };
+    let came = Came { https: parts.facts.https, http2: client.is_http2(), grpc };
     match parts.way.door.decide(came) {
         Entrance::Serve => Ok(length),
         Entrance::UpgradeTls => Err(Refusal::NotHttps(426)),
@@ -659,6 +663,7 @@ impl Exchange<'_> {
         if sent.is_err() && link.watch.fired().is_some() {
             return Err(Failure::Silent { slow: true });
         }
+        let _held = Held::on(self.client, link.stream.fd())?;
         // An upstream that refuses the rest of a body may have said why before it closed: its answer is read all the
         // same; where there is none, reading says so.
         let (uploaded, begun) = (Cell::new(body.is_read()), Cell::new(false));
@@ -804,6 +809,29 @@ fn note(shard: &Shard, client: &Client, world: &World, parts: Option<&Parts<'_>>
         latency_us: record.total_us(),
         upstream_us: record.upstream_us,
     });
+}
+
+/// While a stream of many is served by an upstream's socket: the client that gives up ends it.
+struct Held<'a>(&'a Client);
+
+impl Held<'_> {
+    fn on(client: &Client, link: RawFd) -> Result<Held<'_>, Refusal> {
+        if let Some(ends) = &client.ends {
+            if ends.is_gone() {
+                return Err(Refusal::Gone);
+            }
+            ends.hold(Some(link));
+        }
+        Ok(Held(client))
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Some(ends) = &self.0.ends {
+            ends.hold(None);
+        }
+    }
 }
 
 /// Uploads and downloads at once. The download decides when it is over; a client that breaks its own body ends both.

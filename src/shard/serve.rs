@@ -1,5 +1,6 @@
 //! A connection's life: wait for a request, answer it, wait again; give buffers back when quiet, and close politely.
 
+use super::h2::{self, Ends};
 use super::request::{self, Next};
 use super::{Complaint, Shard};
 use crate::base::bytes::Short;
@@ -20,13 +21,18 @@ use std::rc::Rc;
 pub(super) struct Client {
     // Before `stream`, so that it is dropped first: a watched socket must not be closed.
     pub(super) watch: Watch,
-    pub(super) stream: Stream,
+    /// Shared with the streams of a connection that has some.
+    pub(super) stream: Rc<Stream>,
+    /// Where it is one stream of many: what it receives and sends by.
+    pub(super) ends: Option<Box<Ends>>,
     pub(super) peer: SocketAddr,
     /// The address of `peer` as headers show it.
     pub(super) peer_ip: Short,
     pub(super) local: SocketAddr,
     /// Does a load balancer say first whom it speaks for?
     pub(super) announces: bool,
+    /// May it speak HTTP/2 from its first byte on?
+    pub(super) http2: bool,
     /// The address it named.
     pub(super) announced: Cell<Option<IpAddr>>,
     pub(super) serial: u64,
@@ -40,11 +46,13 @@ impl Client {
     pub(super) fn new(shard: &Shard, stream: Stream, watch: Watch, peer: SocketAddr, local: SocketAddr) -> Client {
         Client {
             watch,
-            stream,
+            stream: Rc::new(stream),
+            ends: None,
             peer,
             peer_ip: Short::of(peer.ip()),
             local,
             announces: false,
+            http2: false,
             announced: Cell::new(None),
             serial: shard.next_serial(),
             requests: Cell::new(0),
@@ -53,9 +61,61 @@ impl Client {
         }
     }
 
+    /// What its streams are made from.
+    pub(super) fn origin(&self) -> Origin {
+        Origin {
+            stream: self.stream.clone(),
+            peer: self.peer,
+            peer_ip: self.peer_ip,
+            local: self.local,
+            announced: self.announced.get(),
+            serial: self.serial,
+        }
+    }
+
+    /// The client of one stream, which is its connection's request `nth`.
+    pub(super) fn on_stream(shard: &Shard, origin: &Origin, nth: u64, ends: Ends) -> Client {
+        Client {
+            watch: shard.deadlines.watch_waiter(),
+            stream: origin.stream.clone(),
+            ends: Some(Box::new(ends)),
+            peer: origin.peer,
+            peer_ip: origin.peer_ip,
+            local: origin.local,
+            announces: false,
+            http2: true,
+            announced: Cell::new(origin.announced),
+            serial: origin.serial,
+            requests: Cell::new(nth - 1),
+            bytes_in: Cell::new(0),
+            bytes_out: Cell::new(0),
+        }
+    }
+
+    /// Does it speak HTTP/2?
+    pub(super) fn is_http2(&self) -> bool {
+        self.ends.is_some()
+    }
+
+    /// Has it given up the stream that this is?
+    pub(super) fn is_gone(&self) -> bool {
+        self.ends.as_ref().is_some_and(|ends| ends.is_gone())
+    }
+
+    /// Waits until there is something to receive.
+    pub(super) async fn readable(&self) -> std::io::Result<()> {
+        match &self.ends {
+            None => self.stream.readable().await,
+            Some(ends) => ends.readable(&self.watch).await,
+        }
+    }
+
     /// Receives more of what the client sends, by the deadline armed before.
     pub(super) async fn recv(&self, buf: Vec<u8>) -> (std::io::Result<usize>, Vec<u8>) {
-        let (result, buf) = self.stream.recv(buf).await;
+        let (result, buf) = match &self.ends {
+            None => self.stream.recv(buf).await,
+            Some(ends) => ends.recv(buf, &self.watch, None).await,
+        };
         if let Ok(got) = result {
             self.bytes_in.set(self.bytes_in.get() + got as u64);
         }
@@ -64,7 +124,10 @@ impl Client {
 
     /// The same, unless it is stopped; nothing that was received is lost.
     pub(super) async fn recv_until(&self, buf: Vec<u8>, stop: &Stop) -> (std::io::Result<usize>, Vec<u8>) {
-        let (result, buf) = self.stream.recv_until(buf, stop).await;
+        let (result, buf) = match &self.ends {
+            None => self.stream.recv_until(buf, stop).await,
+            Some(ends) => ends.recv(buf, &self.watch, Some(stop)).await,
+        };
         if let Ok(got) = result {
             self.bytes_in.set(self.bytes_in.get() + got as u64);
         }
@@ -80,13 +143,26 @@ impl Client {
     pub(super) async fn send_from(&self, buf: Vec<u8>, from: usize, timeout_ms: u64) -> (std::io::Result<()>, Vec<u8>) {
         self.watch.arm_write(Millis(clock::millis().0 + timeout_ms));
         let bytes = (buf.len() - from) as u64;
-        let (result, buf) = self.stream.send(buf, from).await;
+        let (result, buf) = match &self.ends {
+            None => self.stream.send(buf, from).await,
+            Some(ends) => (ends.send(&buf[from..], &self.watch).await, buf),
+        };
         self.watch.disarm_write();
         if result.is_ok() {
             self.bytes_out.set(self.bytes_out.get() + bytes);
         }
         (result, buf)
     }
+}
+
+/// What all streams of a connection have in common.
+pub(super) struct Origin {
+    stream: Rc<Stream>,
+    peer: SocketAddr,
+    peer_ip: Short,
+    local: SocketAddr,
+    announced: Option<IpAddr>,
+    serial: u64,
 }
 
 /// What an active connection needs beside its socket; pooled, so that a quiet connection holds none of it.
@@ -129,7 +205,7 @@ const WORK_BYTES: usize = 2560;
 const WORKS_BATCH: usize = 16;
 
 impl Shard {
-    fn take_work(&self) -> Box<Work> {
+    pub(super) fn take_work(&self) -> Box<Work> {
         let mut works = self.works.borrow_mut();
         if works.is_empty() {
             // Side by side, as buffers are: see `io/buf.rs`.
@@ -158,7 +234,7 @@ impl Shard {
         })
     }
 
-    fn put_work(&self, mut work: Box<Work>) {
+    pub(super) fn put_work(&self, mut work: Box<Work>) {
         let input = std::mem::take(&mut work.input);
         self.put_buf(input);
         work.waiting.lull.reset();
@@ -208,6 +284,13 @@ pub(super) async fn connection(shard: &Rc<Shard>, client: &Client) {
     if client.announces {
         let Some(behind) = Box::pin(announcement(shard, client)).await else { return };
         early = behind;
+    }
+    if client.http2 {
+        match Box::pin(preface(shard, client, early)).await {
+            Spoken::Http2(received) => return Box::pin(h2::serve(shard, client, received)).await,
+            Spoken::Http1(received) => early = received,
+            Spoken::Nothing => return,
+        }
     }
     loop {
         if early.is_empty() && !is_ready(client).await {
@@ -262,6 +345,39 @@ async fn announcement(shard: &Shard, client: &Client) -> Option<Vec<u8>> {
     }
     shard.put_buf(buf);
     announced.map(|_| Vec::new())
+}
+
+/// What a client speaks, and what it has said of it.
+enum Spoken {
+    Http2(Vec<u8>),
+    Http1(Vec<u8>),
+    /// It has gone, or said too little for too long.
+    Nothing,
+}
+
+/// Reads until the preface of HTTP/2 stands there or cannot any more (RFC 9113 §3.3, prior knowledge).
+async fn preface(shard: &Shard, client: &Client, early: Vec<u8>) -> Spoken {
+    let mut buf = early;
+    loop {
+        if buf.starts_with(h2::PREFACE) {
+            return Spoken::Http2(buf);
+        }
+        if !h2::PREFACE.starts_with(&buf) {
+            return Spoken::Http1(buf);
+        }
+        if buf.capacity() == 0 {
+            if !is_ready(client).await {
+                return Spoken::Nothing;
+            }
+            buf = shard.small.take();
+        }
+        let (received, back) = client.recv(buf).await;
+        buf = back;
+        if !matches!(received, Ok(1..)) {
+            shard.put_buf(buf);
+            return Spoken::Nothing;
+        }
+    }
 }
 
 enum Rest {

@@ -7,7 +7,6 @@ use super::Shard;
 use crate::base::time::Millis;
 use crate::io::clock;
 use crate::io::deadline::Watch;
-use crate::io::tcp::Stream;
 use std::cell::Cell;
 
 /// Relays until the end. `early` is what the upstream sent right behind its 101, `late` what the client sent behind its
@@ -30,8 +29,9 @@ pub(super) async fn run(
         }
     };
     alive();
-    let from_client = copy(&client.stream, &link.stream, &link.watch, late, &up, &alive, timeout_ms);
-    let from_upstream = copy(&link.stream, &client.stream, &client.watch, early, &down, &alive, timeout_ms);
+    let (near, far) = (End::Client(client), End::Link(link));
+    let from_client = copy(&near, &far, late, &up, &alive, timeout_ms);
+    let from_upstream = copy(&far, &near, early, &down, &alive, timeout_ms);
     let (a, b) = crate::io::both(from_client, from_upstream).await;
     shard.put_buf(a);
     shard.put_buf(b);
@@ -42,10 +42,49 @@ pub(super) async fn run(
     (up.get(), down.get())
 }
 
+/// One side of a tunnel.
+enum End<'a> {
+    Client(&'a Client),
+    Link(&'a Link),
+}
+
+impl End<'_> {
+    fn watch(&self) -> &Watch {
+        match self {
+            End::Client(client) => &client.watch,
+            End::Link(link) => &link.watch,
+        }
+    }
+
+    async fn recv(&self, buf: Vec<u8>) -> (std::io::Result<usize>, Vec<u8>) {
+        match self {
+            End::Client(Client { ends: Some(ends), watch, .. }) => ends.recv(buf, watch, None).await,
+            End::Client(client) => client.stream.recv(buf).await,
+            End::Link(link) => link.stream.recv(buf).await,
+        }
+    }
+
+    async fn send(&self, buf: Vec<u8>) -> (std::io::Result<()>, Vec<u8>) {
+        match self {
+            End::Client(Client { ends: Some(ends), watch, .. }) => (ends.send(&buf, watch).await, buf),
+            End::Client(client) => client.stream.send(buf, 0).await,
+            End::Link(link) => link.stream.send(buf, 0).await,
+        }
+    }
+
+    /// Says that nothing more will be sent.
+    fn shutdown_write(&self) {
+        match self {
+            End::Client(Client { ends: Some(ends), .. }) => ends.shutdown_write(),
+            End::Client(client) => client.stream.shutdown_write(),
+            End::Link(link) => link.stream.shutdown_write(),
+        }
+    }
+}
+
 async fn copy(
-    from: &Stream,
-    to: &Stream,
-    to_watch: &Watch,
+    from: &End<'_>,
+    to: &End<'_>,
     mut buf: Vec<u8>,
     count: &Cell<u64>,
     alive: &dyn Fn(),
@@ -53,11 +92,11 @@ async fn copy(
 ) -> Vec<u8> {
     loop {
         if !buf.is_empty() {
-            to_watch.arm_write(Millis(clock::millis().0 + timeout_ms));
+            to.watch().arm_write(Millis(clock::millis().0 + timeout_ms));
             let bytes = buf.len() as u64;
-            let (result, back) = to.send(buf, 0).await;
+            let (result, back) = to.send(buf).await;
             buf = back;
-            to_watch.disarm_write();
+            to.watch().disarm_write();
             if result.is_err() {
                 break;
             }

@@ -1,0 +1,399 @@
+//! A client's connection that speaks HTTP/2 (RFC 9113): frames by the `h2` crate, one task per stream, the same story of a
+//! request as over HTTP/1.1.
+//!
+//! ```text
+//! socket ─ reader ─ sieve ─┐                    ┌─ stream's task: convert → story (request.rs) → ends
+//!                          ├─ pipe ─ h2 engine ─┼─ …
+//! socket ─ writer ─────────┘                    └─ at most H2_STREAMS_MAX
+//! ```
+//!
+//! `sieve` bounds what costs and is of no use, `convert` refuses what HTTP/1.1 would read otherwise, `ends` makes a stream
+//! look like a socket. Not here: what becomes of a request.
+
+mod convert;
+mod ends;
+mod sieve;
+
+pub(super) use ends::Ends;
+
+use super::count::bump;
+use super::request::{self, Next};
+use super::serve::{Client, Origin};
+use super::{Complaint, Shard};
+use crate::base::limits;
+use crate::base::time::Millis;
+use crate::http::parse::{Parser, Progress};
+use crate::http::{Fault, Method};
+use crate::io::clock;
+use crate::io::deadline::Side;
+use crate::io::duplex::Pipe;
+use crate::io::tcp;
+use base64::Engine as _;
+use bytes::Bytes;
+use convert::Kind;
+use h2::server::{Connection, SendResponse};
+use h2::{Reason, RecvStream};
+use http::{Request, Response, StatusCode};
+use sieve::{Allowance, Flood, Sieve};
+use std::cell::{Cell, RefCell};
+use std::future::{poll_fn, Future};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+/// What a client of HTTP/2 says first (RFC 9113 §3.4).
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What the tasks of a connection share.
+struct Shared {
+    origin: Origin,
+    /// Requests begun.
+    requests: Cell<u64>,
+    /// Streams whose tasks run.
+    live: Cell<usize>,
+    /// Why the connection must end.
+    fault: Cell<Option<Reason>>,
+    /// Streams that the client may still give up before their answers.
+    given_up: RefCell<Allowance>,
+    sieve: RefCell<Sieve>,
+    /// The connection's own task.
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Shared {
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn fail(&self, reason: Reason) {
+        self.fault.set(Some(reason));
+        self.wake();
+    }
+}
+
+/// Serves a client that has said, or is about to say, the preface. `early` was received before.
+pub(super) async fn serve(shard: &Rc<Shard>, client: &Client, early: Vec<u8>) {
+    bump(&shard.counters.http2);
+    let now = clock::millis();
+    let shared = Rc::new(Shared {
+        origin: client.origin(),
+        requests: Cell::new(0),
+        live: Cell::new(0),
+        fault: Cell::new(None),
+        given_up: RefCell::new(Allowance::new(limits::H2_GIVEN_UP, now)),
+        sieve: RefCell::new(Sieve::new(now)),
+        waker: RefCell::default(),
+    });
+    let pipe = Pipe::new(shard.large.take());
+    let over = Cell::new(false);
+    let mut reading = pin!(read(shard, client, &shared, &pipe, early, &over));
+    let mut writing = pin!(write(shard, client, &shared, &pipe, &over));
+    let mut engine = pin!(engine(shard, client, &shared, &pipe));
+    let place = shard.h2_wakers.borrow_mut().insert(None);
+    let (mut read_ended, mut write_ended) = (false, false);
+    poll_fn(|cx| {
+        let mut waker = shared.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|held| held.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+            shard.h2_wakers.borrow_mut()[place] = Some(cx.waker().clone());
+        }
+        drop(waker);
+        for _ in 0..TURNS_MAX {
+            let before = pipe.turns();
+            read_ended = read_ended || reading.as_mut().poll(cx).is_ready();
+            if !over.get() && engine.as_mut().poll(cx).is_ready() {
+                over.set(true);
+            }
+            write_ended = write_ended || writing.as_mut().poll(cx).is_ready();
+            if over.get() && write_ended {
+                // Polled once more, so that it reads on for the sake of a close in good order.
+                read_ended = read_ended || reading.as_mut().poll(cx).is_ready();
+                return if read_ended { Poll::Ready(()) } else { Poll::Pending };
+            }
+            if pipe.turns() == before {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+    shard.h2_wakers.borrow_mut().remove(place);
+    shared.waker.take();
+    // Streams whose tasks have not heard of it yet hold the socket: the client is not to wait for them.
+    tcp::end(client.stream.fd());
+    shard.put_buf(pipe.take_outbound(Vec::with_capacity(1)));
+    shard.put_buf(pipe.take_inbound());
+}
+
+/// Rounds of a connection's three parts before others get their turn: each moves a buffer.
+const TURNS_MAX: usize = 64;
+
+/// Receives and hands in, one buffer at a time; once it is `over`, reads on and forgets, for a bounded time.
+async fn read(shard: &Rc<Shard>, client: &Client, shared: &Shared, pipe: &Pipe, early: Vec<u8>, over: &Cell<bool>) {
+    let mut buf = early;
+    if buf.capacity() == 0 {
+        buf = shard.small.take();
+    }
+    let mut linger_left = limits::LINGER_BYTES_MAX;
+    loop {
+        if !buf.is_empty() {
+            if over.get() {
+                let Some(left) = linger_left.checked_sub(buf.len()) else { break };
+                linger_left = left;
+                buf.clear();
+            } else {
+                client.bytes_in.set(client.bytes_in.get() + buf.len() as u64);
+                if shared.sieve.borrow_mut().feed(&buf, clock::millis()) == Err(Flood) {
+                    shard.complain(Complaint::Flood, || format!("{} floods its HTTP/2 connection", client.peer));
+                    bump(&shard.counters.http2_floods);
+                    shared.fail(Reason::ENHANCE_YOUR_CALM);
+                    buf.clear();
+                } else {
+                    pipe.put(buf);
+                    poll_fn(|_| if pipe.is_taken() || over.get() { Poll::Ready(()) } else { Poll::Pending }).await;
+                    buf = pipe.take_inbound();
+                }
+            }
+        }
+        let (result, back) = client.stream.recv(buf).await;
+        buf = back;
+        match result {
+            Ok(1..) => {}
+            _ if client.watch.fired() == Some(Side::Read) && !over.get() => {
+                // It was idle, or slow with a head, for too long: it is told so.
+                shared.fail(Reason::NO_ERROR);
+                poll_fn(|_| if over.get() { Poll::Ready(()) } else { Poll::Pending }).await;
+                break;
+            }
+            _ => {
+                pipe.end();
+                break;
+            }
+        }
+    }
+    shard.put_buf(buf);
+}
+
+/// Sends what the engine has written; at the end, closes this side.
+async fn write(shard: &Rc<Shard>, client: &Client, shared: &Shared, pipe: &Pipe, over: &Cell<bool>) {
+    let timeout_ms = shard.world.borrow().tables.plan.node.runtime.send_timeout_ms;
+    let mut spare = shard.large.take();
+    loop {
+        poll_fn(|_| if pipe.has_outbound() || over.get() { Poll::Ready(()) } else { Poll::Pending }).await;
+        if !pipe.has_outbound() {
+            break;
+        }
+        let out = pipe.take_outbound(spare);
+        let bytes = out.len() as u64;
+        let (sent, back) = client.send(out, timeout_ms).await;
+        spare = back;
+        spare.clear();
+        if sent.is_err() {
+            pipe.break_off();
+            break;
+        }
+        shared.sieve.borrow_mut().sent(bytes);
+    }
+    shard.put_buf(spare);
+    client.stream.shutdown_write();
+    let now = clock::millis();
+    client.watch.set_quiet(false);
+    client.watch.arm_read(Millis(now.0 + limits::LINGER_QUIET_MS));
+}
+
+/// Runs the engine until the connection is over, all that is to be said of it being written.
+async fn engine(shard: &Rc<Shard>, client: &Client, shared: &Rc<Shared>, pipe: &Rc<Pipe>) {
+    let mut clocks = Clocks::new(shard, client);
+    let mut shaking = pin!(builder().handshake::<_, Bytes>(pipe.other()));
+    let shaken = poll_fn(|cx| {
+        clocks.look(client, shared);
+        match shaking.as_mut().poll(cx) {
+            Poll::Pending if shared.fault.get().is_some() => Poll::Ready(None),
+            shaken => shaken.map(Result::ok),
+        }
+    });
+    let Some(mut connection) = shaken.await else { return };
+    let requests_max = shard.world.borrow().tables.plan.node.runtime.keepalive_requests_max;
+    let mut leaving = false;
+    poll_fn(|cx| {
+        if let Some(reason) = shared.fault.take() {
+            connection.abrupt_shutdown(reason);
+        }
+        let is_last = requests_max > 0 && shared.requests.get() >= requests_max;
+        if !leaving && (is_last || shard.is_draining()) {
+            leaving = true;
+            connection.graceful_shutdown();
+        }
+        let over = accept(shard, shared, &mut connection, cx);
+        clocks.look(client, shared);
+        over
+    })
+    .await;
+}
+
+/// Starts a task for every new stream; ready when the connection is over.
+fn accept(
+    shard: &Rc<Shard>,
+    shared: &Rc<Shared>,
+    connection: &mut Connection<crate::io::duplex::Duplex, Bytes>,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    loop {
+        match connection.poll_accept(cx) {
+            Poll::Ready(Some(Ok((request, respond)))) => {
+                shared.requests.set(shared.requests.get() + 1);
+                // The engine forgets a stream when it is reset, its task a little later: no room for those who do that fast.
+                if shared.live.get() >= limits::H2_STREAMS_MAX * 2 {
+                    shared.fault.set(Some(Reason::ENHANCE_YOUR_CALM));
+                    cx.waker().wake_by_ref();
+                    continue;
+                }
+                shared.live.set(shared.live.get() + 1);
+                let (shard, shared) = (shard.clone(), shared.clone());
+                crate::io::spawn(async move {
+                    let served = Box::pin(stream(&shard, &shared, request, respond));
+                    if let Err(panic) = crate::io::catch_panic(served).await {
+                        bump(&shard.counters.panics);
+                        let text = || format!("a stream ended by a fault of the gateway itself: {panic}");
+                        shard.complain(Complaint::Panic, text);
+                    }
+                    shared.live.set(shared.live.get() - 1);
+                    if shared.live.get() == 0 {
+                        shared.wake();
+                    }
+                });
+            }
+            Poll::Ready(_) => return Poll::Ready(()),
+            Poll::Pending => return Poll::Pending,
+        }
+    }
+}
+
+fn builder() -> h2::server::Builder {
+    let mut builder = h2::server::Builder::new();
+    builder
+        .max_concurrent_streams(limits::H2_STREAMS_MAX as u32)
+        .initial_window_size(limits::H2_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(limits::H2_CONNECTION_WINDOW_BYTES)
+        .max_send_buffer_size(limits::H2_SEND_BYTES_MAX)
+        .max_header_list_size(limits::HEAD_BYTES_MAX as u32)
+        .max_local_error_reset_streams(Some(limits::H2_FAULTY_STREAMS_MAX))
+        .enable_connect_protocol();
+    builder
+}
+
+/// When a connection with nothing to do, or with half a head, must end.
+struct Clocks {
+    header_ms: u64,
+    keepalive_ms: u64,
+    /// Since when no stream lives.
+    idle_since: Option<Millis>,
+    /// Since when a head is half there.
+    midway_since: Option<Millis>,
+    armed: Option<u64>,
+}
+
+impl Clocks {
+    fn new(shard: &Shard, client: &Client) -> Clocks {
+        let world = shard.world.borrow();
+        let runtime = &world.tables.plan.node.runtime;
+        client.watch.disarm_read();
+        Clocks {
+            header_ms: runtime.header_timeout_ms,
+            keepalive_ms: runtime.keepalive_timeout_ms,
+            idle_since: None,
+            midway_since: None,
+            armed: None,
+        }
+    }
+
+    fn look(&mut self, client: &Client, shared: &Shared) {
+        let (is_idle, is_midway) = (shared.live.get() == 0, shared.sieve.borrow().is_midway());
+        if is_idle == self.idle_since.is_some() && is_midway == self.midway_since.is_some() {
+            return;
+        }
+        let now = clock::millis();
+        let since = |held: Option<Millis>, is: bool| is.then(|| held.unwrap_or(now));
+        self.idle_since = since(self.idle_since, is_idle);
+        self.midway_since = since(self.midway_since, is_midway);
+        let idle_ms = if shared.requests.get() == 0 { self.header_ms } else { self.keepalive_ms };
+        let idle_at = self.idle_since.map(|since| since.0 + idle_ms);
+        let midway_at = self.midway_since.map(|since| since.0 + self.header_ms);
+        let due = [idle_at, midway_at].into_iter().flatten().min();
+        if due != self.armed {
+            self.armed = due;
+            match due {
+                Some(at) => client.watch.arm_read(Millis(at)),
+                None => client.watch.disarm_read(),
+            }
+        }
+        client.watch.set_quiet(is_idle && !is_midway);
+    }
+}
+
+/// One request, from its fields to the end of its answer.
+async fn stream(shard: &Rc<Shard>, shared: &Shared, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    let (parts, body) = request.into_parts();
+    let mut work = shard.take_work();
+    let key = || {
+        let mut key = [0; 24];
+        let random = shard.rng.borrow_mut().uuid_v4();
+        let _ = base64::engine::general_purpose::STANDARD.encode_slice(random, &mut key);
+        key
+    };
+    let kind = match convert::request(&parts, body.is_end_stream(), key, &mut work.input) {
+        Ok(Kind::UnknownProtocol) => {
+            let mut response = Response::new(());
+            *response.status_mut() = StatusCode::NOT_IMPLEMENTED;
+            let _ = respond.send_response(response, true);
+            shard.put_work(work);
+            return;
+        }
+        Ok(kind) => kind,
+        Err(convert::Malformed) => {
+            bump(&shard.counters.http2_malformed);
+            respond.send_reset(Reason::PROTOCOL_ERROR);
+            shard.put_work(work);
+            return;
+        }
+    };
+    let method = Method::classify(parts.method.as_str().as_bytes());
+    drop(parts);
+    let ends = Ends::new(body, respond, if kind == Kind::WebSocket { Method::Get } else { method }, kind);
+    let client = Box::new(Client::on_stream(shard, &shared.origin, shared.requests.get(), ends));
+    work.parser = Parser::default();
+    let read = work.parser.request(&work.input, &mut work.head);
+    {
+        let mut story = pin!(async {
+            match read {
+                Ok(Progress::Done) => request::serve(shard, &client, &mut work).await,
+                Ok(Progress::Partial) => refuse(shard, &client, &mut work, Fault::HeadTooLarge).await,
+                Err(fault) => refuse(shard, &client, &mut work, fault).await,
+            }
+        });
+        let Some(ends) = &client.ends else { return };
+        poll_fn(|cx| {
+            if !ends.is_gone() {
+                ends.poll_gone(cx);
+                if ends.is_gone() && !ends.is_begun() && !shared.given_up.borrow_mut().take(1, clock::millis()) {
+                    bump(&shard.counters.http2_floods);
+                    shared.fail(Reason::ENHANCE_YOUR_CALM);
+                }
+            }
+            story.as_mut().poll(cx)
+        })
+        .await;
+        if !ends.is_gone() {
+            shared.given_up.borrow_mut().give(1);
+        }
+        ends.finish();
+    }
+    shard.put_work(work);
+}
+
+async fn refuse(shard: &Rc<Shard>, client: &Client, work: &mut super::serve::Work, fault: Fault) -> Next {
+    Box::pin(request::refuse_unread(shard, client, work, fault.status(), Some(fault))).await
+}
