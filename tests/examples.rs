@@ -85,6 +85,13 @@ fn the_kong_example_of_policies_is_served() {
 }
 
 #[test]
+fn the_kong_example_of_grpc_is_served() {
+    let plan = plan(&["grpc-kong.yml"]);
+    assert_eq!(names(&plan), ["greeter"]);
+    assert_eq!((plan.services[0].protocol, plan.services[0].port), (ringway::plan::Protocol::Grpc, 50051));
+}
+
+#[test]
 fn kong_yml_is_served_with_secrets_and_hosts_beside_it() {
     let plan = plan(&["kong.yml", "jwt-secrets.yml", "hosts.yaml"]);
     assert_eq!(names(&plan), ["user-service-route", "product-service-route"]);

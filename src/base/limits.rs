@@ -63,6 +63,12 @@ pub const H2_SEND_BYTES_MAX: usize = 64 * 1024;
 /// for each. One more ends the connection. Sound clients make none.
 pub const H2_FAULTY_STREAMS_MAX: usize = 100;
 
+/// Calls under way on one HTTP/2 connection to an upstream, where that allows so many; more get another connection.
+pub const H2_CALLS_MAX: usize = 100;
+
+/// Times a request is sent again because an upstream has refused its stream untouched, as when its connection is closing.
+pub const H2_REFUSALS_MAX: u32 = 3;
+
 /// Requests a client may give up before their answers (CVE-2023-44487, "rapid reset"): at once, and a second beside one for
 /// each that it does not give up. A browser that leaves a page gives up some dozens.
 pub const H2_GIVEN_UP: (u64, u64) = (200, 50);

@@ -20,6 +20,7 @@ pub mod cookies;
 pub mod encode;
 mod fault;
 pub mod framing;
+pub mod grpc;
 mod head;
 pub mod headers;
 pub mod parse;

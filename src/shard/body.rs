@@ -445,7 +445,7 @@ impl Inbound {
                 continue;
             }
             link.watch.arm_write(Millis(clock::millis().0 + service.write_timeout_ms));
-            let (sent, back) = link.stream.send(out, 0).await;
+            let (sent, back) = link.send(out).await;
             link.watch.disarm_write();
             out = back;
             if sent.is_err() {

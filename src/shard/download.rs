@@ -18,6 +18,7 @@ use crate::io::clock;
 use crate::io::deadline::Side;
 use crate::plan::Service;
 use std::cell::Cell;
+use std::io::ErrorKind;
 
 /// Room before an answer that is expected to be large, bytes. Our head is put there, right before the payload, so that both
 /// leave in one send and the payload is not copied. A head that is longer leaves by way of another buffer.
@@ -95,19 +96,21 @@ impl Download<'_> {
         let shard = self.cx.shard;
         // A stream of many hears at once that its client has left.
         let client = self.cx.client;
-        let leaving = (!client.is_http2()).then(|| shard.leaving.watch(client.stream.fd(), self.link.stream.fd(), now));
+        let leaving = (!client.is_http2()).then(|| shard.leaving.watch(client.stream.fd(), self.link.ending(), now));
         let mut parser = Parser::default();
         let mut interims = 0;
         let mut any = false;
         loop {
             // While the client is still sending, the upstream is not late; the end of the upload sets the deadline.
             if self.uploaded.get() {
-                self.link.watch.arm_read(Millis(now.0 + self.service.read_timeout_ms));
+                self.link.watch.arm_read(self.until(now));
+            } else if let Some(deadline) = self.cx.parts.deadline {
+                self.link.watch.arm_read(deadline);
             }
             if input.len() == input.capacity() {
                 shard.enlarge(input, REPLY_HEAD_BYTES_MAX);
             }
-            let (result, buf) = self.link.stream.recv(std::mem::take(input)).await;
+            let (result, buf) = self.link.recv(std::mem::take(input)).await;
             *input = buf;
             now = clock::millis();
             match result {
@@ -121,6 +124,7 @@ impl Download<'_> {
                     });
                     return Err(if any { Refusal::SlowUpstream.into() } else { Failure::Silent { slow: true } });
                 }
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Err(Failure::Refused),
                 _ if any => return Err(self.bad("closed within its head")),
                 _ => return Err(Failure::Silent { slow: false }),
             }
@@ -150,6 +154,12 @@ impl Download<'_> {
                 }
             }
         }
+    }
+
+    /// When the next read must have ended.
+    fn until(&self, now: Millis) -> Millis {
+        let until = Millis(now.0 + self.service.read_timeout_ms);
+        self.cx.parts.deadline.map_or(until, |deadline| until.min(deadline))
     }
 
     fn bad(&self, what: &str) -> Failure {
@@ -264,8 +274,8 @@ impl Download<'_> {
                 shard.enlarge(out, 0);
             }
             loop {
-                self.link.watch.arm_read(Millis(clock::millis().0 + self.service.read_timeout_ms));
-                let (result, buf) = self.link.stream.recv(std::mem::take(input)).await;
+                self.link.watch.arm_read(self.until(clock::millis()));
+                let (result, buf) = self.link.recv(std::mem::take(input)).await;
                 *input = buf;
                 match result {
                     Ok(1..) => {}

@@ -10,7 +10,7 @@ use crate::http::framing::Length;
 use crate::http::headers::Drop;
 use crate::http::{encode, query, target, Fault, HeadRef, Known, Version};
 use crate::io::buf::Pool;
-use crate::plan::{Dress, Node, Plan};
+use crate::plan::{Dress, Node, Plan, Protocol};
 use crate::route::path;
 
 /// How the body of a request goes to the upstream.
@@ -263,7 +263,8 @@ pub(super) fn answer(
     };
     put(out, [connection]);
     if let Some(name) = &dress.via_reply {
-        via(reply_head, name, false, out);
+        let http2 = parts.service.is_some_and(|service| service.protocol == Protocol::Grpc);
+        via(reply_head, name, http2, out);
     }
     latencies(dress, record, out);
     if let Some(name) = &dress.upstream_status {

@@ -4,6 +4,7 @@
 //! exchanges that last are looked at once a second. A reset is the end at once; a FIN may be a half-close, after which
 //! the client still wants its answer, and so it is the end only after [`HALF_CLOSED_MS`].
 
+use super::pool::Ending;
 use crate::base::limits::HALF_CLOSED_MS;
 use crate::base::time::Millis;
 use crate::io::tcp::{self, Peek};
@@ -18,7 +19,7 @@ pub(super) struct Leaving(Rc<RefCell<Slab<Exchange>>>);
 
 struct Exchange {
     client: RawFd,
-    link: RawFd,
+    link: Ending,
     since: u64,
     /// When the client's FIN was seen; 0 before.
     closed_at: Cell<u64>,
@@ -32,7 +33,7 @@ pub(super) struct Watched {
 }
 
 impl Leaving {
-    pub(super) fn watch(&self, client: RawFd, link: RawFd, now: Millis) -> Watched {
+    pub(super) fn watch(&self, client: RawFd, link: Ending, now: Millis) -> Watched {
         let exchange = Exchange { client, link, since: now.0, closed_at: Cell::new(0), given_up: Cell::new(false) };
         let key = self.0.borrow_mut().insert(exchange);
         Watched { all: self.clone(), key }
@@ -55,7 +56,7 @@ impl Leaving {
             };
             if over {
                 exchange.given_up.set(true);
-                tcp::end(exchange.link);
+                exchange.link.end();
             }
         }
     }

@@ -1,26 +1,98 @@
 //! Idle connections to upstreams: per shard and address, last in first out, so that the warm ones are used and the
 //! surplus grows old and is closed.
 
+use super::h2::{Call, Ended, Mux};
 use crate::base::time::Millis;
 use crate::io::deadline::Watch;
-use crate::io::tcp::{Peek, Stream};
+use crate::io::tcp::{self, Peek, Stream};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::io::Result;
+use std::os::fd::RawFd;
+use std::rc::Rc;
 
 /// A connection to an upstream. Boxed, because it is handed on often: by the pool, by an exchange, by its tries.
 pub(super) struct Link {
     // Before `stream`, so that it is dropped first: a watched socket must not be closed.
     pub(super) watch: Watch,
-    pub(super) stream: Stream,
+    pub(super) wire: Wire,
     /// Requests it has served.
     pub(super) served: u64,
     /// When its last answer ended.
     idle_since: Millis,
 }
 
+/// What a link is made of.
+pub(super) enum Wire {
+    /// A connection of its own.
+    Socket(Stream),
+    /// One stream of many.
+    Call(Box<Call>),
+}
+
+/// What ends a link from elsewhere; valid as long as the link lives.
+pub(super) enum Ending {
+    Socket(RawFd),
+    Call(Rc<Ended>),
+}
+
+impl Ending {
+    /// Ends what waits for the link.
+    pub(super) fn end(&self) {
+        match self {
+            Ending::Socket(fd) => tcp::end(*fd),
+            Ending::Call(ended) => ended.end(),
+        }
+    }
+}
+
 impl Link {
     pub(super) fn new(stream: Stream, watch: Watch) -> Link {
-        Link { watch, stream, served: 0, idle_since: Millis(0) }
+        Link { watch, wire: Wire::Socket(stream), served: 0, idle_since: Millis(0) }
+    }
+
+    pub(super) fn of_call(call: Call, watch: Watch) -> Link {
+        Link { watch, wire: Wire::Call(Box::new(call)), served: 0, idle_since: Millis(0) }
+    }
+
+    /// Does the upstream speak HTTP/2?
+    pub(super) fn is_http2(&self) -> bool {
+        matches!(self.wire, Wire::Call(_))
+    }
+
+    /// As [`Stream::recv`].
+    pub(super) async fn recv(&self, buf: Vec<u8>) -> (Result<usize>, Vec<u8>) {
+        match &self.wire {
+            Wire::Socket(stream) => stream.recv(buf).await,
+            Wire::Call(call) => call.recv(buf, &self.watch).await,
+        }
+    }
+
+    /// As [`Stream::send`], of all of `buf`. Boxed for the rare kind, as it would make room in every exchange.
+    pub(super) async fn send(&self, buf: Vec<u8>) -> (Result<()>, Vec<u8>) {
+        match &self.wire {
+            Wire::Socket(stream) => stream.send(buf, 0).await,
+            Wire::Call(call) => (Box::pin(call.send(&buf, &self.watch)).await, buf),
+        }
+    }
+
+    /// What ends it.
+    pub(super) fn ending(&self) -> Ending {
+        match &self.wire {
+            Wire::Socket(stream) => Ending::Socket(stream.fd()),
+            Wire::Call(call) => Ending::Call(call.ending()),
+        }
+    }
+
+    /// Says that nothing more will be sent; a call has said so already.
+    pub(super) fn shutdown_write(&self) {
+        if let Wire::Socket(stream) = &self.wire {
+            stream.shutdown_write();
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        matches!(&self.wire, Wire::Socket(stream) if stream.peek() == Peek::Quiet)
     }
 }
 
@@ -28,6 +100,8 @@ impl Link {
 #[derive(Default)]
 pub(super) struct Pool {
     idle: RefCell<VecDeque<Box<Link>>>,
+    /// Those that take many requests at once.
+    muxes: RefCell<Vec<Rc<Mux>>>,
     /// Connections that were found closed or with bytes nobody asked for.
     pub(super) stale: Cell<u64>,
 }
@@ -50,7 +124,7 @@ impl Pool {
     pub(super) fn take(&self) -> Option<Box<Link>> {
         loop {
             let link = self.idle.borrow_mut().pop_back()?;
-            if link.stream.peek() == Peek::Quiet {
+            if link.is_quiet() {
                 return Some(link);
             }
             self.stale.set(self.stale.get() + 1);
@@ -76,17 +150,34 @@ impl Pool {
     pub(super) fn sweep(&self, now: Millis, bounds: Bounds) {
         self.idle.borrow_mut().retain(|link| {
             let idle_ms = now.0.saturating_sub(link.idle_since.0);
-            (bounds.idle_ms == 0 || idle_ms < bounds.idle_ms) && link.stream.peek() == Peek::Quiet
+            (bounds.idle_ms == 0 || idle_ms < bounds.idle_ms) && link.is_quiet()
+        });
+        self.muxes.borrow_mut().retain(|mux| {
+            let idle_ms = mux.idle_since().map_or(0, |since| now.0.saturating_sub(since.0));
+            mux.is_open(bounds.requests_max) && (bounds.idle_ms == 0 || idle_ms < bounds.idle_ms)
         });
     }
 
     /// Closes all of them.
     pub(super) fn clear(&self) {
         self.idle.borrow_mut().clear();
+        self.muxes.borrow_mut().clear();
     }
 
     /// How many lie idle.
     pub(super) fn len(&self) -> usize {
-        self.idle.borrow().len()
+        self.idle.borrow().len() + self.muxes.borrow().len()
+    }
+
+    /// A connection of HTTP/2 that has room for one more request; those that take none any more are let go.
+    pub(super) fn mux(&self, bounds: Bounds) -> Option<Rc<Mux>> {
+        let mut muxes = self.muxes.borrow_mut();
+        muxes.retain(|mux| mux.is_open(bounds.requests_max));
+        muxes.iter().find(|mux| mux.has_room()).cloned()
+    }
+
+    /// Keeps a connection of HTTP/2 for those who come.
+    pub(super) fn put_mux(&self, mux: Rc<Mux>) {
+        self.muxes.borrow_mut().push(mux);
     }
 }

@@ -7,7 +7,7 @@ use super::Shard;
 use crate::base::bytes::put;
 use crate::hook::{Edits, Reply, ReplyBody};
 use crate::http::accept::{self, Format};
-use crate::http::{encode, reply, Fault, Known, Version};
+use crate::http::{encode, grpc, reply, Fault, Known, Version};
 use crate::plan::Dress;
 use std::borrow::Cow;
 
@@ -26,6 +26,8 @@ pub(super) enum Refusal {
     NotGrpc,
     /// The route is for gRPC, and gRPC needs HTTP/2.
     NeedHttp2,
+    /// The route is for gRPC over TLS only.
+    GrpcNeedsTls,
     /// `OPTIONS *`: about the gateway itself; not a failure.
     Asterisk,
     /// A plugin answered; not a failure.
@@ -97,6 +99,7 @@ fn told(refusal: Refusal, https_location: impl FnOnce() -> String) -> Option<Tol
             told.headers.push(("Upgrade".into(), "HTTP/2".into()));
             told
         }
+        Refusal::GrpcNeedsTls => Told::message(200, "gRPC request matched gRPCs route", "not_https"),
         Refusal::Asterisk => Told {
             body: ReplyBody::Empty,
             headers: vec![("Allow".into(), "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS".into())],
@@ -174,8 +177,11 @@ pub(super) fn render(
     encode::status_line(Version::H11, told.status, reply::reason(told.status).as_bytes(), out);
     field(out, "Date", &shard.date());
     let mut body = Vec::new();
+    let is_call = parts.is_some_and(|parts| parts.grpc);
     let content_type: Cow<'_, str> = match &told.body {
         ReplyBody::Empty => "".into(),
+        // A caller of gRPC reads fields, not bodies.
+        ReplyBody::Message(_) if is_call => "application/grpc".into(),
         ReplyBody::Message(message) => {
             let format = format_of(head, dress, told.transport);
             template(format, message, &record.id, &mut body);
@@ -193,6 +199,14 @@ pub(super) fn render(
     let named_by_plugin = |name: &str| told.headers.iter().any(|(held, _)| held.eq_ignore_ascii_case(name));
     if !content_type.is_empty() && !named_by_plugin("content-type") {
         field(out, "Content-Type", content_type.as_bytes());
+    }
+    if let (ReplyBody::Message(message), true) = (&told.body, is_call) {
+        // Plain gRPC to a route of gRPC over TLS is "cancelled" and a success of HTTP, as its clients know it.
+        let status = if told.status == 200 { 1 } else { grpc::status_of(told.status) };
+        number_field(out, "grpc-status", status.into());
+        put(out, [b"grpc-message: "]);
+        grpc::encode_message(message, out);
+        put(out, [b"\r\n"]);
     }
     for (name, value) in &told.headers {
         forward::checked_field(out, name, value.as_bytes());

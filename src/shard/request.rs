@@ -15,21 +15,20 @@ use super::upstream::Peer;
 use super::{tunnel, Complaint, Shard};
 use crate::base::bytes;
 use crate::base::id::RouteIx;
-use crate::base::limits::{BODY_KEPT_BYTES_MAX, SLEEP_MS_MAX};
+use crate::base::limits::{BODY_KEPT_BYTES_MAX, H2_REFUSALS_MAX, SLEEP_MS_MAX};
 use crate::base::time::{Millis, Nanos};
 use crate::hook::{Edits, Facts, Identity, Need, Outcome};
 use crate::http::framing::{self, Expectation, Length};
+use crate::http::grpc;
 use crate::http::headers;
 use crate::http::target::{self, Form, Normal};
 use crate::http::{upgrade, Fault, Head, HeadRef, Known, Method, Target};
 use crate::io::clock;
-use crate::io::tcp;
 use crate::plan::{Protocol, Route, Runtime, Service};
 use crate::route::entry::{Came, Entry as Entrance};
 use crate::route::{Fields, Match, Query};
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::RawFd;
 use std::rc::Rc;
 
 /// What becomes of a connection after a request.
@@ -71,6 +70,10 @@ pub(super) struct Parts<'a> {
     pub(super) tls: bool,
     /// Did it come by HTTP/2?
     pub(super) http2: bool,
+    /// Is it a call of gRPC?
+    pub(super) grpc: bool,
+    /// When its caller gives up.
+    pub(super) deadline: Option<Millis>,
     /// Does it ask to become a WebSocket?
     pub(super) websocket: bool,
     /// Does the client take trailers?
@@ -302,6 +305,8 @@ fn look<'a>(
         trusted,
         tls: false,
         http2: client.is_http2(),
+        grpc: false,
+        deadline: None,
         websocket: false,
         trailers: false,
         expects: false,
@@ -321,6 +326,12 @@ fn look_into<'a>(
 ) -> Result<Length, Refusal> {
     let refused = |fault: Fault| Refusal::Client(fault.status(), Some(fault));
     let head = parts.head;
+    let grpc = grpc::is_call(head.field(Known::ContentType));
+    if grpc && parts.http2 {
+        parts.grpc = true;
+        let timeout = head.find(b"grpc-timeout").and_then(grpc::timeout_ms);
+        parts.deadline = timeout.map(|ms| Millis(clock::millis().0 + ms));
+    }
     let node = &world.tables.plan.node;
     let length = framing::of_request(head).map_err(refused)?;
     parts.length = Some(length);
@@ -384,14 +395,14 @@ fn look_into<'a>(
     parts.way = world.tables.way(parts.route_ix);
     parts.service = parts.way.service.map(|ix| &world.tables.plan.services[ix.ix()]);
     parts.matched = found.prefix_len;
-    let grpc = head.field(Known::ContentType).is_some_and(|media| media.starts_with(b"application/grpc"));
     let came = Came { https: parts.facts.https, http2: client.is_http2(), grpc };
     match parts.way.door.decide(came) {
         Entrance::Serve => Ok(length),
         Entrance::UpgradeTls => Err(Refusal::NotHttps(426)),
         Entrance::Redirect(status) => Err(Refusal::NotHttps(status)),
         Entrance::NotGrpc => Err(Refusal::NotGrpc),
-        Entrance::NeedHttp2 | Entrance::GrpcNeedsTls => Err(Refusal::NeedHttp2),
+        Entrance::NeedHttp2 => Err(Refusal::NeedHttp2),
+        Entrance::GrpcNeedsTls => Err(Refusal::GrpcNeedsTls),
     }
 }
 
@@ -436,6 +447,8 @@ pub(super) struct Exchange<'a> {
 pub(super) enum Failure {
     /// The upstream has not answered; `slow` by time, otherwise by closing or resetting.
     Silent { slow: bool },
+    /// The upstream has surely not begun on it.
+    Refused,
     /// What the client is told; trying again would not help, or is not safe.
     Final(Refusal),
 }
@@ -467,7 +480,7 @@ impl Exchange<'_> {
         let Some(service) = self.parts.service else {
             return Err(Refusal::NoService);
         };
-        if service.protocol != Protocol::Http {
+        if !matches!(service.protocol, Protocol::Http | Protocol::Grpc) {
             return Err(Refusal::Unserved);
         }
         self.exchange(service, rest, body, identity, edits, reply_head, record).await
@@ -538,6 +551,8 @@ impl Exchange<'_> {
         let mut tries_left = service.retries;
         // One more where a kept connection turns out to have been closed: that is nobody's failure.
         let mut stale_left = 1;
+        let mut refusals_left = H2_REFUSALS_MAX;
+        let http2 = service.protocol == Protocol::Grpc;
         record.asked = clock::nanos();
         record.proxy_us = record.asked.since(record.started) / 1000;
         loop {
@@ -549,10 +564,19 @@ impl Exchange<'_> {
             let ended = || drop(open.take());
             record.tries += 1;
             record.upstream = Some(peer.addr);
-            let reused = if stale_left > 0 { peer.reuse(shard) } else { None };
+            let reused = match stale_left {
+                _ if http2 => peer.reuse_http2(shard),
+                0 => None,
+                _ => peer.reuse(shard),
+            };
             let was_reused = reused.is_some();
             let link = match reused {
                 Some(link) => Ok(link),
+                None if http2 => {
+                    let connected = Box::pin(peer.connect_http2(shard, group, service)).await;
+                    record.asked = clock::nanos();
+                    connected
+                }
                 None => {
                     // Boxed, as all that is rare: an exchange's future is what every poll goes through, and the
                     // smaller it is, the fewer cache lines that takes.
@@ -576,17 +600,19 @@ impl Exchange<'_> {
                             }
                             return Err(refusal);
                         }
+                        Err(Failure::Refused) => {
+                            if refusals_left > 0 && self.is_replayable(body, edits) {
+                                refusals_left -= 1;
+                                continue;
+                            }
+                            (false, self.is_replayable(body, edits))
+                        }
                         Err(Failure::Silent { slow }) => {
                             if slow || !was_reused {
                                 peer.on_failure(slow);
                             }
                             // Sent once already. POST, LOCK and PATCH may have been acted on; the body must be there.
-                            let replayable = match body {
-                                _ if edits.body().is_some() => true,
-                                Body::None | Body::Hand(_) | Body::Unread => true,
-                                Body::Inbound(inbound) => inbound.is_replayable(),
-                            };
-                            (slow, self.is_repeatable() && replayable)
+                            (slow, self.is_repeatable() && self.is_replayable(body, edits))
                         }
                     }
                 }
@@ -646,7 +672,7 @@ impl Exchange<'_> {
             (None, Body::None | Body::Unread) => {}
             (None, Body::Hand(bytes)) => out.extend_from_slice(&rest[..*bytes]),
             (None, Body::Inbound(inbound)) => {
-                if self.is_repeatable() {
+                if self.is_repeatable() || link.is_http2() {
                     inbound.keep_little();
                 }
                 inbound.put_kept(framing == Framing::Chunked, &mut out);
@@ -657,13 +683,13 @@ impl Exchange<'_> {
             }
         }
         link.watch.arm_write(Millis(record.asked.millis().0 + service.write_timeout_ms));
-        let (sent, out) = link.stream.send(out, 0).await;
+        let (sent, out) = link.send(out).await;
         link.watch.disarm_write();
         shard.put_buf(out);
         if sent.is_err() && link.watch.fired().is_some() {
             return Err(Failure::Silent { slow: true });
         }
-        let _held = Held::on(self.client, link.stream.fd())?;
+        let _held = Held::on(self.client, &link)?;
         // An upstream that refuses the rest of a body may have said why before it closed: its answer is read all the
         // same; where there is none, reading says so.
         let (uploaded, begun) = (Cell::new(body.is_read()), Cell::new(false));
@@ -689,7 +715,7 @@ impl Exchange<'_> {
                 };
                 let download = download.run(identity, edits, reply_head, record);
                 // Another may be asked where the request may be sent twice: then the upload must not be dropped midway.
-                let again = self.is_repeatable().then_some(&*link);
+                let again = (self.is_repeatable() || link.is_http2()).then_some(&*link);
                 let done = Box::pin(duplex(upload, download, &invited, again)).await;
                 // A refusal in the middle of an answer would be taken for a part of it.
                 done.map_err(|failure| match failure {
@@ -766,6 +792,15 @@ impl Exchange<'_> {
         }
     }
 
+    /// Is all of its body still there?
+    fn is_replayable(&self, body: &Body, edits: &Edits) -> bool {
+        match body {
+            _ if edits.body().is_some() => true,
+            Body::None | Body::Hand(_) | Body::Unread => true,
+            Body::Inbound(inbound) => inbound.is_replayable(),
+        }
+    }
+
     /// May it be sent again, although an upstream may have acted on it?
     fn is_repeatable(&self) -> bool {
         !matches!(self.parts.head.head.method, Method::Post | Method::Lock | Method::Patch)
@@ -815,12 +850,12 @@ fn note(shard: &Shard, client: &Client, world: &World, parts: Option<&Parts<'_>>
 struct Held<'a>(&'a Client);
 
 impl Held<'_> {
-    fn on(client: &Client, link: RawFd) -> Result<Held<'_>, Refusal> {
+    fn on<'a>(client: &'a Client, link: &Link) -> Result<Held<'a>, Refusal> {
         if let Some(ends) = &client.ends {
             if ends.is_gone() {
                 return Err(Refusal::Gone);
             }
-            ends.hold(Some(link));
+            ends.hold(Some(link.ending()));
         }
         Ok(Held(client))
     }
@@ -858,18 +893,19 @@ async fn duplex(
                 std::task::Poll::Pending => {}
             }
         }
-        if let Some(slow) = silent {
-            return if uploading {
-                std::task::Poll::Pending
-            } else {
-                std::task::Poll::Ready(Err(Failure::Silent { slow }))
+        if silent.is_some() {
+            return match silent.take_if(|_| !uploading) {
+                None => std::task::Poll::Pending,
+                Some(failure) => std::task::Poll::Ready(Err(failure)),
             };
         }
         match (download.as_mut().poll(cx), again) {
-            (std::task::Poll::Ready(Err(Failure::Silent { slow })), Some(link)) if uploading => {
-                silent = Some(slow);
+            (std::task::Poll::Ready(Err(failure @ (Failure::Silent { .. } | Failure::Refused))), Some(link))
+                if uploading =>
+            {
+                silent = Some(failure);
                 invited.withdraw();
-                tcp::end(link.stream.fd());
+                link.ending().end();
                 continue;
             }
             (std::task::Poll::Ready(done), _) => return std::task::Poll::Ready(done),

@@ -8,7 +8,7 @@ use crate::base::limits::{HEAD_BYTES_MAX, LINGER_BYTES_MAX, LINGER_MS, LINGER_QU
 use crate::base::time::Millis;
 use crate::hook::Edits;
 use crate::http::parse::{Parser, Progress};
-use crate::http::{proxy_protocol, Fault, Head};
+use crate::http::{proxy_protocol, Fault, Head, Method};
 use crate::io::clock;
 use crate::io::deadline::{Side, Watch};
 use crate::io::tcp::{is_stopped, Lull, Peek, Stop, Stream};
@@ -289,6 +289,7 @@ pub(super) async fn connection(shard: &Rc<Shard>, client: &Client) {
         match Box::pin(preface(shard, client, early)).await {
             Spoken::Http2(received) => return Box::pin(h2::serve(shard, client, received)).await,
             Spoken::Http1(received) => early = received,
+            Spoken::Neither => return h2::decline(shard, client).await,
             Spoken::Nothing => return,
         }
     }
@@ -351,8 +352,19 @@ async fn announcement(shard: &Shard, client: &Client) -> Option<Vec<u8>> {
 enum Spoken {
     Http2(Vec<u8>),
     Http1(Vec<u8>),
+    /// A line that no version of HTTP begins with.
+    Neither,
     /// It has gone, or said too little for too long.
     Nothing,
+}
+
+/// Is the first line one of HTTP/1.1 in neither its method nor its version? Where one of them can be read, HTTP/1.1 says
+/// better what is wrong.
+fn is_neither(buf: &[u8]) -> bool {
+    let Some(end) = buf.iter().position(|&byte| byte == b'\n') else { return false };
+    let mut words = buf[..end].split(|&byte| byte == b' ');
+    let (method, version) = (words.next().unwrap_or_default(), words.nth(1).unwrap_or_default());
+    Method::classify(method) == Method::Other && !version.is_empty() && !version.starts_with(b"HTTP/")
 }
 
 /// Reads until the preface of HTTP/2 stands there or cannot any more (RFC 9113 §3.3, prior knowledge).
@@ -363,7 +375,10 @@ async fn preface(shard: &Shard, client: &Client, early: Vec<u8>) -> Spoken {
             return Spoken::Http2(buf);
         }
         if !h2::PREFACE.starts_with(&buf) {
-            return Spoken::Http1(buf);
+            return match is_neither(&buf) {
+                true => Spoken::Neither,
+                false => Spoken::Http1(buf),
+            };
         }
         if buf.capacity() == 0 {
             if !is_ready(client).await {

@@ -60,7 +60,7 @@ impl End<'_> {
         match self {
             End::Client(Client { ends: Some(ends), watch, .. }) => ends.recv(buf, watch, None).await,
             End::Client(client) => client.stream.recv(buf).await,
-            End::Link(link) => link.stream.recv(buf).await,
+            End::Link(link) => link.recv(buf).await,
         }
     }
 
@@ -68,7 +68,7 @@ impl End<'_> {
         match self {
             End::Client(Client { ends: Some(ends), watch, .. }) => (ends.send(&buf, watch).await, buf),
             End::Client(client) => client.stream.send(buf, 0).await,
-            End::Link(link) => link.stream.send(buf, 0).await,
+            End::Link(link) => link.send(buf).await,
         }
     }
 
@@ -77,7 +77,7 @@ impl End<'_> {
         match self {
             End::Client(Client { ends: Some(ends), .. }) => ends.shutdown_write(),
             End::Client(client) => client.stream.shutdown_write(),
-            End::Link(link) => link.stream.shutdown_write(),
+            End::Link(link) => link.shutdown_write(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The upstream side of a request: which target, over which connection, and what to do when it fails.
 
 use super::count::bump;
+use super::h2::Mux;
 use super::pool::{Link, Pool};
 use super::{Complaint, Shard};
 use crate::balance::health::{suffices, Report};
@@ -14,7 +15,7 @@ use crate::io::clock;
 use crate::io::listen::is_out_of_descriptors;
 use crate::io::tcp::Stream;
 use crate::plan::balancing::Criteria;
-use crate::plan::{Algorithm, Upstream};
+use crate::plan::{Algorithm, Service, Upstream};
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -207,6 +208,29 @@ impl Peer {
         tracing::warn!(upstream, %host, port, %address, found_by, "{}", flip.text());
     }
 
+    /// A stream on a connection of HTTP/2 that is there, if one has room.
+    pub(super) fn reuse_http2(&self, shard: &Shard) -> Option<Box<Link>> {
+        let mux = self.pool.mux(shard.pool_bounds)?;
+        bump(&shard.counters.upstream_reuses);
+        Some(Box::new(Link::of_call(mux.call(), shard.deadlines.watch_waiter())))
+    }
+
+    /// A stream on a new connection of HTTP/2.
+    pub(super) async fn connect_http2(
+        &self,
+        shard: &Rc<Shard>,
+        group: &Group,
+        service: &Service,
+    ) -> std::io::Result<Box<Link>> {
+        let stream = self.dial(shard, group, service.connect_timeout_ms).await?;
+        let mux = Mux::over(shard, stream, service.write_timeout_ms).await?;
+        let link = Link::of_call(mux.call(), shard.deadlines.watch_waiter());
+        if !shard.is_draining() {
+            self.pool.put_mux(mux);
+        }
+        Ok(Box::new(link))
+    }
+
     /// A connection that was used before, if a live one lies idle.
     pub(super) fn reuse(&self, shard: &Shard) -> Option<Box<Link>> {
         let link = self.pool.take()?;
@@ -216,6 +240,12 @@ impl Peer {
 
     /// A new connection.
     pub(super) async fn connect(&self, shard: &Shard, group: &Group, timeout_ms: u64) -> std::io::Result<Box<Link>> {
+        let stream = self.dial(shard, group, timeout_ms).await?;
+        let watch = shard.deadlines.watch(stream.fd());
+        Ok(Box::new(Link::new(stream, watch)))
+    }
+
+    async fn dial(&self, shard: &Shard, group: &Group, timeout_ms: u64) -> std::io::Result<Stream> {
         let mut connected = Stream::connect(self.addr, timeout_ms).await;
         if connected.as_ref().is_err_and(is_out_of_descriptors) {
             bump(&shard.counters.out_of_descriptors);
@@ -226,8 +256,7 @@ impl Peer {
         match connected {
             Ok(stream) => {
                 bump(&shard.counters.upstream_connects);
-                let watch = shard.deadlines.watch(stream.fd());
-                Ok(Box::new(Link::new(stream, watch)))
+                Ok(stream)
             }
             Err(error) => {
                 bump(&shard.counters.upstream_connect_failures);
@@ -247,7 +276,7 @@ impl Peer {
     /// after it.
     pub(super) fn give_back(&self, shard: &Shard, mut link: Box<Link>) {
         link.served += 1;
-        if !shard.is_draining() {
+        if !shard.is_draining() && !link.is_http2() {
             self.pool.put(link, clock::millis(), shard.pool_bounds);
         }
     }

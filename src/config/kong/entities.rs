@@ -63,7 +63,7 @@ pub(super) fn service(reader: &mut Reader<'_>, entity: Entity<'_>) {
             reader.report.fault(entity.span(field), entity.path(field), "value must be null", hint);
         }
     }
-    if !matches!(protocol, Protocol::Http) {
+    if !matches!(protocol, Protocol::Http | Protocol::Grpc) {
         let message = format!("{word} is not served yet: its requests are answered with 501");
         reader.report.warning(entity.span("protocol"), entity.path("protocol"), message, "");
     }
@@ -115,7 +115,9 @@ pub(super) fn route(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
         let message = "cannot set 'strip_path' when 'protocols' is 'grpc' or 'grpcs'";
         reader.report.fault(entity.span("strip_path"), entity.path("strip_path"), message, "");
     }
-    let unserved = protocols.iter().find(|member| !matches!(member, Protocol::Http | Protocol::Https));
+    let is_served =
+        |member: &&Protocol| matches!(member, Protocol::Http | Protocol::Https | Protocol::Grpc | Protocol::Grpcs);
+    let unserved = protocols.iter().find(|member| !is_served(member));
     if let Some(member) = unserved {
         let message = format!("routes of protocol {} are not served yet", member.word());
         reader.report.warning(entity.span("protocols"), entity.path("protocols"), message, "");

@@ -5,12 +5,14 @@
 //! hold as well; and back. No I/O.
 
 use crate::base::bytes::put;
+use crate::http::grpc;
 use crate::http::headers::{self, Drop};
 use crate::http::{parse, Fault, HeadRef, Known};
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName, HeaderValue, CONTENT_LENGTH, COOKIE, HOST};
+use http::header::{HeaderMap, HeaderName, HeaderValue, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST};
 use http::request::Parts;
-use http::{Method, Response, StatusCode};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Method, Request, Response, StatusCode, Uri};
 
 /// The request means nothing, or not the same to everybody (RFC 9113 §8.1.1): a stream error of PROTOCOL_ERROR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,11 +168,86 @@ pub(super) fn response(head: HeadRef<'_>, websocket: bool) -> Result<Response<()
         if drop.has(at) || switched && line.id == Known::SecWebsocketAccept {
             continue;
         }
+        // A call that fails at once is one block of fields, without a body and without a length.
+        let value = line.value(head.buf);
+        if line.id == Known::ContentLength && value == b"0" && grpc::is_call(head.field(Known::ContentType)) {
+            continue;
+        }
         let name = HeaderName::from_bytes(line.name(head.buf)).map_err(|_| Malformed)?;
         let value = bytes.slice(line.value_at as usize..(line.value_at + line.value_len) as usize);
         fields.append(name, HeaderValue::from_maybe_shared(value).map_err(|_| Malformed)?);
     }
     Ok(response)
+}
+
+/// A request to an upstream, ours and whole, as HTTP/2 has it.
+///
+/// # Errors
+/// [`Malformed`] where it cannot be said in HTTP/2, such as a path that no URI can hold.
+pub(super) fn upstream_request(head: HeadRef<'_>) -> Result<Request<()>, Malformed> {
+    let drop = Drop::of_request(head).map_err(|_| Malformed)?;
+    let bytes = Bytes::copy_from_slice(&head.buf[..head.head.len]);
+    let part = |at: usize, len: usize| bytes.slice(at..at + len);
+    let target = head.head.target_part;
+    let mut uri = http::uri::Parts::default();
+    uri.scheme = Some(Scheme::HTTP);
+    let path = PathAndQuery::from_maybe_shared(part(target.at as usize, target.len as usize));
+    uri.path_and_query = Some(path.map_err(|_| Malformed)?);
+    let mut request = Request::new(());
+    *request.method_mut() = Method::from_bytes(head.method_bytes()).map_err(|_| Malformed)?;
+    let fields = request.headers_mut();
+    fields.reserve(head.head.fields.len());
+    for (at, line) in head.head.fields.iter().enumerate() {
+        let value = part(line.value_at as usize, line.value_len as usize);
+        match line.id {
+            Known::Host => uri.authority = Some(Authority::from_maybe_shared(value).map_err(|_| Malformed)?),
+            Known::Te => {
+                fields.insert(http::header::TE, HeaderValue::from_static("trailers"));
+            }
+            _ if drop.has(at) => {}
+            _ => {
+                let name = HeaderName::from_bytes(line.name(head.buf)).map_err(|_| Malformed)?;
+                fields.append(name, HeaderValue::from_maybe_shared(value).map_err(|_| Malformed)?);
+            }
+        }
+    }
+    *request.uri_mut() = Uri::from_parts(uri).map_err(|_| Malformed)?;
+    Ok(request)
+}
+
+/// Writes an upstream's answer as HTTP/1.1; is its body in chunks? `ended`: has it none?
+///
+/// # Errors
+/// [`Malformed`]; `out` then holds a part.
+pub(super) fn upstream_response(
+    parts: &http::response::Parts,
+    ended: bool,
+    method: crate::http::Method,
+    out: &mut Vec<u8>,
+) -> Result<bool, Malformed> {
+    let status = parts.status.as_u16();
+    put(out, [b"HTTP/1.1 ", parts.status.as_str().as_bytes(), b" \r\n"]);
+    for (name, value) in &parts.headers {
+        if *name != CONTENT_LENGTH {
+            field(name, value, out)?;
+        }
+    }
+    let bodyless = method == crate::http::Method::Head || matches!(status, 100..=199 | 204 | 304);
+    let length = parts.headers.get(CONTENT_LENGTH);
+    // Trailers have a place behind chunks alone, and a call's status is in them.
+    let is_grpc = grpc::is_call(parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes));
+    let mut chunked = false;
+    match length {
+        Some(length) if bodyless || !is_grpc => field(&CONTENT_LENGTH, length, out)?,
+        _ if bodyless => {}
+        _ if ended => put(out, [b"Content-Length: 0\r\n"]),
+        _ => {
+            chunked = true;
+            put(out, [b"Transfer-Encoding: chunked\r\n"]);
+        }
+    }
+    put(out, [b"\r\n"]);
+    Ok(chunked)
 }
 
 /// The lines of a trailer section as HTTP/2 has them.

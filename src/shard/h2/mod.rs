@@ -8,13 +8,19 @@
 //! ```
 //!
 //! `sieve` bounds what costs and is of no use, `convert` refuses what HTTP/1.1 would read otherwise, `ends` makes a stream
-//! look like a socket. Not here: what becomes of a request.
+//! look like a socket. Towards upstreams: `mux` is a connection, `call` one stream of it. Not here: what becomes of a request.
 
+mod call;
 mod convert;
 mod ends;
+mod halves;
+mod mux;
+mod pump;
 mod sieve;
 
+pub(super) use call::{Call, Ended};
 pub(super) use ends::Ends;
+pub(super) use mux::Mux;
 
 use super::count::bump;
 use super::request::{self, Next};
@@ -25,7 +31,6 @@ use crate::base::time::Millis;
 use crate::http::parse::{Parser, Progress};
 use crate::http::{Fault, Method};
 use crate::io::clock;
-use crate::io::deadline::Side;
 use crate::io::duplex::Pipe;
 use crate::io::tcp;
 use base64::Engine as _;
@@ -34,6 +39,7 @@ use convert::Kind;
 use h2::server::{Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::{Request, Response, StatusCode};
+use pump::Pump;
 use sieve::{Allowance, Flood, Sieve};
 use std::cell::{Cell, RefCell};
 use std::future::{poll_fn, Future};
@@ -88,120 +94,49 @@ pub(super) async fn serve(shard: &Rc<Shard>, client: &Client, early: Vec<u8>) {
     });
     let pipe = Pipe::new(shard.large.take());
     let over = Cell::new(false);
-    let mut reading = pin!(read(shard, client, &shared, &pipe, early, &over));
-    let mut writing = pin!(write(shard, client, &shared, &pipe, &over));
-    let mut engine = pin!(engine(shard, client, &shared, &pipe));
+    let pump = Pump { shard, stream: &client.stream, watch: &client.watch, pipe: &pipe, over: &over };
+    let seen = |bytes: &[u8]| {
+        client.bytes_in.set(client.bytes_in.get() + bytes.len() as u64);
+        let Err(Flood) = shared.sieve.borrow_mut().feed(bytes, clock::millis()) else { return true };
+        shard.complain(Complaint::Flood, || format!("{} floods its HTTP/2 connection", client.peer));
+        bump(&shard.counters.http2_floods);
+        shared.fail(Reason::ENHANCE_YOUR_CALM);
+        false
+    };
+    let sent = |bytes| {
+        client.bytes_out.set(client.bytes_out.get() + bytes);
+        shared.sieve.borrow_mut().sent(bytes);
+    };
+    let send_timeout_ms = shard.world.borrow().tables.plan.node.runtime.send_timeout_ms;
     let place = shard.h2_wakers.borrow_mut().insert(None);
-    let (mut read_ended, mut write_ended) = (false, false);
-    poll_fn(|cx| {
+    let reading = pump.read(early, seen, || shared.fail(Reason::NO_ERROR));
+    let writing = pump.write(send_timeout_ms, sent);
+    let engine = engine(shard, client, &shared, &pipe);
+    pump.run(reading, writing, engine, |cx| {
         let mut waker = shared.waker.borrow_mut();
         if !waker.as_ref().is_some_and(|held| held.will_wake(cx.waker())) {
             *waker = Some(cx.waker().clone());
             shard.h2_wakers.borrow_mut()[place] = Some(cx.waker().clone());
         }
-        drop(waker);
-        for _ in 0..TURNS_MAX {
-            let before = pipe.turns();
-            read_ended = read_ended || reading.as_mut().poll(cx).is_ready();
-            if !over.get() && engine.as_mut().poll(cx).is_ready() {
-                over.set(true);
-            }
-            write_ended = write_ended || writing.as_mut().poll(cx).is_ready();
-            if over.get() && write_ended {
-                // Polled once more, so that it reads on for the sake of a close in good order.
-                read_ended = read_ended || reading.as_mut().poll(cx).is_ready();
-                return if read_ended { Poll::Ready(()) } else { Poll::Pending };
-            }
-            if pipe.turns() == before {
-                return Poll::Pending;
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
     })
     .await;
     shard.h2_wakers.borrow_mut().remove(place);
     shared.waker.take();
     // Streams whose tasks have not heard of it yet hold the socket: the client is not to wait for them.
     tcp::end(client.stream.fd());
-    shard.put_buf(pipe.take_outbound(Vec::with_capacity(1)));
-    shard.put_buf(pipe.take_inbound());
 }
 
-/// Rounds of a connection's three parts before others get their turn: each moves a buffer.
-const TURNS_MAX: usize = 64;
-
-/// Receives and hands in, one buffer at a time; once it is `over`, reads on and forgets, for a bounded time.
-async fn read(shard: &Rc<Shard>, client: &Client, shared: &Shared, pipe: &Pipe, early: Vec<u8>, over: &Cell<bool>) {
-    let mut buf = early;
-    if buf.capacity() == 0 {
-        buf = shard.small.take();
-    }
-    let mut linger_left = limits::LINGER_BYTES_MAX;
-    loop {
-        if !buf.is_empty() {
-            if over.get() {
-                let Some(left) = linger_left.checked_sub(buf.len()) else { break };
-                linger_left = left;
-                buf.clear();
-            } else {
-                client.bytes_in.set(client.bytes_in.get() + buf.len() as u64);
-                if shared.sieve.borrow_mut().feed(&buf, clock::millis()) == Err(Flood) {
-                    shard.complain(Complaint::Flood, || format!("{} floods its HTTP/2 connection", client.peer));
-                    bump(&shard.counters.http2_floods);
-                    shared.fail(Reason::ENHANCE_YOUR_CALM);
-                    buf.clear();
-                } else {
-                    pipe.put(buf);
-                    poll_fn(|_| if pipe.is_taken() || over.get() { Poll::Ready(()) } else { Poll::Pending }).await;
-                    buf = pipe.take_inbound();
-                }
-            }
-        }
-        let (result, back) = client.stream.recv(buf).await;
-        buf = back;
-        match result {
-            Ok(1..) => {}
-            _ if client.watch.fired() == Some(Side::Read) && !over.get() => {
-                // It was idle, or slow with a head, for too long: it is told so.
-                shared.fail(Reason::NO_ERROR);
-                poll_fn(|_| if over.get() { Poll::Ready(()) } else { Poll::Pending }).await;
-                break;
-            }
-            _ => {
-                pipe.end();
-                break;
-            }
-        }
-    }
-    shard.put_buf(buf);
-}
-
-/// Sends what the engine has written; at the end, closes this side.
-async fn write(shard: &Rc<Shard>, client: &Client, shared: &Shared, pipe: &Pipe, over: &Cell<bool>) {
+/// Tells a client that has begun with something else that this is HTTP/2: "Clients and servers MUST treat an invalid
+/// connection preface as a connection error of type PROTOCOL_ERROR" (RFC 9113 §3.4).
+pub(super) async fn decline(shard: &Shard, client: &Client) {
+    // An empty SETTINGS frame, which comes first whatever is said, and GOAWAY.
+    const WORDS: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01";
+    let mut out = shard.small.take();
+    out.extend_from_slice(WORDS);
     let timeout_ms = shard.world.borrow().tables.plan.node.runtime.send_timeout_ms;
-    let mut spare = shard.large.take();
-    loop {
-        poll_fn(|_| if pipe.has_outbound() || over.get() { Poll::Ready(()) } else { Poll::Pending }).await;
-        if !pipe.has_outbound() {
-            break;
-        }
-        let out = pipe.take_outbound(spare);
-        let bytes = out.len() as u64;
-        let (sent, back) = client.send(out, timeout_ms).await;
-        spare = back;
-        spare.clear();
-        if sent.is_err() {
-            pipe.break_off();
-            break;
-        }
-        shared.sieve.borrow_mut().sent(bytes);
-    }
-    shard.put_buf(spare);
+    let (_, out) = client.send(out, timeout_ms).await;
+    shard.put_buf(out);
     client.stream.shutdown_write();
-    let now = clock::millis();
-    client.watch.set_quiet(false);
-    client.watch.arm_read(Millis(now.0 + limits::LINGER_QUIET_MS));
 }
 
 /// Runs the engine until the connection is over, all that is to be said of it being written.

@@ -3,6 +3,7 @@
 pub(crate) mod board;
 pub(crate) mod client;
 pub(crate) mod echo;
+pub(crate) mod frames;
 pub(crate) mod gateway;
 pub(crate) mod nginx;
 pub(crate) mod ports;

@@ -1,0 +1,306 @@
+//! The two halves of a stream of HTTP/2, on either side of the gateway: what comes in is handed on as HTTP/1.1's body, what
+//! HTTP/1.1 has as a body goes out as DATA and trailers.
+//!
+//! Flow control is end to end: the peer's window opens by what was received last when more is asked for, which is after the
+//! other side has taken it; and sending waits for the peer's window.
+
+use super::convert;
+use crate::http::chunked::{self, Decoder, Step};
+use crate::http::framing::Length;
+use crate::io::deadline::Watch;
+use bytes::{Buf, Bytes};
+use h2::{Reason, RecvStream, SendStream};
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io::{Error, ErrorKind, Result};
+use std::task::{Context, Poll};
+
+/// What comes in.
+pub(super) struct Inbound {
+    stream: RecvStream,
+    framing: Framing,
+    /// Received, and not handed on.
+    held: Bytes,
+    /// Handed on, and not given back to the window.
+    lent: usize,
+    ended: bool,
+}
+
+/// How a body is handed on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// As it is: its length is known, or it is a tunnel's.
+    Plain,
+    /// In chunks.
+    Chunks,
+}
+
+/// Room that a chunk's size and line ends take, bytes.
+const CHUNK_ROOM: usize = 24;
+
+impl Inbound {
+    pub(super) fn new(stream: RecvStream, framing: Framing) -> Inbound {
+        Inbound { stream, framing, held: Bytes::new(), lent: 0, ended: false }
+    }
+
+    /// Waits until something is held, or the end has come. Wakes by the watch's deadline, too.
+    pub(super) fn poll_held(&mut self, cx: &mut Context<'_>, watch: &Watch) -> Poll<Result<()>> {
+        self.give_back();
+        while self.held.is_empty() && !self.ended {
+            if watch.fired().is_some() {
+                return Poll::Ready(Err(ErrorKind::TimedOut.into()));
+            }
+            match self.stream.poll_data(cx) {
+                Poll::Ready(Some(Ok(data))) => self.held = data,
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(reset(&error))),
+                Poll::Ready(None) => self.ended = true,
+                Poll::Pending => {
+                    watch.wait(cx.waker());
+                    return Poll::Pending;
+                }
+            }
+        }
+        if self.held.is_empty() && self.framing == Framing::Chunks {
+            // The trailers are there when the end is.
+            return self.poll_end(cx);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Opens the window by what was handed on.
+    fn give_back(&mut self) {
+        let lent = std::mem::take(&mut self.lent);
+        if lent > 0 {
+            let _ = self.stream.flow_control().release_capacity(lent);
+        }
+    }
+
+    /// Writes what is held into the spare capacity of `buf`, in its framing; 0 at the end.
+    pub(super) fn hand_on(&mut self, buf: &mut Vec<u8>) -> usize {
+        let before = buf.len();
+        if self.held.is_empty() {
+            return 0;
+        }
+        if buf.capacity() - before <= CHUNK_ROOM {
+            buf.reserve(1024);
+        }
+        let chunks = self.framing == Framing::Chunks;
+        let room = buf.capacity() - before - if chunks { CHUNK_ROOM } else { 0 };
+        let bytes = room.min(self.held.len());
+        if chunks {
+            chunked::encode_size(bytes as u64, buf);
+        }
+        buf.extend_from_slice(&self.held[..bytes]);
+        if chunks {
+            buf.extend_from_slice(b"\r\n");
+        }
+        self.held.advance(bytes);
+        self.lent += bytes;
+        buf.len() - before
+    }
+
+    /// The end of a body in chunks becomes held bytes, once.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let trailers = match self.stream.poll_trailers(cx) {
+            Poll::Ready(Ok(trailers)) => trailers,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(reset(&error))),
+            Poll::Pending => return Poll::Pending,
+        };
+        let mut text = Vec::new();
+        if convert::trailers(trailers.as_ref(), &mut text).is_err() {
+            return Poll::Ready(Err(ErrorKind::InvalidData.into()));
+        }
+        self.held = text.into();
+        // What is held now is framing already.
+        self.framing = Framing::Plain;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What a stream's end means to whoever waits for it: refused before anything was done, or broken.
+pub(super) fn reset(error: &h2::Error) -> Error {
+    let refused = error.reason() == Some(Reason::REFUSED_STREAM) || error.is_go_away() && error.is_remote();
+    if refused {
+        ErrorKind::ConnectionRefused.into()
+    } else {
+        ErrorKind::ConnectionReset.into()
+    }
+}
+
+/// What goes out.
+#[derive(Default)]
+pub(super) struct Outbound {
+    /// From the head on.
+    send: RefCell<Option<SendStream<Bytes>>>,
+    stage: RefCell<Stage>,
+}
+
+/// What is to come.
+#[derive(Default)]
+pub(super) enum Stage {
+    #[default]
+    Head,
+    /// So many bytes of body.
+    Fixed(u64),
+    Chunks(Box<Decoder>),
+    /// A tunnel: until it is closed.
+    Tunnel,
+    Done,
+}
+
+impl Stage {
+    /// Behind a head that says so.
+    pub(super) fn of(length: Length) -> Stage {
+        match length {
+            Length::None | Length::Fixed(0) => Stage::Done,
+            Length::Fixed(bytes) => Stage::Fixed(bytes),
+            Length::Chunked => Stage::Chunks(Box::default()),
+            Length::UntilClose => Stage::Tunnel,
+        }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self, Stage::Done)
+    }
+}
+
+impl Outbound {
+    /// The head was sent.
+    pub(super) fn begin(&self, send: SendStream<Bytes>, stage: Stage) {
+        *self.send.borrow_mut() = Some(send);
+        *self.stage.borrow_mut() = stage;
+    }
+
+    pub(super) fn is_begun(&self) -> bool {
+        !matches!(*self.stage.borrow(), Stage::Head)
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.stage.borrow().is_done()
+    }
+
+    /// Was it reset? `None` before the head.
+    pub(super) fn poll_reset(&self, cx: &mut Context<'_>) -> Option<bool> {
+        self.send.borrow_mut().as_mut().map(|send| send.poll_reset(cx).is_ready())
+    }
+
+    /// Sends more of a body, its framing whole. `gone`: has the peer given up?
+    ///
+    /// # Errors
+    /// Where the peer has given up, or is too slow, or the framing is none.
+    pub(super) async fn body(&self, bytes: &[u8], watch: &Watch, gone: &Cell<bool>) -> Result<()> {
+        let mut stage = self.stage.take();
+        let result = self.step(&mut stage, bytes, watch, gone).await;
+        *self.stage.borrow_mut() = stage;
+        result
+    }
+
+    async fn step(&self, stage: &mut Stage, bytes: &[u8], watch: &Watch, gone: &Cell<bool>) -> Result<()> {
+        match stage {
+            Stage::Head | Stage::Done => Ok(()),
+            Stage::Tunnel => self.data(bytes, false, watch, gone).await,
+            Stage::Fixed(left) => {
+                let bytes = &bytes[..bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX))];
+                *left -= bytes.len() as u64;
+                let end = *left == 0;
+                let result = self.data(bytes, end, watch, gone).await;
+                if end {
+                    *stage = Stage::Done;
+                }
+                result
+            }
+            Stage::Chunks(decoder) => match unchunk(decoder, bytes)? {
+                (payload, None) => self.data(&payload, false, watch, gone).await,
+                (payload, Some(trailers)) => {
+                    *stage = Stage::Done;
+                    let end = trailers.is_empty();
+                    self.data(&payload, end, watch, gone).await?;
+                    if end {
+                        return Ok(());
+                    }
+                    let fields = convert::trailer_fields(trailers).map_err(|_| Error::from(ErrorKind::InvalidData))?;
+                    self.with(|send| send.send_trailers(fields))
+                }
+            },
+        }
+    }
+
+    async fn data(&self, bytes: &[u8], end: bool, watch: &Watch, gone: &Cell<bool>) -> Result<()> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let room = poll_fn(|cx| self.poll_room(cx, bytes.len() - at, watch, gone)).await?;
+            let piece = Bytes::copy_from_slice(&bytes[at..at + room.min(bytes.len() - at)]);
+            at += piece.len();
+            let is_last = end && at == bytes.len();
+            self.with(|send| send.send_data(piece, is_last))?;
+        }
+        if end && bytes.is_empty() {
+            self.with(|send| send.send_data(Bytes::new(), true))?;
+        }
+        Ok(())
+    }
+
+    fn with(&self, act: impl FnOnce(&mut SendStream<Bytes>) -> std::result::Result<(), h2::Error>) -> Result<()> {
+        let mut send = self.send.borrow_mut();
+        let Some(send) = &mut *send else { return Err(ErrorKind::BrokenPipe.into()) };
+        act(send).map_err(|_| ErrorKind::BrokenPipe.into())
+    }
+
+    fn poll_room(&self, cx: &mut Context<'_>, want: usize, watch: &Watch, gone: &Cell<bool>) -> Poll<Result<usize>> {
+        let broken = || Poll::Ready(Err(Error::from(ErrorKind::BrokenPipe)));
+        let mut held = self.send.borrow_mut();
+        let (Some(send), false) = (&mut *held, gone.get()) else { return broken() };
+        send.reserve_capacity(want);
+        loop {
+            match send.capacity() {
+                0 => {}
+                room => return Poll::Ready(Ok(room)),
+            }
+            if watch.fired().is_some() {
+                return Poll::Ready(Err(ErrorKind::TimedOut.into()));
+            }
+            match send.poll_capacity(cx) {
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(_) => return broken(),
+                Poll::Pending => {
+                    watch.wait(cx.waker());
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// Says that a tunnel ends this way.
+    pub(super) fn close_tunnel(&self) {
+        if matches!(*self.stage.borrow(), Stage::Tunnel) {
+            self.stage.replace(Stage::Done);
+            let _ = self.with(|send| send.send_data(Bytes::new(), true));
+        }
+    }
+
+    /// Ends what is not at its end; `false` where nothing was begun.
+    pub(super) fn finish(&self) -> bool {
+        self.close_tunnel();
+        match self.stage.replace(Stage::Done) {
+            Stage::Done => true,
+            _ => self.send.borrow_mut().as_mut().map(|send| send.send_reset(Reason::INTERNAL_ERROR)).is_some(),
+        }
+    }
+}
+
+/// Payload and, at the end, the lines of the trailer section.
+fn unchunk<'a>(decoder: &mut Decoder, bytes: &'a [u8]) -> Result<(Vec<u8>, Option<&'a [u8]>)> {
+    let mut payload = Vec::new();
+    let mut at = 0;
+    loop {
+        match decoder.step(&bytes[at..]).map_err(|_| Error::from(ErrorKind::InvalidData))? {
+            Step::Data { data } => {
+                payload.extend_from_slice(&bytes[at + data.start..at + data.end]);
+                at += data.end;
+            }
+            Step::NeedMore { used } if at + used == bytes.len() => return Ok((payload, None)),
+            Step::NeedMore { .. } => return Err(ErrorKind::InvalidData.into()),
+            Step::Done { trailers, .. } => return Ok((payload, Some(&bytes[at + trailers.start..at + trailers.end]))),
+        }
+    }
+}
