@@ -13,7 +13,9 @@ use crate::plan::{
     Consumer, Credential, Dress, Level, LogPath, Node, PathPattern, Plan, PluginInstance, Protocol, Route, Runtime,
     Scope, Secret, Service,
 };
+use crate::redis::{Call, Fault, Reply as Answer};
 use serde_json::{Map, Value};
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -46,6 +48,10 @@ pub(super) struct Rig {
     pub(super) captures: Vec<(&'static str, &'static str)>,
     /// Fields of the upstream's answer.
     pub(super) reply: Vec<(&'static str, &'static str)>,
+    /// What Redis will say, call by call.
+    pub(super) redis: VecDeque<Result<Vec<Answer>, Fault>>,
+    /// What it was asked.
+    pub(super) asked: Vec<Call>,
 }
 
 /// What came of a request.
@@ -114,6 +120,8 @@ impl Rig {
             matched: true,
             captures: Vec::new(),
             reply: Vec::new(),
+            redis: VecDeque::new(),
+            asked: Vec::new(),
         }
     }
 
@@ -193,6 +201,12 @@ impl Rig {
                 seen.asked_body = true;
                 let whole = (body.len() <= bytes_max).then_some(body.as_bytes());
                 verdict = self.plugin.on_outcome(&mut cx, Outcome::Body(whole));
+            }
+            if let Verdict::Need(Need::Redis(call)) = verdict {
+                let answers = self.redis.pop_front().expect("Redis was not expected to be asked");
+                let outcome = Outcome::Redis(&call, answers.as_deref().map_err(|fault| *fault));
+                verdict = self.plugin.on_outcome(&mut cx, outcome);
+                self.asked.push(*call);
             }
             seen.reply = match verdict {
                 Verdict::Next => None,
