@@ -42,15 +42,17 @@ pub fn status_of(http: u16) -> u16 {
     }
 }
 
-/// Appends a message as `grpc-message` has it: percent-encoded but for what is printable.
-pub fn encode_message(text: &str, out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+/// A message as `grpc-message` has it: percent-encoded but for what is printable.
+pub fn encode_message(text: &str) -> String {
+    use std::fmt::Write;
+    let mut out = String::new();
     for byte in text.bytes() {
         match byte {
-            b' '..=b'~' if byte != b'%' => out.push(byte),
-            _ => out.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]),
+            b' '..=b'~' if byte != b'%' => out.push(char::from(byte)),
+            _ => drop(write!(out, "%{byte:02X}")),
         }
     }
+    out
 }
 
 #[cfg(test)]
@@ -90,8 +92,6 @@ mod tests {
 
     #[test]
     fn a_message_is_printable() {
-        let mut out = Vec::new();
-        encode_message("100% \u{e9}\n", &mut out);
-        assert_eq!(out, b"100%25 %C3%A9%0A");
+        assert_eq!(encode_message("100% \u{e9}\n"), "100%25 %C3%A9%0A");
     }
 }

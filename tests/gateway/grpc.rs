@@ -227,10 +227,11 @@ fn refusals_are_statuses_of_grpc() {
         let upstream = upstream().await;
         let gateway = gateway(upstream.addr);
         let client = client(gateway.proxy).await;
+        let none: &[(&str, &str)] = &[];
         for (path, more, status, code, message) in [
-            ("/none", &[][..], 404, "5", "no Route matched with those values"),
-            ("/b.S/Echo", &[], 200, "1", "gRPC request matched gRPCs route"),
-            ("/a.S/Silent", &[("grpc-timeout", "300m")], 504, "4", "The upstream server is timing out"),
+            ("/none", none, 404, "5", "no Route matched with those values"),
+            ("/b.S/Echo", none, 200, "1", "gRPC request matched gRPCs route"),
+            ("/a.S/Silent", &[("grpc-timeout", "300m")][..], 504, "4", "The upstream server is timing out"),
         ] {
             let (got, fields, body, _) = unary(&client, ask(path, more), b"x").await;
             assert_eq!((got.as_u16(), body.len()), (status, 0), "{path}");

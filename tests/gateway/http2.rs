@@ -1,7 +1,9 @@
 //! HTTP/2 as frames, from RFC 9113 and RFC 7541: what is served, what is refused, what of it reaches an upstream, and that
 //! a client which sends what is of no use has an end.
 
+use crate::harness::board::Board;
 use crate::harness::frames::*;
+use crate::harness::upstream::steps;
 use crate::harness::{Gateway, Setup, Upstream};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -145,7 +147,7 @@ fn requests_mean_one_thing_or_nothing() {
         ("a length that is no number", with(&[("content-length", "+1")]), bad.clone()),
         ("a length without a body", with(&[("content-length", "5")]), bad.clone()),
         (
-            "websocket where no upstream grants it",
+            "a tunnel for another protocol",
             asked(&[
                 (":method", "CONNECT"),
                 (":protocol", "other"),
@@ -306,6 +308,8 @@ fn flood(count: u32, piece: impl Fn(u32) -> Vec<u8>) -> Told {
     gateway.check_serves();
     let (rss, cpu) = (gateway.rss_kib(), gateway.cpu_ms());
     let mut client = H2::to(gateway.proxy);
+    // Its SETTINGS are acknowledged before two threads write.
+    assert_eq!(client.next().unwrap().kind, SETTINGS);
     let mut reader = H2 { stream: client.stream.try_clone().unwrap() };
     let told = std::thread::spawn(move || reader.told(u32::MAX));
     for from in (0..count).step_by(100) {
@@ -334,22 +338,23 @@ fn floods_have_an_end() {
     assert_eq!(flood(100_000, |_| frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 1])), calm, "PRIORITY");
     assert_eq!(flood(100_000, |_| frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])), calm, "WINDOW_UPDATE");
     assert_eq!(flood(100_000, |_| frame(0x77, 0, 0, b"")), calm, "unknown frames");
-    let rapid = |n| [get(id(n), "/"), frame(RST_STREAM, 0, id(n), &[0, 0, 0, 8])].concat();
+    let rapid = |n: u32| [get(id(n), "/"), frame(RST_STREAM, 0, id(n), &[0, 0, 0, 8])].concat();
     assert_eq!(flood(10_000, rapid), calm, "rapid reset");
-    let made = |n| [headers(id(n), 0, &request("POST", "/", &[])), frame(WINDOW_UPDATE, 0, id(n), &[0; 4])].concat();
+    let made =
+        |n: u32| [headers(id(n), 0, &request("POST", "/", &[])), frame(WINDOW_UPDATE, 0, id(n), &[0; 4])].concat();
     assert_eq!(flood(10_000, made), calm, "resets that we are made to send");
-    let empty = |n| match n {
+    let empty = |n: u32| match n {
         0 => headers(1, 0, &request("POST", "/", &[])),
         _ => frame(DATA, 0, 1, b""),
     };
     assert_eq!(flood(100_000, empty), calm, "empty DATA");
-    let endless = |n| match n {
+    let endless = |n: u32| match n {
         0 => frame(HEADERS, END_STREAM, 1, &block(&request("GET", "/", &[]))),
         _ => frame(CONTINUATION, 0, 1, &block(&[("x", "y")])),
     };
     assert!(matches!(flood(100_000, endless), Told::Away(_)), "CONTINUATION");
     // One field of 4 KB in the table, and then references to it, a byte each.
-    let bomb = |n| match n {
+    let bomb = |n: u32| match n {
         0 => {
             let mut block = block(&request("GET", "/", &[]));
             block.extend([0x40, 1, b'x', 127, 0xb5, 0x1e]);
@@ -422,4 +427,45 @@ fn http1_and_tools_are_served_beside_it() {
     assert_eq!(out, "GET /tool2 200");
     let out = Command::new("nghttp").args(["-n", "-s", &url]).output().unwrap();
     assert!(String::from_utf8_lossy(&out.stdout).contains(" 200 "), "{out:?}");
+}
+
+#[test]
+fn a_websocket_opens_by_extended_connect() {
+    let upstream = Upstream::start();
+    let script = [
+        "@send HTTP/1.1 101 Switching Protocols\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\nSec-WebSocket-Accept: x\\r\\n\\r\\nearly",
+        "@drain",
+    ];
+    let script = script.iter().flat_map(|step| steps(step)).collect();
+    upstream.begin(vec![script], &Board::default());
+    let gateway = start(&upstream);
+    let mut client = H2::to(gateway.proxy);
+    let fields = [
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "http"),
+        (":authority", "a.test"),
+        (":path", "/ws"),
+        ("sec-websocket-version", "13"),
+    ];
+    client.send(headers(1, 0, &fields));
+    assert_eq!(client.told(1), Told::Status(200));
+    client.send(frame(DATA, 0, 1, b"late"));
+    let first = loop {
+        let frame = client.next().expect("DATA");
+        if frame.kind == DATA {
+            break frame.payload;
+        }
+    };
+    assert_eq!(first, b"early");
+    client.send(frame(DATA, END_STREAM, 1, b"r"));
+    assert_eq!(client.body(1), b"");
+    let log = upstream.log();
+    let head = &log.requests[0].head;
+    assert_eq!((head.method(), head.one("upgrade")), ("GET", Some("websocket")));
+    assert!(head.one("sec-websocket-key").is_some_and(|key| key.len() == 24 && key.ends_with("==")));
+    gateway.wait_until("the upstream has got all", || upstream.log().raw.ends_with(b"later"));
+    // The connection goes on.
+    client.send(get(3, "/next"));
+    assert_eq!(client.told(3), Told::Status(200));
 }
