@@ -71,9 +71,9 @@ fn filter(level: Level) -> EnvFilter {
 /// Libraries speak one level lower than we do: their warnings describe single look-ups and connections.
 fn directives(level: Level) -> &'static str {
     match level {
-        Level::Debug => "debug,hickory_net=info,hickory_proto=info,hickory_resolver=info,hyper=info",
-        Level::Info => "info,hickory_net=error,hickory_proto=error,hickory_resolver=error,hyper=error",
-        Level::Warn => "warn,hickory_net=error,hickory_proto=error,hickory_resolver=error,hyper=error",
+        Level::Debug => "debug,h2=info,hickory_net=info,hickory_proto=info,hickory_resolver=info,hyper=info",
+        Level::Info => "info,h2=error,hickory_net=error,hickory_proto=error,hickory_resolver=error,hyper=error",
+        Level::Warn => "warn,h2=error,hickory_net=error,hickory_proto=error,hickory_resolver=error,hyper=error",
         Level::Error => "error",
     }
 }

@@ -91,6 +91,15 @@ impl Pipe {
         self.outbound.replace(empty)
     }
 
+    /// Appends to what is to be sent, past the other end; where there is no room, nothing.
+    pub fn say(&self, bytes: &[u8]) {
+        let mut outbound = self.outbound.borrow_mut();
+        if outbound.capacity() - outbound.len() >= bytes.len() {
+            outbound.extend_from_slice(bytes);
+        }
+        self.turn();
+    }
+
     /// Says that nothing more can be sent.
     pub fn break_off(&self) {
         self.broken.set(true);

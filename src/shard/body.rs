@@ -173,6 +173,8 @@ pub(super) struct Inbound {
     since: Millis,
     /// The client waits for a 100 before it sends.
     pub(super) expects: bool,
+    /// May it be as slow as it likes? A stream of messages has no rate; the upstream's time bounds it.
+    pub(super) patient: bool,
     /// Payload that a plugin has asked for, or that may have to be sent again.
     pub(super) kept: Vec<u8>,
     /// Bytes of payload up to which all of it is kept, in case that it must be sent again.
@@ -246,6 +248,7 @@ impl Inbound {
             length,
             // A client that sends its body at once does not wait, whatever it says.
             expects: expects && rest.is_empty(),
+            patient: false,
             buf,
             at: 0,
             payload: 0,
@@ -357,11 +360,14 @@ impl Inbound {
         if let Some(earned) = self.payload.saturating_mul(1000).checked_div(runtime.body_rate_min) {
             until = until.min(self.since.0 + BODY_RATE_GRACE_MS.max(earned));
         }
-        if until <= now.0 {
+        if until <= now.0 && !self.patient {
             bump(&shard.counters.client_timeouts);
             return Err(Refusal::Client(408, None));
         }
-        client.watch.arm_read(Millis(until));
+        match self.patient {
+            true => client.watch.disarm_read(),
+            false => client.watch.arm_read(Millis(until)),
+        }
         let buf = std::mem::take(&mut self.buf);
         let (result, buf) = match stop {
             Some(stop) => client.recv_until(buf, stop).await,

@@ -475,7 +475,11 @@ impl Exchange<'_> {
         *body = match length {
             Length::Fixed(bytes) if bytes <= rest.len() as u64 => Body::Hand(bytes as usize),
             Length::None | Length::UntilClose => Body::None,
-            length => Body::Inbound(Box::new(Inbound::new(self.shard, length, rest, self.parts.expects))),
+            length => {
+                let mut inbound = Inbound::new(self.shard, length, rest, self.parts.expects);
+                inbound.patient = self.parts.grpc;
+                Body::Inbound(Box::new(inbound))
+            }
         };
         self.plugins(rest, body, identity, edits).await?;
         let Some(service) = self.parts.service else {
@@ -718,6 +722,10 @@ impl Exchange<'_> {
                     let result = inbound.upload(shard, self.client, &link, self.runtime, service, &invited).await;
                     if result.is_ok() {
                         uploaded.set(true);
+                    }
+                    if let Some(deadline) = self.parts.deadline {
+                        let until = Millis(clock::millis().0 + service.read_timeout_ms);
+                        link.watch.arm_read(until.min(deadline));
                     }
                     result
                 };

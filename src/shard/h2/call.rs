@@ -151,7 +151,7 @@ impl Call {
                         *answer = match convert::upstream_response(&parts, ended, self.method.get(), &mut text) {
                             Ok(chunked) => {
                                 let framing = if chunked { Framing::Chunks } else { Framing::Plain };
-                                Answer::Begun(text, 0, Inbound::new(body, framing))
+                                Answer::Begun(text, 0, Inbound::new(body, framing, None))
                             }
                             Err(convert::Malformed) => Answer::Failed(ErrorKind::InvalidData),
                         };

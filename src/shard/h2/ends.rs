@@ -31,11 +31,18 @@ pub(in crate::shard) struct Ends {
 }
 
 impl Ends {
-    pub(super) fn new(stream: RecvStream, respond: SendResponse<Bytes>, method: Method, kind: convert::Kind) -> Ends {
+    /// `declared`: the length of the body, where it was said.
+    pub(super) fn new(
+        stream: RecvStream,
+        respond: SendResponse<Bytes>,
+        method: Method,
+        kind: convert::Kind,
+        declared: Option<u64>,
+    ) -> Ends {
         let chunked = kind == convert::Kind::Plain { chunked: true };
         let framing = if chunked { Framing::Chunks } else { Framing::Plain };
         Ends {
-            inbound: RefCell::new(Inbound::new(stream, framing)),
+            inbound: RefCell::new(Inbound::new(stream, framing, declared)),
             outbound: Outbound::default(),
             respond: RefCell::new(respond),
             method,

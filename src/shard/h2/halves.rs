@@ -24,6 +24,8 @@ pub(super) struct Inbound {
     /// Handed on, and not given back to the window.
     lent: usize,
     ended: bool,
+    /// Of the declared length, bytes that have not come; never 0 where none was declared.
+    left: u64,
 }
 
 /// How a body is handed on.
@@ -39,19 +41,26 @@ pub(super) enum Framing {
 const CHUNK_ROOM: usize = 24;
 
 impl Inbound {
-    pub(super) fn new(stream: RecvStream, framing: Framing) -> Inbound {
-        Inbound { stream, framing, held: Bytes::new(), lent: 0, ended: false }
+    pub(super) fn new(stream: RecvStream, framing: Framing, declared: Option<u64>) -> Inbound {
+        let left = declared.unwrap_or(u64::MAX);
+        Inbound { stream, framing, held: Bytes::new(), lent: 0, ended: false, left }
     }
 
     /// Waits until something is held, or the end has come. Wakes by the watch's deadline, too.
     pub(super) fn poll_held(&mut self, cx: &mut Context<'_>, watch: &Watch) -> Poll<Result<()>> {
         self.give_back();
-        while self.held.is_empty() && !self.ended {
+        // The last of a declared length is held until the stream ends there: whoever gets it takes the request for whole, and
+        // a byte more would make it malformed.
+        while (self.held.is_empty() || self.left == 0) && !self.ended {
             if watch.fired().is_some() {
                 return Poll::Ready(Err(ErrorKind::TimedOut.into()));
             }
             match self.stream.poll_data(cx) {
-                Poll::Ready(Some(Ok(data))) => self.held = data,
+                Poll::Ready(Some(Ok(data))) if data.is_empty() => {}
+                Poll::Ready(Some(Ok(data))) => {
+                    self.left = self.left.saturating_sub(data.len() as u64);
+                    self.held = data;
+                }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(reset(&error))),
                 Poll::Ready(None) => self.ended = true,
                 Poll::Pending => {

@@ -38,9 +38,10 @@ use bytes::Bytes;
 use convert::Kind;
 use h2::server::{Connection, SendResponse};
 use h2::{Reason, RecvStream};
+use http::header::CONTENT_LENGTH;
 use http::{Request, Response, StatusCode};
 use pump::Pump;
-use sieve::{Allowance, Flood, Sieve};
+use sieve::{Allowance, Sieve};
 use std::cell::{Cell, RefCell};
 use std::future::{poll_fn, Future};
 use std::pin::pin;
@@ -97,10 +98,12 @@ pub(super) async fn serve(shard: &Rc<Shard>, client: &Client, early: Vec<u8>) {
     let pump = Pump { shard, stream: &client.stream, watch: &client.watch, pipe: &pipe, over: &over };
     let seen = |bytes: &[u8]| {
         client.bytes_in.set(client.bytes_in.get() + bytes.len() as u64);
-        let Err(Flood) = shared.sieve.borrow_mut().feed(bytes, clock::millis()) else { return true };
-        shard.complain(Complaint::Flood, || format!("{} floods its HTTP/2 connection", client.peer));
-        bump(&shard.counters.http2_floods);
-        shared.fail(Reason::ENHANCE_YOUR_CALM);
+        let Err(reason) = shared.sieve.borrow_mut().feed(bytes, clock::millis()) else { return true };
+        if reason == Reason::ENHANCE_YOUR_CALM {
+            shard.complain(Complaint::Flood, || format!("{} floods its HTTP/2 connection", client.peer));
+            bump(&shard.counters.http2_floods);
+        }
+        shared.fail(reason);
         false
     };
     let sent = |bytes| {
@@ -126,13 +129,17 @@ pub(super) async fn serve(shard: &Rc<Shard>, client: &Client, early: Vec<u8>) {
     tcp::end(client.stream.fd());
 }
 
+/// A GOAWAY frame of PROTOCOL_ERROR, before any stream.
+const GOAWAY: &[u8; 17] = b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01";
+
 /// Tells a client that has begun with something else that this is HTTP/2: "Clients and servers MUST treat an invalid
 /// connection preface as a connection error of type PROTOCOL_ERROR" (RFC 9113 §3.4).
 pub(super) async fn decline(shard: &Shard, client: &Client) {
-    // An empty SETTINGS frame, which comes first whatever is said, and GOAWAY.
-    const WORDS: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01";
+    // An empty SETTINGS frame, which comes first whatever is said.
+    const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
     let mut out = shard.small.take();
-    out.extend_from_slice(WORDS);
+    out.extend_from_slice(SETTINGS);
+    out.extend_from_slice(GOAWAY);
     let timeout_ms = shard.world.borrow().tables.plan.node.runtime.send_timeout_ms;
     let (_, out) = client.send(out, timeout_ms).await;
     shard.put_buf(out);
@@ -150,7 +157,15 @@ async fn engine(shard: &Rc<Shard>, client: &Client, shared: &Rc<Shared>, pipe: &
             shaken => shaken.map(Result::ok),
         }
     });
-    let Some(mut connection) = shaken.await else { return };
+    let Some(mut connection) = shaken.await else {
+        // The engine has said its SETTINGS and no more: what was wrong came with the preface.
+        if let Some(reason) = shared.fault.get() {
+            let mut frame = *GOAWAY;
+            frame[GOAWAY.len() - 4..].copy_from_slice(&u32::from(reason).to_be_bytes());
+            pipe.say(&frame);
+        }
+        return;
+    };
     let requests_max = shard.world.borrow().tables.plan.node.runtime.keepalive_requests_max;
     let mut leaving = false;
     poll_fn(|cx| {
@@ -295,10 +310,24 @@ async fn stream(shard: &Rc<Shard>, shared: &Shared, request: Request<RecvStream>
             return;
         }
     };
+    // A body that may not have a byte is waited for, as the request is malformed where it has one.
+    let awaited = !body.is_end_stream() && parts.headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0");
+    let declared = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let method = Method::classify(parts.method.as_str().as_bytes());
     drop(parts);
-    let ends = Ends::new(body, respond, if kind == Kind::WebSocket { Method::Get } else { method }, kind);
+    let method = if kind == Kind::WebSocket { Method::Get } else { method };
+    let ends = Ends::new(body, respond, method, kind, declared);
     let client = Box::new(Client::on_stream(shard, &shared.origin, shared.requests.get(), ends));
+    if awaited {
+        let body_ms = shard.world.borrow().tables.plan.node.runtime.body_timeout_ms;
+        client.watch.arm_read(Millis(clock::millis().0 + body_ms));
+        if client.readable().await.is_err() {
+            bump(&shard.counters.http2_malformed);
+            shard.put_work(work);
+            return;
+        }
+        client.watch.disarm_read();
+    }
     work.parser = Parser::default();
     let read = work.parser.request(&work.input, &mut work.head);
     {

@@ -1,5 +1,5 @@
-//! What is seen of frames before the HTTP/2 engine reads them: only their heads, and only to count those that cost much and
-//! carry nothing.
+//! What is seen of frames before the HTTP/2 engine reads them: their heads, to count those that cost much and carry nothing,
+//! and the sizes that RFC 9113 has an error of its own for.
 //!
 //! The engine (the `h2` crate) bounds memory and the frames of one header block; it answers every PING, SETTINGS and
 //! WINDOW_UPDATE for as long as they come. Here a client has an allowance of those, which grows back with time and with what
@@ -7,6 +7,7 @@
 
 use crate::base::limits;
 use crate::base::time::Millis;
+use h2::Reason;
 
 /// How much of something a client may still do: a bucket that fills with time.
 #[derive(Clone, Copy, Debug)]
@@ -57,21 +58,28 @@ pub(super) struct Sieve {
     kind: u8,
     /// Between HEADERS and the end of its block.
     in_block: bool,
+    /// Of the setting being read.
+    setting: [u8; SETTING_BYTES],
+    setting_len: usize,
     idle: Allowance,
     windows: Allowance,
 }
 
-/// The client sends more than it may of what is of no use to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Flood;
-
 const HEAD_BYTES: usize = 9;
+const SETTING_BYTES: usize = 6;
+/// SETTINGS_INITIAL_WINDOW_SIZE.
+const INITIAL_WINDOW: u16 = 4;
+const WINDOW_MAX: u32 = 0x7fff_ffff;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
+const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 
 /// Of one frame, in allowances. SETTINGS and empty DATA: a client sends a few in a connection's life.
@@ -87,6 +95,8 @@ impl Sieve {
             payload_left: 0,
             kind: DATA,
             in_block: false,
+            setting: [0; SETTING_BYTES],
+            setting_len: 0,
             idle: Allowance::new(limits::H2_IDLE_FRAMES, now),
             windows: Allowance::new(limits::H2_WINDOW_UPDATES, now),
         }
@@ -95,8 +105,8 @@ impl Sieve {
     /// Looks at what was received. O(frames).
     ///
     /// # Errors
-    /// Where an allowance is used up.
-    pub(super) fn feed(&mut self, mut bytes: &[u8], now: Millis) -> Result<(), Flood> {
+    /// ENHANCE_YOUR_CALM where an allowance is used up, and the error of a wrong size; nothing may be fed after it.
+    pub(super) fn feed(&mut self, mut bytes: &[u8], now: Millis) -> Result<(), Reason> {
         let preface = self.preface_left.min(bytes.len());
         self.preface_left -= preface;
         bytes = &bytes[preface..];
@@ -104,6 +114,9 @@ impl Sieve {
             if self.payload_left > 0 {
                 let skipped = bytes.len().min(self.payload_left as usize);
                 self.payload_left -= skipped as u32;
+                if self.kind == SETTINGS {
+                    self.settings(&bytes[..skipped])?;
+                }
                 bytes = &bytes[skipped..];
                 continue;
             }
@@ -119,10 +132,40 @@ impl Sieve {
         Ok(())
     }
 
-    fn frame(&mut self, now: Millis) -> Result<(), Flood> {
+    /// RFC 9113 §6.5.2: values of a window "above the maximum flow-control window size of 2^31-1 MUST be treated as a
+    /// connection error of type FLOW_CONTROL_ERROR".
+    fn settings(&mut self, payload: &[u8]) -> Result<(), Reason> {
+        for byte in payload {
+            self.setting[self.setting_len] = *byte;
+            self.setting_len += 1;
+            if self.setting_len == SETTING_BYTES {
+                self.setting_len = 0;
+                let [id @ .., a, b, c, d] = self.setting;
+                if u16::from_be_bytes(id) == INITIAL_WINDOW && u32::from_be_bytes([a, b, c, d]) > WINDOW_MAX {
+                    return Err(Reason::FLOW_CONTROL_ERROR);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, now: Millis) -> Result<(), Reason> {
         let [a, b, c, kind, flags, ..] = self.head;
         self.payload_left = u32::from_be_bytes([0, a, b, c]);
         self.kind = kind;
+        self.setting_len = 0;
+        // On stream 0 or not at all; where the stream is wrong the engine says so.
+        let sized = match (kind, self.payload_left) {
+            (SETTINGS, 0) => true,
+            (SETTINGS, bytes) => flags & ACK == 0 && bytes.is_multiple_of(SETTING_BYTES as u32),
+            (PING, bytes) => bytes == 8,
+            (RST_STREAM | WINDOW_UPDATE, bytes) => bytes == 4,
+            (GOAWAY, bytes) => bytes >= 8,
+            _ => true,
+        };
+        if !sized {
+            return Err(Reason::FRAME_SIZE_ERROR);
+        }
         let within = match kind {
             DATA if self.payload_left == 0 && flags & END_STREAM == 0 => self.idle.take(COST_RARE, now),
             DATA => true,
@@ -140,7 +183,7 @@ impl Sieve {
             // PRIORITY, RST_STREAM, PING, GOAWAY, PUSH_PROMISE and those that nobody knows.
             _ => self.idle.take(COST, now),
         };
-        within.then_some(()).ok_or(Flood)
+        within.then_some(()).ok_or(Reason::ENHANCE_YOUR_CALM)
     }
 
     /// The client has been sent so much: it may give so much of its window back.
@@ -192,9 +235,9 @@ mod tests {
 
     #[test]
     fn time_and_use_give_back() {
-        let (mut sieve, ping) = (fresh(), frame(6, 0, &[0; 8]));
+        let (mut sieve, ping) = (fresh(), frame(77, 0, b""));
         while sieve.feed(&ping, Millis(0)).is_ok() {}
-        assert_eq!(sieve.feed(&ping, Millis(1)), Err(Flood));
+        assert_eq!(sieve.feed(&ping, Millis(1)), Err(Reason::ENHANCE_YOUR_CALM));
         sieve.feed(&ping, Millis(1000)).expect("a second earns some");
         while sieve.feed(&ping, Millis(1000)).is_ok() {}
         sieve.feed(&frame(HEADERS, END_HEADERS, b"x"), Millis(1000)).expect("a request is of use");
@@ -202,8 +245,27 @@ mod tests {
 
         let (mut sieve, window) = (fresh(), frame(WINDOW_UPDATE, 0, &[0, 0, 0, 1]));
         while sieve.feed(&window, Millis(0)).is_ok() {}
+        // The rest of the last.
+        sieve.feed(&window[HEAD_BYTES..], Millis(0)).expect("payload");
         sieve.sent(1);
         sieve.feed(&window, Millis(0)).expect("what was sent may be acknowledged");
+    }
+
+    #[test]
+    fn a_wrong_size_has_its_error() {
+        let rows: [(u8, u8, &[u8], Result<(), Reason>); 8] = [
+            (SETTINGS, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff], Ok(())),
+            (SETTINGS, 0, &[0, 4, 0x80, 0, 0, 0], Err(Reason::FLOW_CONTROL_ERROR)),
+            (SETTINGS, 0, &[0, 4, 0], Err(Reason::FRAME_SIZE_ERROR)),
+            (SETTINGS, ACK, &[0, 3, 0, 0, 0, 1], Err(Reason::FRAME_SIZE_ERROR)),
+            (PING, 0, b"1234567", Err(Reason::FRAME_SIZE_ERROR)),
+            (RST_STREAM, 0, b"123", Err(Reason::FRAME_SIZE_ERROR)),
+            (WINDOW_UPDATE, 0, b"12345", Err(Reason::FRAME_SIZE_ERROR)),
+            (GOAWAY, 0, b"1234567", Err(Reason::FRAME_SIZE_ERROR)),
+        ];
+        for (kind, flags, payload, want) in rows {
+            assert_eq!(fresh().feed(&frame(kind, flags, payload), Millis(0)), want, "{kind} {payload:?}");
+        }
     }
 
     #[test]
