@@ -7,9 +7,11 @@
 pub mod directory;
 mod edits;
 mod shelf;
+mod unbuilt;
 
 pub use edits::{BodyLimit, Edit, Edits, Op};
 pub use shelf::{Locals, Shelf};
+pub use unbuilt::{unbuilt, Unbuilt, UNBUILT};
 
 use crate::base::id::{ConsumerIx, CredentialIx};
 use crate::base::rng::Rng;
@@ -206,6 +208,8 @@ pub struct Descriptor {
     pub version: &'static str,
     /// One or two sentences for the documentation.
     pub about: &'static str,
+    /// A small configuration that uses it: a declarative file without its first line. A test serves it.
+    pub example: &'static str,
     /// The shape of `config`.
     pub fields: &'static [Field],
     /// May an instance be scoped to a consumer?

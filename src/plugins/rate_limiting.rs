@@ -28,6 +28,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     about:
         "Lets so many requests pass per second, minute, hour, day, month or year of the UTC calendar; exact for all \
             CPUs of the node together.",
+    example: EXAMPLE,
     fields: FIELDS,
     consumer_scope: true,
     protocols: HTTP_PROTOCOLS,
@@ -35,6 +36,21 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     build,
     hooks: Hooks { request: true, response: false },
 };
+
+const EXAMPLE: &str = r"
+services:
+  - name: orders
+    url: http://orders.internal:8080
+    routes:
+      - name: orders
+        paths: [/orders]
+    plugins:
+      - name: rate-limiting
+        config:
+          second: 20
+          minute: 300
+          limit_by: ip
+";
 
 const POSITIVE: &[Rule] = &[Rule::GreaterThan(0.0)];
 const PORT: &[Rule] = &[Rule::Between(0.0, 65_535.0)];

@@ -16,6 +16,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     priority: 2,
     version: env!("CARGO_PKG_VERSION"),
     about: "Answers with a status and a message or body of your choice; no upstream is asked.",
+    example: EXAMPLE,
     fields: FIELDS,
     consumer_scope: true,
     protocols: HTTP_PROTOCOLS,
@@ -23,6 +24,18 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     build,
     hooks: Hooks { request: true, response: false },
 };
+
+const EXAMPLE: &str = r#"
+routes:
+  - name: maintenance
+    paths: [/orders]
+    plugins:
+      - name: request-termination
+        config:
+          status_code: 503
+          content_type: application/json
+          body: '{"message":"back at noon"}'
+"#;
 
 const FIELDS: &[Field] = &[
     Field::with_default("status_code", Kind::Integer, "503", "Status of the answer.")

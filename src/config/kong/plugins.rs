@@ -5,7 +5,7 @@ use super::{fill, Entity, Reader};
 use crate::base::nearest::nearest;
 use crate::config::check::{self, Cx};
 use crate::config::doc::Value;
-use crate::hook::Descriptor;
+use crate::hook::{self, Descriptor};
 use crate::plan::draft::PluginDraft;
 use serde_json::{Map, Value as Json};
 use std::cell::Cell;
@@ -13,6 +13,10 @@ use std::cell::Cell;
 pub(super) fn plugin(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
     let Some(name) = entity.owned("name") else { return };
     let Some(descriptor) = reader.descriptors.iter().find(|descriptor| descriptor.name == name) else {
+        if let Some(unbuilt) = hook::unbuilt(&name) {
+            let span = entity.span("name").clone();
+            return reader.report.fault(&span, entity.path("name"), unbuilt.fault(), "");
+        }
         let message = format!("plugin '{name}' not enabled; add it to the 'plugins' configuration property");
         let names = || reader.descriptors.iter().map(|descriptor| descriptor.name);
         let there_are = names().collect::<Vec<_>>().join(", ");
