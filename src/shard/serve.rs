@@ -97,7 +97,6 @@ pub(super) struct Work {
     pub(super) path: Vec<u8>,
     pub(super) scratch: route::Scratch,
     waiting: Rc<Waiting>,
-    waiting_key: usize,
 }
 
 /// Somebody waits for a client's next request.
@@ -140,7 +139,7 @@ impl Shard {
 
     fn new_work(&self) -> Box<Work> {
         let waiting = Rc::new(Waiting::default());
-        let waiting_key = self.waiting.borrow_mut().insert(waiting.clone());
+        self.waiting.borrow_mut().insert(waiting.clone());
         Box::new(Work {
             input: Vec::new(),
             start: 0,
@@ -151,7 +150,6 @@ impl Shard {
             path: Vec::with_capacity(256),
             scratch: route::Scratch::default(),
             waiting,
-            waiting_key,
         })
     }
 
@@ -166,9 +164,9 @@ impl Shard {
     pub(super) fn trim_works(&self) -> usize {
         let mut works = self.works.borrow_mut();
         let surplus = self.works_least.get().min(works.len());
-        for work in works.drain(..surplus) {
-            self.waiting.borrow_mut().remove(work.waiting_key);
-        }
+        works.drain(..surplus);
+        // Those of works that are no more: freed just now, or gone with a connection that panicked.
+        self.waiting.borrow_mut().retain(|_, waiting| Rc::strong_count(waiting) > 1);
         self.works_least.set(works.len());
         surplus * WORK_BYTES
     }
