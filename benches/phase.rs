@@ -11,7 +11,7 @@ use ringway::base::time::WallMs;
 use ringway::boot::descriptors;
 use ringway::config::{self, Sources};
 use ringway::hook::directory::Directory;
-use ringway::hook::{Ctx, Edits, Env, Facts, Hooks, Identity, Locals, Plugin, Shelf, Verdict};
+use ringway::hook::{Ctx, Edits, Env, Facts, Hooks, Identity, Locals, NoCaptures, Plugin, Shelf, Verdict};
 use ringway::http::parse::{Parser, Progress};
 use ringway::http::{Head, HeadRef};
 use ringway::plan::chain::Chains;
@@ -131,6 +131,7 @@ impl Bench {
                     facts: &facts,
                     route: self.plan.routes.first(),
                     service: self.plan.services.first(),
+                    captures: &NoCaptures,
                     directory: &self.directory,
                     identity: &mut identity,
                     edits: &mut self.edits,

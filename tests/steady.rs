@@ -15,7 +15,7 @@ use ringway::base::rng::Rng;
 use ringway::base::span::Span;
 use ringway::base::time::{Millis, WallMs};
 use ringway::hook::directory::Directory;
-use ringway::hook::{Ctx, Edits, Env, Facts, Identity, Locals, Plugin, Shelf, Verdict};
+use ringway::hook::{Ctx, Edits, Env, Facts, Identity, Locals, NoCaptures, Plugin, Shelf, Verdict};
 use ringway::http::parse::{Parser, Progress};
 use ringway::http::Head;
 use ringway::plan::balancing::{Checks, Criteria, Hashing};
@@ -279,6 +279,7 @@ fn allocates_nothing(names: &[&str], authorization: &str) {
             facts: &facts,
             route: plan.routes.first(),
             service: plan.services.first(),
+            captures: &NoCaptures,
             directory: &directory,
             identity: &mut identity,
             edits: &mut edits,

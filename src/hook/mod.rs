@@ -4,11 +4,13 @@
 //! One [`Descriptor`] row per plugin holds its name, its place in the order, the shape of its configuration and its
 //! constructor; `boot` hands the rows to those who need them, so that neither `config` nor `shard` knows a plugin.
 
+mod captures;
 pub mod directory;
 mod edits;
 mod shelf;
 mod unbuilt;
 
+pub use captures::{Captures, NoCaptures};
 pub use edits::{BodyLimit, Edit, Edits, Op};
 pub use shelf::{Locals, Shelf};
 pub use unbuilt::{unbuilt, Unbuilt, UNBUILT};
@@ -149,6 +151,8 @@ pub struct Ctx<'a> {
     pub route: Option<&'a Route>,
     /// Its service.
     pub service: Option<&'a Service>,
+    /// The groups of the path's expression that found the route.
+    pub captures: &'a dyn Captures,
     /// Consumers and credentials of this generation.
     pub directory: &'a Directory,
     /// Who sends it, once a plugin has said so.
@@ -235,6 +239,15 @@ pub struct Hooks {
     pub request: bool,
     /// `on_response`.
     pub response: bool,
+}
+
+/// This process among others, as plugins and the Admin API name it. One per process, on the [`Shelf`] that outlives reloads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ThisNode {
+    /// Made up when the process starts.
+    pub id: Uuid,
+    /// The machine's name.
+    pub hostname: String,
 }
 
 /// What a plugin may look at while it is built.

@@ -2,7 +2,7 @@
 //! shows what it was asked.
 
 use crate::base::limits;
-use crate::hook::{Ctx, Descriptor, Env, Hooks, Need, Outcome, Plugin, Reply, ReplyBody, Verdict};
+use crate::hook::{Ctx, Descriptor, Env, Hooks, Need, Outcome, Plugin, Reply, ReplyBody, ThisNode, Verdict};
 use crate::http::headers::Known;
 use crate::http::query;
 use crate::plan::schema::{Field, Kind, Rule, HTTP_PROTOCOLS};
@@ -64,7 +64,7 @@ fn check(config: &Value) -> Vec<(String, String)> {
     rows.iter().filter(|row| row.1).map(|row| (row.0.to_owned(), row.2.to_owned())).collect()
 }
 
-fn build(config: &Value, _: &Env<'_>) -> Result<Arc<dyn Plugin>, String> {
+fn build(config: &Value, env: &Env<'_>) -> Result<Arc<dyn Plugin>, String> {
     let text = |name: &str| config.get(name).and_then(Value::as_str).map(str::to_owned);
     let status = config.get("status_code").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
     let status = status.unwrap_or(503);
@@ -83,6 +83,7 @@ fn build(config: &Value, _: &Env<'_>) -> Result<Arc<dyn Plugin>, String> {
         trigger: text("trigger"),
         echo: config.get("echo").and_then(Value::as_bool).unwrap_or(false),
         pid: std::process::id(),
+        node: env.shelf.take_or(ThisNode::default),
     }))
 }
 
@@ -105,6 +106,7 @@ struct RequestTermination {
     trigger: Option<String>,
     echo: bool,
     pid: u32,
+    node: Arc<ThisNode>,
 }
 
 impl Plugin for RequestTermination {
@@ -141,7 +143,11 @@ impl RequestTermination {
         }
         let mut out = json!({
             // The key that clients of the reference look under.
-            "kong": { "worker_pid": self.pid },
+            "kong": {
+                "node_id": self.node.id.to_string(),
+                "worker_pid": self.pid,
+                "hostname": self.node.hostname,
+            },
             "request": {
                 "scheme": if cx.facts.https { "https" } else { "http" },
                 "host": text(cx.facts.host),
@@ -152,7 +158,7 @@ impl RequestTermination {
                 "raw_body": body.map(text),
                 "method": text(cx.head.method_bytes()),
                 "path": text(cx.facts.path),
-                "uri_captures": {},
+                "uri_captures": captures(cx),
             },
             "matched_route": cx.route.map(|route| route_json(route, cx.service)),
             "matched_service": cx.service.map(service_json),
@@ -187,6 +193,23 @@ fn arguments(query: &[u8]) -> Map<String, Value> {
         gather(&mut out, name, value);
     }
     out
+}
+
+/// The groups of the path's expression: a list where none has a name; else by place and, those that have one, by name too.
+fn captures(cx: &Ctx<'_>) -> Value {
+    let (mut list, mut map, mut any_name) = (Vec::new(), Map::new(), false);
+    cx.captures.each(&mut |at, name, bytes| {
+        list.push(Value::from(text(bytes)));
+        map.insert(at.to_string(), text(bytes).into());
+        if let Some(name) = name {
+            any_name = true;
+            map.insert(name.to_owned(), text(bytes).into());
+        }
+    });
+    match list.is_empty() || any_name {
+        true => map.into(),
+        false => list.into(),
+    }
 }
 
 /// A body that is a form or JSON, as a value.
@@ -305,6 +328,16 @@ mod tests {
         assert_eq!((&request["body"], &request["raw_body"]), (&json!({"k": 1}), &json!("{\"k\":1}")));
         assert_eq!(echo["matched_route"]["id"], json!(ROUTE.to_string()));
         assert_eq!(echo["matched_service"]["id"], json!(SERVICE.to_string()));
+        assert_eq!(echo["kong"]["worker_pid"], json!(std::process::id()));
+        assert_eq!(request["uri_captures"], json!({}));
+        let mut captured = |groups: &[(&'static str, &'static str)]| {
+            rig.groups = groups.to_vec();
+            let said = rig.ask("GET /").said();
+            let echo: Value = serde_json::from_str(said.split_once(' ').unwrap().1).unwrap();
+            echo["request"]["uri_captures"].clone()
+        };
+        assert_eq!(captured(&[("", "7"), ("", "8")]), json!(["7", "8"]));
+        assert_eq!(captured(&[("id", "7"), ("", "8")]), json!({"1": "7", "id": "7", "2": "8"}));
         let long = format!("POST /\n\n{}", "x".repeat(limits::ECHO_BODY_BYTES_MAX + 1));
         assert!(rig.ask(&long).said().contains("\"raw_body\":null"));
     }

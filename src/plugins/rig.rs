@@ -5,7 +5,7 @@ use crate::base::rng::Rng;
 use crate::base::span::Span;
 use crate::base::time::WallMs;
 use crate::hook::directory::Directory;
-use crate::hook::{Ctx, Descriptor, Edits, Env, Facts, Identity, Locals, Need, Op, Outcome, Plugin, Reply};
+use crate::hook::{Captures, Ctx, Descriptor, Edits, Env, Facts, Identity, Locals, Need, Op, Outcome, Plugin, Reply};
 use crate::hook::{ReplyBody, Shelf, Verdict};
 use crate::http::{Head, Method, Part};
 use crate::plan::schema::{Field, Kind};
@@ -42,6 +42,27 @@ pub(super) struct Rig {
     pub(super) identity: Identity,
     /// Whether requests come to the route; else nothing matched.
     pub(super) matched: bool,
+    /// Names, where they have one, and values of the groups of the route's expression.
+    pub(super) groups: Vec<(&'static str, &'static str)>,
+}
+
+/// The groups, as a plugin sees them.
+struct Groups<'a>(&'a [(&'static str, &'static str)]);
+
+impl Captures for Groups<'_> {
+    fn at(&self, group: usize) -> Option<&[u8]> {
+        Some(self.0.get(group.checked_sub(1)?)?.1.as_bytes())
+    }
+
+    fn named<'a>(&'a self, name: &str) -> Option<&'a [u8]> {
+        self.0.iter().find(|(held, _)| *held == name).map(|(_, value)| value.as_bytes())
+    }
+
+    fn each(&self, told: &mut dyn FnMut(usize, Option<&str>, &[u8])) {
+        for (at, (name, value)) in self.0.iter().enumerate() {
+            told(at + 1, Some(*name).filter(|name| !name.is_empty()), value.as_bytes());
+        }
+    }
 }
 
 /// What came of a request.
@@ -108,6 +129,7 @@ impl Rig {
             client_ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
             identity: Identity::default(),
             matched: true,
+            groups: Vec::new(),
         }
     }
 
@@ -163,6 +185,7 @@ impl Rig {
             facts: &facts,
             route: self.matched.then(|| &self.plan.routes[0]),
             service: self.matched.then(|| &self.plan.services[0]),
+            captures: &Groups(&self.groups),
             directory: &self.directory,
             identity: &mut seen.identity,
             edits: &mut seen.edits,

@@ -4,8 +4,9 @@
 use super::request::Parts;
 use super::tables::World;
 use super::Shard;
-use crate::hook::{Ctx, Edits, Identity, Need, Outcome, Reply, Verdict};
+use crate::hook::{Captures, Ctx, Edits, Identity, Need, Outcome, Reply, Verdict};
 use crate::io::clock;
+use crate::route;
 
 /// How far the request phase came.
 pub(super) enum Phase {
@@ -44,6 +45,7 @@ pub(super) fn request(
             facts: &parts.facts,
             route: parts.route,
             service: parts.service,
+            captures: &Groups { shard, world, parts },
             directory: &world.tables.directory,
             identity,
             edits,
@@ -88,6 +90,7 @@ pub(super) fn response(
             facts: &parts.facts,
             route: parts.route,
             service: parts.service,
+            captures: &Groups { shard, world, parts },
             directory: &world.tables.directory,
             identity,
             edits,
@@ -95,5 +98,39 @@ pub(super) fn response(
             rng: &mut rng,
         };
         plugin.on_response(&mut cx, status);
+    }
+}
+
+/// The groups of the path's expression, searched when they are asked for.
+struct Groups<'a> {
+    shard: &'a Shard,
+    world: &'a World,
+    parts: &'a Parts<'a>,
+}
+
+impl<'a> Groups<'a> {
+    fn with<T>(&self, look: impl FnOnce(route::Captures<'_, 'a>) -> Option<T>) -> Option<T> {
+        let found = self.parts.found.as_ref()?;
+        let mut scratch = self.shard.captures.borrow_mut();
+        let captures = self.world.tables.routes.captures(found, self.parts.facts.path, &mut scratch)?;
+        look(captures)
+    }
+}
+
+impl Captures for Groups<'_> {
+    fn at(&self, group: usize) -> Option<&[u8]> {
+        self.with(|captures| captures.at(group))
+    }
+
+    fn named<'a>(&'a self, name: &str) -> Option<&'a [u8]> {
+        self.with(|captures| captures.named(name))
+    }
+
+    fn each(&self, told: &mut dyn FnMut(usize, Option<&str>, &[u8])) {
+        self.with(|captures| {
+            let taken = captures.iter().skip(1).filter_map(|(at, name, bytes)| Some((at, name, bytes?)));
+            taken.for_each(|(at, name, bytes)| told(at, name, bytes));
+            Some(())
+        });
     }
 }
