@@ -8,6 +8,7 @@ mod bot_detection;
 mod correlation_id;
 mod cors;
 mod expressions;
+mod fault_injection;
 mod form;
 mod hmac_auth;
 mod ip_restriction;
@@ -17,6 +18,7 @@ mod rate_limiting;
 mod redirect;
 mod request_size_limiting;
 mod request_termination;
+mod request_validator;
 #[cfg(test)]
 mod rig;
 
@@ -29,6 +31,7 @@ pub static ALL: &[Descriptor] = &[
     bot_detection::DESCRIPTOR,
     correlation_id::DESCRIPTOR,
     cors::DESCRIPTOR,
+    fault_injection::DESCRIPTOR,
     hmac_auth::DESCRIPTOR,
     ip_restriction::DESCRIPTOR,
     jwt::DESCRIPTOR,
@@ -37,6 +40,7 @@ pub static ALL: &[Descriptor] = &[
     redirect::DESCRIPTOR,
     request_size_limiting::DESCRIPTOR,
     request_termination::DESCRIPTOR,
+    request_validator::DESCRIPTOR,
 ];
 
 #[cfg(test)]

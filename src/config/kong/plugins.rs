@@ -4,7 +4,7 @@ use super::entities::protocols;
 use super::{fill, Entity, Reader};
 use crate::base::nearest::nearest;
 use crate::config::check::{self, Cx};
-use crate::config::doc::Value;
+use crate::config::doc::{Node, Value};
 use crate::hook::{self, Descriptor};
 use crate::plan::draft::PluginDraft;
 use serde_json::{Map, Value as Json};
@@ -63,6 +63,15 @@ pub(super) fn plugin(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
     });
 }
 
+/// The node at a path such as `redis.host` or `limits[0].second`.
+fn placed<'n>(node: &'n Node, path: &str) -> Option<&'n Node> {
+    let steps = path.split(['.', '[']).map(|step| step.trim_end_matches(']')).filter(|step| !step.is_empty());
+    steps.fold(Some(node), |node, step| match &node?.value {
+        Value::Seq(nodes) => nodes.get(step.parse::<usize>().ok()?),
+        _ => node?.get(step),
+    })
+}
+
 /// The config with defaults, and once more as it is shown where it refers to vaults; its faults, those between fields
 /// too, are placed at the field they speak of.
 fn config(reader: &mut Reader<'_>, entity: &Entity<'_>, descriptor: &Descriptor) -> (Json, Option<Json>) {
@@ -94,8 +103,7 @@ fn config(reader: &mut Reader<'_>, entity: &Entity<'_>, descriptor: &Descriptor)
     // Between fields is asked only where each by itself is right: a default that stands for a fault proves nothing.
     if reader.report.findings[faults..].iter().all(|f| f.severity == crate::plan::report::Severity::Warning) {
         for (field, message) in (descriptor.check)(&config) {
-            let place = field.split('.').try_fold(node, |node, key| Some(node.and_then(|node| node.get(key))));
-            let place = place.flatten().map_or(span, |node| &node.span);
+            let place = node.and_then(|node| placed(node, &field)).map_or(span, |node| &node.span);
             let path = if field.is_empty() { path.clone() } else { check::join(&path, &field) };
             reader.report.fault(place, path, message, "");
         }
