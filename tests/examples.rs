@@ -88,6 +88,17 @@ fn the_kong_example_of_policies_is_served() {
 }
 
 #[test]
+fn the_kong_example_of_validation_is_served() {
+    let plan = plan(&["validation-kong.yml"]);
+    assert_eq!(names(&plan), ["order", "orders-old", "payments", "prices"]);
+    let mut used: Vec<&str> = plan.plugins.iter().map(|plugin| plugin.name.as_str()).collect();
+    used.sort_unstable();
+    assert_eq!(used, ["fault-injection", "request-termination", "request-validator", "request-validator"]);
+    let tables = Tables::compile(Arc::new(plan), ringway::plugins::ALL, &Shelf::default());
+    assert!(tables.is_ok(), "{:?}", tables.err());
+}
+
+#[test]
 fn kong_yml_is_served_with_secrets_and_hosts_beside_it() {
     let plan = plan(&["kong.yml", "jwt-secrets.yml", "hosts.yaml"]);
     assert_eq!(names(&plan), ["user-service-route", "product-service-route"]);

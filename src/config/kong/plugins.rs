@@ -65,10 +65,10 @@ pub(super) fn plugin(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
 
 /// The node at a path such as `redis.host` or `limits[0].second`.
 fn placed<'n>(node: &'n Node, path: &str) -> Option<&'n Node> {
-    let steps = path.split(['.', '[']).map(|step| step.trim_end_matches(']')).filter(|step| !step.is_empty());
-    steps.fold(Some(node), |node, step| match &node?.value {
+    let mut steps = path.split(['.', '[']).map(|step| step.trim_end_matches(']')).filter(|step| !step.is_empty());
+    steps.try_fold(node, |node, step| match &node.value {
         Value::Seq(nodes) => nodes.get(step.parse::<usize>().ok()?),
-        _ => node?.get(step),
+        _ => node.get(step),
     })
 }
 
