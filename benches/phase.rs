@@ -11,7 +11,7 @@ use ringway::base::time::WallMs;
 use ringway::boot::descriptors;
 use ringway::config::{self, Sources};
 use ringway::hook::directory::Directory;
-use ringway::hook::{Ctx, Edits, Env, Facts, Hooks, Identity, Locals, NoCaptures, Plugin, Shelf, Verdict};
+use ringway::hook::{Ctx, Edits, Env, Facts, Hooks, Identity, Locals, Plugin, Shelf, Verdict};
 use ringway::http::parse::{Parser, Progress};
 use ringway::http::{Head, HeadRef};
 use ringway::plan::chain::Chains;
@@ -131,12 +131,14 @@ impl Bench {
                     facts: &facts,
                     route: self.plan.routes.first(),
                     service: self.plan.services.first(),
-                    captures: &NoCaptures,
                     directory: &self.directory,
                     identity: &mut identity,
                     edits: &mut self.edits,
                     locals: &mut self.locals,
                     rng: &mut self.rng,
+                    captures: &|_| None,
+                    reply: None,
+                    made_here: false,
                 };
                 if response && hooks.response {
                     plugin.on_response(&mut cx, 200);

@@ -15,7 +15,7 @@ use ringway::base::rng::Rng;
 use ringway::base::span::Span;
 use ringway::base::time::{Millis, WallMs};
 use ringway::hook::directory::Directory;
-use ringway::hook::{Ctx, Edits, Env, Facts, Identity, Locals, NoCaptures, Plugin, Shelf, Verdict};
+use ringway::hook::{Ctx, Edits, Env, Facts, Identity, Locals, Plugin, Shelf, Verdict};
 use ringway::http::parse::{Parser, Progress};
 use ringway::http::Head;
 use ringway::plan::balancing::{Checks, Criteria, Hashing};
@@ -239,6 +239,7 @@ fn allocates_nothing(names: &[&str], authorization: &str) {
             scope: Scope { route: Some(RouteIx(0)), ..Scope::default() },
             protocols: Vec::new(),
             config: config(name),
+            ordering: None,
             tags: Vec::new(),
             at: Span::nowhere(),
         };
@@ -279,12 +280,14 @@ fn allocates_nothing(names: &[&str], authorization: &str) {
             facts: &facts,
             route: plan.routes.first(),
             service: plan.services.first(),
-            captures: &NoCaptures,
             directory: &directory,
             identity: &mut identity,
             edits: &mut edits,
             locals: &mut locals,
             rng: &mut rng,
+            captures: &|_| None,
+            reply: None,
+            made_here: false,
         };
         for plugin in &plugins {
             assert!(matches!(plugin.on_request(&mut cx), Verdict::Next));

@@ -2,7 +2,7 @@
 //! shows what it was asked.
 
 use crate::base::limits;
-use crate::hook::{Ctx, Descriptor, Env, Hooks, Need, Outcome, Plugin, Reply, ReplyBody, ThisNode, Verdict};
+use crate::hook::{Ctx, Descriptor, Env, Group, Hooks, Need, Outcome, Plugin, Reply, ReplyBody, ThisNode, Verdict};
 use crate::http::headers::Known;
 use crate::http::query;
 use crate::plan::schema::{Field, Kind, Rule, HTTP_PROTOCOLS};
@@ -197,19 +197,27 @@ fn arguments(query: &[u8]) -> Map<String, Value> {
 
 /// The groups of the path's expression: a list where none has a name; else by place and, those that have one, by name too.
 fn captures(cx: &Ctx<'_>) -> Value {
-    let (mut list, mut map, mut any_name) = (Vec::new(), Map::new(), false);
-    cx.captures.each(&mut |at, name, bytes| {
-        list.push(Value::from(text(bytes)));
-        map.insert(at.to_string(), text(bytes).into());
-        if let Some(name) = name {
-            any_name = true;
-            map.insert(name.to_owned(), text(bytes).into());
-        }
+    let by_place = |at| Some((at, text(cx.capture(Group::At(at))?)));
+    let places: Vec<(usize, String)> = (1..=limits::ECHO_GROUPS_MAX).filter_map(by_place).collect();
+    let paths = cx.route.map_or(&[][..], |route| &route.paths);
+    let names = paths.iter().flat_map(|path| match path {
+        PathPattern::Prefix(_) => Vec::new(),
+        PathPattern::Regex(regex) => group_names(regex),
     });
-    match list.is_empty() || any_name {
-        true => map.into(),
-        false => list.into(),
+    let named: Vec<(&str, &[u8])> = names.filter_map(|name| Some((name, cx.capture(Group::Named(name))?))).collect();
+    if !places.is_empty() && named.is_empty() {
+        return places.into_iter().map(|(_, text)| text).collect();
     }
+    let mut map: Map<String, Value> = places.into_iter().map(|(at, text)| (at.to_string(), text.into())).collect();
+    map.extend(named.into_iter().map(|(name, bytes)| (name.to_owned(), text(bytes).into())));
+    map.into()
+}
+
+/// Names of the groups of an expression.
+fn group_names(regex: &str) -> Vec<&str> {
+    let after = |mark| regex.split(mark).skip(1);
+    let name = |rest: &str| rest.find('>').filter(|&end| end > 0 && !rest.starts_with(['=', '!']));
+    after("(?<").chain(after("(?P<")).filter_map(|rest| Some(&rest[..name(rest)?])).collect()
 }
 
 /// A body that is a form or JSON, as a value.
@@ -330,16 +338,13 @@ mod tests {
         assert_eq!(echo["matched_service"]["id"], json!(SERVICE.to_string()));
         assert_eq!(echo["kong"]["worker_pid"], json!(std::process::id()));
         assert_eq!(request["uri_captures"], json!({}));
-        let mut captured = |groups: &[(&'static str, &'static str)]| {
-            rig.groups = groups.to_vec();
-            let said = rig.ask("GET /").said();
-            let echo: Value = serde_json::from_str(said.split_once(' ').unwrap().1).unwrap();
-            echo["request"]["uri_captures"].clone()
-        };
-        assert_eq!(captured(&[("", "7"), ("", "8")]), json!(["7", "8"]));
-        assert_eq!(captured(&[("id", "7"), ("", "8")]), json!({"1": "7", "id": "7", "2": "8"}));
         let long = format!("POST /\n\n{}", "x".repeat(limits::ECHO_BODY_BYTES_MAX + 1));
         assert!(rig.ask(&long).said().contains("\"raw_body\":null"));
+    }
+
+    #[test]
+    fn names_of_groups_are_found() {
+        assert_eq!(group_names(r"/(?<a>x)/(?P<b_1>\\d+)/(?:y)(?<=z)(?<!z)(z)"), ["a", "b_1"]);
     }
 
     #[test]

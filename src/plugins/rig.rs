@@ -5,7 +5,7 @@ use crate::base::rng::Rng;
 use crate::base::span::Span;
 use crate::base::time::WallMs;
 use crate::hook::directory::Directory;
-use crate::hook::{Captures, Ctx, Descriptor, Edits, Env, Facts, Identity, Locals, Need, Op, Outcome, Plugin, Reply};
+use crate::hook::{Ctx, Descriptor, Edits, Env, Facts, Group, Identity, Locals, Need, Op, Outcome, Plugin, Reply};
 use crate::hook::{ReplyBody, Shelf, Verdict};
 use crate::http::{Head, Method, Part};
 use crate::plan::schema::{Field, Kind};
@@ -13,7 +13,9 @@ use crate::plan::{
     Consumer, Credential, Dress, Level, LogPath, Node, PathPattern, Plan, PluginInstance, Protocol, Route, Runtime,
     Scope, Secret, Service,
 };
+use crate::redis::{Call, Fault, Reply as Answer};
 use serde_json::{Map, Value};
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -42,27 +44,14 @@ pub(super) struct Rig {
     pub(super) identity: Identity,
     /// Whether requests come to the route; else nothing matched.
     pub(super) matched: bool,
-    /// Names, where they have one, and values of the groups of the route's expression.
-    pub(super) groups: Vec<(&'static str, &'static str)>,
-}
-
-/// The groups, as a plugin sees them.
-struct Groups<'a>(&'a [(&'static str, &'static str)]);
-
-impl Captures for Groups<'_> {
-    fn at(&self, group: usize) -> Option<&[u8]> {
-        Some(self.0.get(group.checked_sub(1)?)?.1.as_bytes())
-    }
-
-    fn named<'a>(&'a self, name: &str) -> Option<&'a [u8]> {
-        self.0.iter().find(|(held, _)| *held == name).map(|(_, value)| value.as_bytes())
-    }
-
-    fn each(&self, told: &mut dyn FnMut(usize, Option<&str>, &[u8])) {
-        for (at, (name, value)) in self.0.iter().enumerate() {
-            told(at + 1, Some(*name).filter(|name| !name.is_empty()), value.as_bytes());
-        }
-    }
+    /// Groups of the route's expression: their names, and the words of the path that they match; the first is also group 1.
+    pub(super) captures: Vec<(&'static str, &'static str)>,
+    /// Fields of the upstream's answer.
+    pub(super) reply: Vec<(&'static str, &'static str)>,
+    /// What Redis will say, call by call.
+    pub(super) redis: VecDeque<Result<Vec<Answer>, Fault>>,
+    /// What it was asked.
+    pub(super) asked: Vec<Call>,
 }
 
 /// What came of a request.
@@ -131,7 +120,10 @@ impl Rig {
             client_ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
             identity: Identity::default(),
             matched: true,
-            groups: Vec::new(),
+            captures: Vec::new(),
+            reply: Vec::new(),
+            redis: VecDeque::new(),
+            asked: Vec::new(),
         }
     }
 
@@ -182,18 +174,29 @@ impl Rig {
         };
         let mut seen =
             Seen { reply: None, identity: self.identity, asked_body: false, slept_ms: None, edits: Edits::default() };
+        let groups = &self.captures;
+        let captures = |group: Group<'_>| {
+            let (_, word) = match group {
+                Group::At(place) => groups.get(place.checked_sub(1)?),
+                Group::Named(name) => groups.iter().find(|(held, _)| *held == name),
+            }?;
+            path.find(word).map(|from| from..from + word.len())
+        };
+        let (mut reply, mut reply_buf) = (Head::new(), Vec::new());
         let mut cx = Ctx {
             now: self.now,
             head: head.on(&buf),
             facts: &facts,
             route: self.matched.then(|| &self.plan.routes[0]),
             service: self.matched.then(|| &self.plan.services[0]),
-            captures: &Groups(&self.groups),
             directory: &self.directory,
             identity: &mut seen.identity,
             edits: &mut seen.edits,
             locals: &mut self.locals,
             rng: &mut self.rng,
+            captures: &captures,
+            reply: None,
+            made_here: false,
         };
         if hooked {
             let mut verdict = self.plugin.on_request(&mut cx);
@@ -206,6 +209,12 @@ impl Rig {
                 seen.slept_ms = Some(ms);
                 verdict = self.plugin.on_outcome(&mut cx, Outcome::Slept);
             }
+            if let Verdict::Need(Need::Redis(call)) = verdict {
+                let answers = self.redis.pop_front().expect("Redis was not expected to be asked");
+                let outcome = Outcome::Redis(&call, answers.as_deref().map_err(|fault| *fault));
+                verdict = self.plugin.on_outcome(&mut cx, outcome);
+                self.asked.push(*call);
+            }
             seen.reply = match verdict {
                 Verdict::Next => None,
                 Verdict::Reply(reply) => Some(*reply),
@@ -213,8 +222,16 @@ impl Rig {
             };
         }
         if let Some(status) = status {
-            let status = seen.reply.as_ref().map_or(status, |reply| reply.status);
-            self.plugin.on_response(&mut cx, status);
+            reply.status = seen.reply.as_ref().map_or(status, |reply| reply.status);
+            match &seen.reply {
+                Some(own) => {
+                    own.headers.iter().for_each(|(n, v)| reply.append(&mut reply_buf, n.as_bytes(), v.as_bytes()))
+                }
+                None => self.reply.iter().for_each(|(n, v)| reply.append(&mut reply_buf, n.as_bytes(), v.as_bytes())),
+            }
+            cx.reply = Some(reply.on(&reply_buf));
+            cx.made_here = seen.reply.is_some();
+            self.plugin.on_response(&mut cx, reply.status);
         }
         seen
     }
@@ -350,6 +367,7 @@ fn plan(name: &str, config: Value, more: Vec<Credential>) -> Plan {
             scope: Scope { route: Some(RouteIx(0)), ..Scope::default() },
             protocols: Vec::new(),
             config,
+            ordering: None,
             tags: Vec::new(),
             at: Span::nowhere(),
         }],

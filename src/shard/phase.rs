@@ -4,9 +4,10 @@
 use super::request::Parts;
 use super::tables::World;
 use super::Shard;
-use crate::hook::{Captures, Ctx, Edits, Identity, Need, Outcome, Reply, Verdict};
+use crate::hook::{Ctx, Edits, Group, Identity, Need, Outcome, Reply, Verdict};
+use crate::http::HeadRef;
 use crate::io::clock;
-use crate::route;
+use std::ops::Range;
 
 /// How far the request phase came.
 pub(super) enum Phase {
@@ -45,12 +46,14 @@ pub(super) fn request(
             facts: &parts.facts,
             route: parts.route,
             service: parts.service,
-            captures: &Groups { shard, world, parts },
             directory: &world.tables.directory,
             identity,
             edits,
             locals: &mut locals,
             rng: &mut rng,
+            captures: &|group| captured(shard, world, parts, group),
+            reply: None,
+            made_here: false,
         };
         let verdict = match outcome.take() {
             Some(outcome) => plugin.on_outcome(&mut cx, outcome),
@@ -65,20 +68,22 @@ pub(super) fn request(
     Phase::Done
 }
 
-/// Runs response hooks for an answer of `status`, whoever made it.
+/// Runs response hooks for an answer with this head, whoever made it: those of every plugin of the chain, whether or not
+/// its turn had come on the way to the upstream. For a request that no route matched the chain is that of global ones.
 pub(super) fn response(
     shard: &Shard,
     world: &World,
     parts: &Parts<'_>,
     identity: &mut Identity,
     edits: &mut Edits,
-    status: u16,
+    reply: HeadRef<'_>,
+    made_here: bool,
 ) {
     if !parts.way.responds {
         return;
     }
     let (mut locals, mut rng) = (shard.locals.borrow_mut(), shard.rng.borrow_mut());
-    for step in world.tables.chain(parts.route_ix) {
+    for step in world.tables.chain_back(parts.route_ix) {
         let Some(ix) = step.instance(identity.consumer) else { continue };
         let (plugin, hooks) = world.tables.plugin(ix);
         if !hooks.response || !world.tables.runs_for(ix, parts.facts.https) {
@@ -90,47 +95,25 @@ pub(super) fn response(
             facts: &parts.facts,
             route: parts.route,
             service: parts.service,
-            captures: &Groups { shard, world, parts },
             directory: &world.tables.directory,
             identity,
             edits,
             locals: &mut locals,
             rng: &mut rng,
+            captures: &|group| captured(shard, world, parts, group),
+            reply: Some(reply),
+            made_here,
         };
-        plugin.on_response(&mut cx, status);
+        plugin.on_response(&mut cx, reply.head.status);
     }
 }
 
-/// The groups of the path's expression, searched when they are asked for.
-struct Groups<'a> {
-    shard: &'a Shard,
-    world: &'a World,
-    parts: &'a Parts<'a>,
-}
-
-impl<'a> Groups<'a> {
-    fn with<T>(&self, look: impl FnOnce(route::Captures<'_, 'a>) -> Option<T>) -> Option<T> {
-        let found = self.parts.found.as_ref()?;
-        let mut scratch = self.shard.captures.borrow_mut();
-        let captures = self.world.tables.routes.captures(found, self.parts.facts.path, &mut scratch)?;
-        look(captures)
-    }
-}
-
-impl Captures for Groups<'_> {
-    fn at(&self, group: usize) -> Option<&[u8]> {
-        self.with(|captures| captures.at(group))
-    }
-
-    fn named<'a>(&'a self, name: &str) -> Option<&'a [u8]> {
-        self.with(|captures| captures.named(name))
-    }
-
-    fn each(&self, told: &mut dyn FnMut(usize, Option<&str>, &[u8])) {
-        self.with(|captures| {
-            let taken = captures.iter().skip(1).filter_map(|(at, name, bytes)| Some((at, name, bytes?)));
-            taken.for_each(|(at, name, bytes)| told(at, name, bytes));
-            Some(())
-        });
-    }
+/// Where in the path a group of the route's expression stands.
+fn captured(shard: &Shard, world: &World, parts: &Parts<'_>, group: Group<'_>) -> Option<Range<usize>> {
+    let mut scratch = shard.captures.borrow_mut();
+    let captures = world.tables.routes.captures(parts.found.as_ref()?, parts.facts.path, &mut scratch)?;
+    captures.span(match group {
+        Group::At(place) => place,
+        Group::Named(name) => captures.place(name)?,
+    })
 }

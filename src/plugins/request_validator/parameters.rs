@@ -5,7 +5,7 @@
 //! What is there twice and is no list is refused: whoever reads the request next may take the other one.
 
 use super::schema::{Miss, Schema};
-use crate::hook::Ctx;
+use crate::hook::{Ctx, Group};
 use crate::http::query;
 use percent_encoding::percent_decode;
 use serde_json::{Map, Number, Value};
@@ -136,7 +136,7 @@ impl Parameter {
         let miss = |keyword: &str| Err(Miss { keyword: Some(keyword.to_owned()), ..Miss::default() });
         let written = match self.place {
             Place::Query => self.in_query(cx.facts.query.unwrap_or_default()),
-            Place::Path => match cx.captures.named(&self.name) {
+            Place::Path => match cx.capture(Group::Named(&self.name)) {
                 Some(text) => self.in_path(text),
                 None => Written::Nothing,
             },

@@ -99,8 +99,8 @@ fn parameters_are_judged_where_they_stand() {
     }
     let mut rig = Rig::new(&DESCRIPTOR, of("path", number()));
     for (group, want) in [("7", "next"), ("%37", "next"), ("x", PARAMETER)] {
-        rig.groups = vec![("id", group)];
-        assert_eq!(rig.ask("GET /").said(), want, "{group}");
+        rig.captures = vec![("id", group)];
+        assert_eq!(rig.ask(&format!("GET /{group}")).said(), want, "{group}");
     }
 }
 
