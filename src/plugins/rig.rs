@@ -63,6 +63,8 @@ pub(super) struct Seen {
     pub(super) identity: Identity,
     /// Was a body asked for?
     pub(super) asked_body: bool,
+    /// For how long it was held back, ms.
+    pub(super) slept_ms: Option<u64>,
     edits: Edits,
 }
 
@@ -170,7 +172,8 @@ impl Rig {
             connection: 42,
             connection_request: 3,
         };
-        let mut seen = Seen { reply: None, identity: self.identity, asked_body: false, edits: Edits::default() };
+        let mut seen =
+            Seen { reply: None, identity: self.identity, asked_body: false, slept_ms: None, edits: Edits::default() };
         let groups = &self.captures;
         let captures = |group: Group<'_>| {
             let (_, word) = match group {
@@ -201,6 +204,10 @@ impl Rig {
                 seen.asked_body = true;
                 let whole = (body.len() <= bytes_max).then_some(body.as_bytes());
                 verdict = self.plugin.on_outcome(&mut cx, Outcome::Body(whole));
+            }
+            if let Verdict::Need(Need::Sleep(ms)) = verdict {
+                seen.slept_ms = Some(ms);
+                verdict = self.plugin.on_outcome(&mut cx, Outcome::Slept);
             }
             if let Verdict::Need(Need::Redis(call)) = verdict {
                 let answers = self.redis.pop_front().expect("Redis was not expected to be asked");
