@@ -356,6 +356,14 @@ pub const REDIS_NODES_MAX: usize = 1_024;
 /// Exhausted limits that a shard remembers, some 80 bytes each; more ask Redis again, each time.
 pub const REDIS_DENIALS_MAX: usize = 65_536;
 
+/// Counts that a shard keeps between two exchanges with Redis, some 250 bytes each; for more askers than that Redis is asked
+/// with each request.
+pub const REDIS_SYNCED_MAX: usize = 65_536;
+
+/// Counts of one exchange; more follow in the next. One command each, half of what may wait for answers.
+pub const REDIS_SYNCED_AT_ONCE_MAX: usize = 4_096;
+const _: () = assert!(REDIS_SYNCED_AT_ONCE_MAX < REDIS_IN_FLIGHT_MAX);
+
 /// Names that shards may ask to have resolved, over the life of the process. They come from configurations and from what
 /// clusters and sentinels say.
 pub const NAMES_WANTED_MAX: usize = 1_024;

@@ -20,7 +20,9 @@ use crate::plan::{Plan, PluginInstance, Protocol, Route, Service};
 use crate::redis::{Call, Fault, Reply as Answer};
 use directory::Directory;
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -96,6 +98,19 @@ impl<'a> Outcome<'a> {
 /// returned. How they end is counted and no more.
 #[derive(Default)]
 pub struct Outbox(pub Vec<Box<Call>>);
+
+/// What a plugin has to exchange with Redis now and then, on a shard; requests do not wait for it.
+pub trait Chore {
+    /// The call to make now, if it is time for one; with `ending` whatever must not be lost, as the process is about to
+    /// end. Asked for a hundred times a second, as long as the shard uses Redis at all.
+    fn due(&mut self, now: WallMs, ending: bool) -> Option<Box<Call>>;
+    /// How a call of [`Chore::due`] ended.
+    fn on_answer(&mut self, call: &Call, answers: Result<&[Answer], Fault>);
+}
+
+/// The chores of a shard, in its [`Locals`].
+#[derive(Default)]
+pub struct Chores(pub Vec<Rc<RefCell<dyn Chore>>>);
 
 /// An answer made by a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -322,6 +322,7 @@ impl Shard {
                 crate::io::sleep_ms(20).await;
             }
             shard.pools.borrow().values().for_each(|pool| pool.clear());
+            redis::flush(&shard).await;
             (shard.report)(FromShard::Drained { shard: shard.index });
         });
     }

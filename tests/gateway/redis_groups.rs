@@ -175,7 +175,7 @@ fn sentinels_tell_of_the_master_and_of_the_next() {
     wait("the first is the master", &|| first.ask(&["INFO", "replication"]).contains("role:master"));
     wait("the gateway counts there", &|| {
         ask(&gateway, "b");
-        first.ask(&["KEYS", "*:b:*"]) != ""
+        !first.ask(&["KEYS", "*:b:*"]).is_empty()
     });
     let mut stream = BufReader::new(TcpStream::connect(second.addr).unwrap());
     assert!(ask_on(&mut stream, &["ROLE"]).unwrap().starts_with("slave"));

@@ -12,6 +12,7 @@
 
 mod fields;
 mod shared;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod who;

@@ -6,6 +6,8 @@
 //! node, and counts on. A life is the period's nominal length, or until the window ends where a month or a leap year is
 //! longer.
 //!
+//! With a `sync_rate` counts are exchanged in the background instead: `sync.rs` says how exact that is.
+//!
 //! Once a window is used up, this shard remembers it until the window ends, and refuses without asking.
 //!
 //! In a cluster the periods' counts lie on different nodes: each is taken by itself, and given back where another is used
@@ -17,7 +19,7 @@
 
 use super::super::redis_fields;
 use super::who::Asker;
-use super::{Found, Limit, RateLimiting};
+use super::{sync, Found, Limit, RateLimiting};
 use crate::base::limits;
 use crate::base::time::WallMs;
 use crate::hook::{Ctx, Env, Need, Outbox, Reply, Verdict};
@@ -38,6 +40,8 @@ pub(super) struct Shared {
     /// This instance with these limits.
     own: Key,
     on_fault: OnFault,
+    /// Between two exchanges, ms; `None`: with each request.
+    every_ms: Option<u64>,
 }
 
 /// What happens to a request when Redis cannot be asked.
@@ -75,6 +79,10 @@ impl Shared {
             prefix: format!("ratelimit:{}:{}:", env.route_id(), env.service_id()),
             own: bank.key(&[env.instance.id.as_bytes(), tokens.as_flattened()]),
             on_fault,
+            every_ms: config.get("sync_rate").and_then(Value::as_f64).filter(|&rate| rate > 0.0).map(|rate| {
+                // A day: a rate that is larger than any window would be no exchange at all.
+                (rate * 1000.0).clamp(20.0, 86_400_000.0) as u64
+            }),
         })
     }
 
@@ -90,7 +98,56 @@ impl Shared {
             }
             return limiter.reply(cx, &found);
         }
+        if let Some(every_ms) = self.every_ms {
+            if let Some(verdict) = self.count_between(every_ms, limiter, cx) {
+                return verdict;
+            }
+        }
         Verdict::Need(Need::Redis(Box::new(self.take(limiter, limiter.who.asks(cx), cx.now))))
+    }
+
+    /// Decides by what was learnt at the last exchange and has come here since; `None` where Redis has to be asked.
+    fn count_between(&self, every_ms: u64, limiter: &RateLimiting, cx: &mut Ctx<'_>) -> Option<Verdict> {
+        let table = sync::table(cx.locals, &self.server, every_ms);
+        let mut found = [None; Period::ALL.len()];
+        let mut used = [0; Period::ALL.len()];
+        for ((limit, slot), used) in limiter.limits.iter().zip(&mut found).zip(&mut used) {
+            let (window, asker) = (limit.period.window(cx.now), limiter.who.asks(cx));
+            let key = limiter.who.key(&limiter.bank, asker, limit.period as u8);
+            let name = || {
+                let mut name = Vec::new();
+                self.write_key(limit.period, window, asker, &mut name);
+                name
+            };
+            *used = table.borrow_mut().used(key, window, name)?;
+            *slot = Some(Found { key, window, taken: None, remaining: limit.tokens.saturating_sub(*used) });
+        }
+        if limiter.limits.iter().zip(used).any(|(limit, used)| used >= limit.tokens) {
+            return Some(limiter.reply(cx, &found));
+        }
+        // The other shards of this node have admitted what the table does not know: the node's own count does.
+        let verdict = limiter.count_here(cx);
+        if let Verdict::Next = verdict {
+            for found in found.iter_mut().flatten() {
+                table.borrow_mut().add(found.key);
+                found.remaining = found.remaining.saturating_sub(1);
+            }
+            limiter.tell(cx, &found);
+        }
+        Some(verdict)
+    }
+
+    /// Keeps what Redis said for the time up to the next exchange.
+    fn learn(&self, every_ms: u64, limiter: &RateLimiting, cx: &mut Ctx<'_>, call: &Call, answers: &[Answer]) {
+        let table = sync::table(cx.locals, &self.server, every_ms);
+        let asked = WallMs(call.note);
+        let names = call.commands.iter().flat_map(|command| command.args().take(command.keys as usize));
+        let counts = answers.iter().flat_map(|answer| &answer.list()[1..]);
+        for ((limit, name), count) in limiter.limits.iter().zip(names).zip(counts) {
+            let key = limiter.who.key(&limiter.bank, limiter.who.asks(cx), limit.period as u8);
+            let used = count.integer().unwrap_or(0).clamp(0, i64::from(u32::MAX)) as u32;
+            table.borrow_mut().learn(key, limit.period.window(asked), name, used);
+        }
     }
 
     /// Takes what Redis said for a verdict.
@@ -119,7 +176,15 @@ impl Shared {
             *slot = Some(Found { key, window: limit.period.window(asked), taken: None, remaining });
         }
         let was_taken = |answer: &Answer| answer.list().first().and_then(Answer::integer) == Some(1);
-        if answers.iter().all(was_taken) {
+        let all = answers.iter().all(was_taken);
+        if let Some(every_ms) = self.every_ms {
+            self.learn(every_ms, limiter, cx, call, answers);
+            // The node's own count is to hold what it has admitted, whoever counted it.
+            if all {
+                limiter.count_here(cx);
+            }
+        }
+        if all {
             limiter.tell(cx, &found);
             return Verdict::Next;
         }
