@@ -38,6 +38,7 @@ pub struct Edits {
     query: Vec<(u32, u32)>,
     body: Option<Vec<u8>>,
     body_limit: Option<BodyLimit>,
+    message: (u32, u32),
 }
 
 impl Edits {
@@ -49,6 +50,17 @@ impl Edits {
         self.query.clear();
         self.body = None;
         self.body_limit = None;
+        self.message = (0, 0);
+    }
+
+    /// What a client is told that is refused; see [`Verdict::Refuse`](super::Verdict::Refuse).
+    pub fn set_message(&mut self, message: &str) {
+        self.message = self.store(message.as_bytes());
+    }
+
+    /// The message of [`Edits::set_message`].
+    pub fn message(&self) -> &str {
+        std::str::from_utf8(self.at(self.message)).unwrap_or_default()
     }
 
     /// The upstream gets exactly this field under this name, whatever the client sent. Later edits of a name win.

@@ -53,6 +53,8 @@ pub(super) struct Seen {
     pub(super) identity: Identity,
     /// Was a body asked for?
     pub(super) asked_body: bool,
+    /// How long it was held back, ms.
+    pub(super) slept_ms: u64,
     edits: Edits,
 }
 
@@ -156,7 +158,8 @@ impl Rig {
             connection: 42,
             connection_request: 3,
         };
-        let mut seen = Seen { reply: None, identity: self.identity, asked_body: false, edits: Edits::default() };
+        let mut seen =
+            Seen { reply: None, identity: self.identity, asked_body: false, slept_ms: 0, edits: Edits::default() };
         let mut cx = Ctx {
             now: self.now,
             head: head.on(&buf),
@@ -176,9 +179,14 @@ impl Rig {
                 let whole = (body.len() <= bytes_max).then_some(body.as_bytes());
                 verdict = self.plugin.on_outcome(&mut cx, Outcome::Body(whole));
             }
+            if let Verdict::Need(Need::Sleep(ms)) = verdict {
+                seen.slept_ms = ms;
+                verdict = self.plugin.on_outcome(&mut cx, Outcome::Slept);
+            }
             seen.reply = match verdict {
                 Verdict::Next => None,
                 Verdict::Reply(reply) => Some(*reply),
+                Verdict::Refuse(status) => Some(Reply::message(status, cx.edits.message().to_owned())),
                 Verdict::Need(need) => panic!("asked again: {need:?}"),
             };
         }
@@ -196,6 +204,7 @@ impl Seen {
         let Some(reply) = &self.reply else { return "next".to_owned() };
         match &reply.body {
             ReplyBody::Empty => format!("{}", reply.status),
+            ReplyBody::Noted => unreachable!("made by who serves"),
             ReplyBody::Message(text) => format!("{} E({text})", reply.status),
             ReplyBody::Json(text) => format!("{} {text}", reply.status),
             ReplyBody::Raw { content_type, bytes } => {

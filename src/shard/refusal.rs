@@ -30,6 +30,8 @@ pub(super) enum Refusal {
     Asterisk,
     /// A plugin answered; not a failure.
     Policy(Box<Reply>),
+    /// The same with a message that stands in the edits.
+    Noted(u16),
     /// There is no target to ask.
     NoPeer(NoPeer),
     /// The upstream could not be reached, or closed, or sent what is no answer.
@@ -106,6 +108,7 @@ fn told(refusal: Refusal, https_location: impl FnOnce() -> String) -> Option<Tol
             let Reply { status, headers, body } = *reply;
             Told { headers, body, ..Told::message(status, "", "policy") }
         }
+        Refusal::Noted(status) => Told { body: ReplyBody::Noted, ..Told::message(status, "", "policy") },
         Refusal::NoPeer(NoPeer::Name) => Told::message(503, "name resolution failed", "name"),
         Refusal::NoPeer(NoPeer::Empty) => Told::message(503, NO_PEER, "no_peer"),
         Refusal::NoPeer(NoPeer::Down) => Told::message(503, NO_PEER, "unhealthy"),
@@ -173,12 +176,17 @@ pub(super) fn render(
 
     encode::status_line(Version::H11, told.status, reply::reason(told.status).as_bytes(), out);
     field(out, "Date", &shard.date());
-    let mut body = Vec::new();
+    let mut body = shard.small.take();
     let content_type: Cow<'_, str> = match &told.body {
         ReplyBody::Empty => "".into(),
         ReplyBody::Message(message) => {
             let format = format_of(head, dress, told.transport);
             template(format, message, &record.id, &mut body);
+            format.content_type().into()
+        }
+        ReplyBody::Noted => {
+            let format = format_of(head, dress, told.transport);
+            template(format, edits.message(), &record.id, &mut body);
             format.content_type().into()
         }
         ReplyBody::Json(text) => {
@@ -217,6 +225,7 @@ pub(super) fn render(
     if !is_head && !bodyless {
         out.extend_from_slice(&body);
     }
+    shard.put_buf(body);
     Some(Rendered { close: !keep })
 }
 
