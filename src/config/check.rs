@@ -346,10 +346,10 @@ mod tests {
             ),
             ("{name: a, url: 'http:///x'}", "f:1:16: config.url: missing host in url\n"),
             ("{name: a, url: 'x'}", "f:1:16: config.url: missing scheme in url\n"),
-            ("{name: a, by: c}", "f:1:15: config.by: expected one of: a, b\n"),
+            ("{name: a, by: zzzz}", "f:1:15: config.by: expected one of: a, b\n"),
             (
-                "{name: a, by: [a, c, 1]}",
-                "f:1:19: config.by[1]: expected one of: a, b\nf:1:22: config.by[2]: expected a string; put it in quotes\n",
+                "{name: a, by: [a, zzzz, 1]}",
+                "f:1:19: config.by[1]: expected one of: a, b\nf:1:25: config.by[2]: expected a string; put it in quotes\n",
             ),
         ];
         for (text, want) in rows {

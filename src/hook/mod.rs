@@ -19,6 +19,7 @@ use crate::base::time::WallMs;
 use crate::http::HeadRef;
 use crate::plan::schema::Field;
 use crate::plan::{Plan, PluginInstance, Protocol, Route, Service};
+use crate::redis::{Call, Fault, Reply as Answer};
 use directory::Directory;
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -71,6 +72,8 @@ pub enum Need {
     /// Time: the request goes on after so many milliseconds, at most [`crate::base::limits::SLEEP_MS_MAX`]. The client's
     /// connection is held, a thread is not.
     Sleep(u64),
+    /// What Redis says to these commands. Boxed: most requests need none.
+    Redis(Box<Call>),
 }
 
 /// What the world answered.
@@ -80,6 +83,8 @@ pub enum Outcome<'a> {
     Body(Option<&'a [u8]>),
     /// The time asked for has passed.
     Slept,
+    /// The commands, and one answer for each, of the shape it asks for; or why there are none. Within the server's timeout.
+    Redis(&'a Call, Result<&'a [Answer], Fault>),
 }
 
 impl<'a> Outcome<'a> {
@@ -87,10 +92,15 @@ impl<'a> Outcome<'a> {
     pub fn body(self) -> Option<&'a [u8]> {
         match self {
             Outcome::Body(body) => body,
-            Outcome::Slept => None,
+            Outcome::Slept | Outcome::Redis(..) => None,
         }
     }
 }
+
+/// Calls that nobody waits for, in a shard's [`Locals`]: sent when the plugin that was given an [`Outcome::Redis`] has
+/// returned. How they end is counted and no more.
+#[derive(Default)]
+pub struct Outbox(pub Vec<Box<Call>>);
 
 /// An answer made by a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]

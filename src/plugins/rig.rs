@@ -13,7 +13,9 @@ use crate::plan::{
     Consumer, Credential, Dress, Level, LogPath, Node, PathPattern, Plan, PluginInstance, Protocol, Route, Runtime,
     Scope, Secret, Service,
 };
+use crate::redis::{Call, Fault, Reply as Answer};
 use serde_json::{Map, Value};
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -42,6 +44,10 @@ pub(super) struct Rig {
     pub(super) identity: Identity,
     /// Whether requests come to the route; else nothing matched.
     pub(super) matched: bool,
+    /// What Redis will say, call by call.
+    pub(super) redis: VecDeque<Result<Vec<Answer>, Fault>>,
+    /// What it was asked.
+    pub(super) asked: Vec<Call>,
 }
 
 /// What came of a request.
@@ -110,6 +116,8 @@ impl Rig {
             client_ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
             identity: Identity::default(),
             matched: true,
+            redis: VecDeque::new(),
+            asked: Vec::new(),
         }
     }
 
@@ -182,6 +190,12 @@ impl Rig {
             if let Verdict::Need(Need::Sleep(ms)) = verdict {
                 seen.slept_ms = ms;
                 verdict = self.plugin.on_outcome(&mut cx, Outcome::Slept);
+            }
+            if let Verdict::Need(Need::Redis(call)) = verdict {
+                let answers = self.redis.pop_front().expect("Redis was not expected to be asked");
+                let outcome = Outcome::Redis(&call, answers.as_deref().map_err(|fault| *fault));
+                verdict = self.plugin.on_outcome(&mut cx, outcome);
+                self.asked.push(*call);
             }
             seen.reply = match verdict {
                 Verdict::Next => None,

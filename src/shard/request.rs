@@ -12,7 +12,7 @@ use super::refusal::{self, Refusal};
 use super::serve::{Client, Work};
 use super::tables::{Way, World};
 use super::upstream::Peer;
-use super::{tunnel, Complaint, Shard};
+use super::{redis, tunnel, Complaint, Shard};
 use crate::base::bytes;
 use crate::base::id::RouteIx;
 use crate::base::limits::{BODY_KEPT_BYTES_MAX, SLEEP_MS_MAX};
@@ -494,6 +494,13 @@ impl Exchange<'_> {
                 Need::Sleep(ms) => {
                     Box::pin(crate::io::sleep_ms(ms.min(SLEEP_MS_MAX))).await;
                     phase = phase::request(shard, world, self.parts, identity, edits, at, Some(Outcome::Slept));
+                    continue;
+                }
+                Need::Redis(call) => {
+                    let answers = Box::pin(redis::ask(shard, &call)).await;
+                    let outcome = Outcome::Redis(&call, answers.as_deref().map_err(|fault| *fault));
+                    phase = phase::request(shard, world, self.parts, identity, edits, at, Some(outcome));
+                    redis::send_outbox(shard);
                     continue;
                 }
             };

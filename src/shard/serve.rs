@@ -73,9 +73,14 @@ impl Client {
 
     /// Sends all of `buf`, within the node's send timeout.
     pub(super) async fn send(&self, buf: Vec<u8>, timeout_ms: u64) -> (std::io::Result<()>, Vec<u8>) {
+        self.send_from(buf, 0, timeout_ms).await
+    }
+
+    /// Sends `buf[from..]`, likewise.
+    pub(super) async fn send_from(&self, buf: Vec<u8>, from: usize, timeout_ms: u64) -> (std::io::Result<()>, Vec<u8>) {
         self.watch.arm_write(Millis(clock::millis().0 + timeout_ms));
-        let bytes = buf.len() as u64;
-        let (result, buf) = self.stream.send(buf, 0).await;
+        let bytes = (buf.len() - from) as u64;
+        let (result, buf) = self.stream.send(buf, from).await;
         self.watch.disarm_write();
         if result.is_ok() {
             self.bytes_out.set(self.bytes_out.get() + bytes);

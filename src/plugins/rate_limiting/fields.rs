@@ -67,11 +67,19 @@ const OWN: &[Field] = &[
     Field::optional("cost_max", Kind::Integer, "With `cost_header`: the most that one request takes; else 100.")
         .rules(&[Rule::Between(1.0, LIMIT_COST_MAX as f64)]),
     Field::with_default("shadow", Kind::Boolean, "false", "Count and tell, but refuse nothing and hold nothing back."),
-    Field::with_default("policy", Kind::String, "\"local\"", "Where counts are kept. Only `local` is there so far.")
+    Field::with_default("policy", Kind::String, "\"local\"", "Where counts are kept: on this node, or in Redis.")
         .required()
         .rules(&[Rule::OneOf(&["local", "redis"])]),
     Field::with_default("fault_tolerant", Kind::Boolean, "true", "Let requests pass when counts cannot be reached.")
         .required(),
+    Field::optional("continue_on_error", Kind::Boolean, "Another name of `fault_tolerant`, which it goes before."),
+    Field::optional(
+        "on_redis_fault",
+        Kind::String,
+        "When Redis cannot be asked: let requests `pass`, let them `fail` with 500, or count on this node (`local`). \
+         Goes before `fault_tolerant`.",
+    )
+    .rules(&[Rule::OneOf(&["pass", "fail", "local"])]),
     Field::with_default("redis", Kind::Record(redis_fields::REDIS), "{}", "Where Redis is.").required(),
     Field::with_default("hide_client_headers", Kind::Boolean, "false", "Do not tell clients what is left.").required(),
     Field::with_default("error_code", Kind::Number, "429", "Status of a refusal.").rules(POSITIVE),
@@ -147,6 +155,9 @@ pub(super) fn check(config: &Value) -> Vec<(String, String)> {
             fault(needed, "required field missing".to_owned());
             fault("", "failed conditional validation given value of field 'config.limit_by'".to_owned());
         }
+    }
+    if algorithm != "fixed-window" && config.get("policy").and_then(Value::as_str) == Some("redis") {
+        fault("algorithm", format!("{algorithm} is counted on the node; with policy redis write fixed-window"));
     }
     redis_fields::check(config, &mut fault);
     faults

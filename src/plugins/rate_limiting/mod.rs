@@ -37,22 +37,24 @@
 //! more look-ups with a sliding window); nothing is allocated. One that is refused writes nothing in the bank and allocates
 //! nothing either: its message is the configuration's.
 //!
-//! Not here: the `redis` policy. It is refused at load, rather than counting here what was meant to be shared.
+//! With policy `redis` the counts are in Redis: `shared.rs`. Then there are fixed windows only.
 
 mod fields;
 pub(super) mod limits;
+mod shared;
 #[cfg(test)]
 mod tests;
 pub(super) mod who;
 
 use crate::base::limits::LIMIT_COST_DEFAULT;
-use crate::hook::{Ctx, Descriptor, Env, Hooks, Need, Plugin, Tally, Verdict};
+use crate::hook::{Ctx, Descriptor, Env, Hooks, Need, Outcome, Plugin, Tally, Verdict};
 use crate::limit::bank::{Bank, Key};
 use crate::limit::rule::Taken;
 use crate::limit::window::Period;
 use crate::plan::schema::HTTP_PROTOCOLS;
 use limits::Row;
 use serde_json::Value;
+use shared::Shared;
 use std::sync::Arc;
 use who::Who;
 
@@ -81,9 +83,11 @@ fn build(config: &Value, env: &Env<'_>) -> Result<Arc<dyn Plugin>, String> {
     }
     let tiers = config.get("tiers").and_then(Value::as_object);
     let cost_max = config.get("cost_max").and_then(Value::as_u64).unwrap_or(LIMIT_COST_DEFAULT);
+    let (bank, rows) = (env.shelf.take_or(Bank::default), limits::of(config, config));
     Ok(Arc::new(RateLimiting {
-        bank: env.shelf.take_or(Bank::default),
-        rows: limits::of(config, config),
+        shared: Shared::of(config, env, &bank, &rows),
+        bank,
+        rows,
         tiers: tiers.into_iter().flatten().map(|(name, tier)| (name.clone(), limits::of(config, tier))).collect(),
         who: Who::of(config, env),
         cost: text("cost_header").map(|header| (header, cost_max.min(u64::from(u32::MAX)) as u32)),
@@ -97,6 +101,8 @@ fn build(config: &Value, env: &Env<'_>) -> Result<Arc<dyn Plugin>, String> {
 
 struct RateLimiting {
     bank: Arc<Bank>,
+    /// `None` where counts are kept here.
+    shared: Option<Shared>,
     /// Shortest period first; at least one.
     rows: Vec<Row>,
     /// By group or tag; none where there is no limit.
@@ -125,7 +131,24 @@ type All = [Option<Found>; Period::ALL.len()];
 
 impl Plugin for RateLimiting {
     fn on_request(&self, cx: &mut Ctx<'_>) -> Verdict {
-        let rows = self.rows_of(cx);
+        match &self.shared {
+            Some(shared) => shared.on_request(self, cx),
+            None => self.count_here(cx),
+        }
+    }
+
+    fn on_outcome(&self, cx: &mut Ctx<'_>, outcome: Outcome<'_>) -> Verdict {
+        match (&self.shared, outcome) {
+            (Some(shared), Outcome::Redis(call, answers)) => shared.on_answer(self, cx, call, answers),
+            _ => Verdict::Next,
+        }
+    }
+}
+
+impl RateLimiting {
+    /// Counts on this node.
+    fn count_here(&self, cx: &mut Ctx<'_>) -> Verdict {
+        let (_, rows) = self.rows_of(cx);
         let (cost, naming) = (self.cost_of(cx), self.who.naming(&self.bank, cx));
         let mut found: All = [None; Period::ALL.len()];
         let (mut full, mut wait_ms) = (false, 0);
@@ -147,18 +170,17 @@ impl Plugin for RateLimiting {
             wait_ms => Verdict::Need(Need::Sleep(wait_ms)),
         }
     }
-}
 
-impl RateLimiting {
-    /// The limits for whoever sends this.
-    fn rows_of(&self, cx: &Ctx<'_>) -> &[Row] {
+    /// The limits for whoever sends this, and which of the tiers they are, from 1; 0: of none.
+    fn rows_of(&self, cx: &Ctx<'_>) -> (u8, &[Row]) {
         if self.tiers.is_empty() {
-            return &self.rows;
+            return (0, &self.rows);
         }
-        let Some(ix) = cx.identity.consumer else { return &self.rows };
+        let Some(ix) = cx.identity.consumer else { return (0, &self.rows) };
         let consumer = &cx.directory.plan().consumers[ix.ix()];
         let is_in = |name: &String| consumer.groups.contains(name) || consumer.tags.contains(name);
-        self.tiers.iter().find(|(name, _)| is_in(name)).map_or(&self.rows, |(_, rows)| rows)
+        let tier = self.tiers.iter().position(|(name, _)| is_in(name));
+        tier.map_or((0, &self.rows), |at| (at as u8 + 1, &self.tiers[at].1))
     }
 
     /// Tokens that the request takes.
@@ -187,20 +209,22 @@ impl RateLimiting {
             (found.left, found.reset_s) = (stands.left, stands.reset_s);
             retry_s = retry_s.max(stands.retry_s);
         }
+        self.deny(cx, rows, found, retry_s)
+    }
+
+    /// The refusal; says what is left and when to come back.
+    fn deny(&self, cx: &mut Ctx<'_>, rows: &[Row], found: &All, retry_s: u32) -> Verdict {
         let reset_s = self.tell(cx, rows, found);
-        let by = self.who.word();
+        let tally = cx.locals.of(Tally::default);
+        tally.note_by(self.who.word());
         if self.shadow {
-            let directory = cx.directory;
-            let consumer = cx.identity.consumer.map(|ix| &directory.plan().consumers[ix.ix()]);
-            let tally = cx.locals.of(Tally::default);
-            tally.note_by(by);
+            let consumer = cx.identity.consumer.map(|ix| &cx.directory.plan().consumers[ix.ix()]);
             tally.add(DESCRIPTOR.name, cx.route, cx.service, consumer, self.status, true);
             if !self.quiet {
                 cx.edits.set_reply("X-RateLimit-Shadow", b"refused");
             }
             return Verdict::Next;
         }
-        cx.locals.of(Tally::default).note_by(by);
         if let Some(reset_s) = reset_s {
             let seconds = if self.tells_retry { retry_s } else { reset_s };
             cx.edits.set_reply("Retry-After", itoa::Buffer::new().format(seconds).as_bytes());
