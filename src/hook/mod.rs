@@ -9,7 +9,7 @@ mod edits;
 mod shelf;
 mod tally;
 
-pub use edits::{BodyLimit, Edit, Edits, Op};
+pub use edits::{is_ours, BodyLimit, Edit, Edits, Op};
 pub use shelf::{Locals, Shelf};
 pub use tally::{Refusals, Tally};
 
@@ -23,6 +23,7 @@ use crate::redis::{Call, Fault, Reply as Answer};
 use directory::Directory;
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -174,6 +175,29 @@ pub struct Ctx<'a> {
     pub locals: &'a mut Locals,
     /// Random numbers; not for secrets.
     pub rng: &'a mut Rng,
+    /// Where groups of the route's path expression stand in [`Facts::path`]; see [`Ctx::capture`].
+    pub captures: &'a (dyn Fn(Group<'_>) -> Option<Range<usize>> + 'a),
+    /// In response hooks the head of the answer: an upstream's, or that of one made here, which has its status and the
+    /// fields its maker gave it. Edits do not change it; see [`Edits::reply_values`].
+    pub reply: Option<HeadRef<'a>>,
+    /// Is the answer one that was made here: by a plugin, or because something failed?
+    pub made_here: bool,
+}
+
+impl<'a> Ctx<'a> {
+    /// What a group of the route's path expression matched. Each question runs the expression again.
+    pub fn capture(&self, group: Group<'_>) -> Option<&'a [u8]> {
+        self.facts.path.get((self.captures)(group)?)
+    }
+}
+
+/// A group of an expression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group<'n> {
+    /// By place; 0 is the whole match.
+    At(usize),
+    /// By name.
+    Named(&'n str),
 }
 
 /// What is known of a request beside its head.

@@ -53,6 +53,24 @@ impl Bank {
         })
     }
 
+    /// Uses `amount` of what `limit` allows in `window`, where anything is left at all: the last one may use more than there
+    /// is. Otherwise as [`Bank::take`].
+    /// # Errors
+    /// [`Full`] when nothing is left; nothing was changed then.
+    pub fn spend(&self, key: Key, window: Window, amount: u32, limit: u32, now_s: u32) -> Result<Taken, Full> {
+        self.update(key, word::of(window.end_s, 0), now_s, |held| {
+            let (end_s, before) = match used(held, window) {
+                Some(used) => (word::end_s(held), used),
+                None => (window.end_s, 0),
+            };
+            if before >= limit.min(word::LOW_MAX) {
+                return Step::Leave(Err(Full { used: before }));
+            }
+            let used = before.saturating_add(amount).min(word::LOW_MAX);
+            Step::Write(word::of(end_s, used), Ok(Taken { used, end_s }))
+        })
+    }
+
     /// How many tokens of `window` are taken. Does not bring the key in.
     pub fn peek(&self, key: Key, window: Window) -> u32 {
         self.read(key).and_then(|held| used(held, window)).unwrap_or(0)

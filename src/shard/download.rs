@@ -194,8 +194,11 @@ impl Download<'_> {
         // An answer that must not have a body and yet announces one: some upstreams send it, a moment later.
         let announces = head.status == 204 && reply.field(Known::ContentLength).is_some_and(|length| length != b"0");
         let may_go_on = length == Length::None && (announces || reply.has(Known::TransferEncoding));
-        phase::response(shard, world, parts, identity, edits, head.status);
+        phase::response(shard, world, parts, identity, edits, reply, false);
         record.responded = true;
+        if let Some(status) = edits.replaced() {
+            return Err(Refusal::Replaced(status).into());
+        }
         record.status = head.status;
         let to = ToClient { length: to_client, keep, switching };
         forward::answer(shard, &world.tables.plan.node, parts, reply, record, edits, &to, out)

@@ -5,9 +5,11 @@ use super::request::{Parts, Record};
 use super::upstream::NoPeer;
 use super::Shard;
 use crate::base::bytes::put;
-use crate::hook::{Edits, Reply, ReplyBody};
+use crate::base::limits::FIELDS_MAX;
+use crate::hook::{Edits, Op, Reply, ReplyBody};
 use crate::http::accept::{self, Format};
-use crate::http::{encode, reply, Fault, Known, Version};
+use crate::http::headers::Drop;
+use crate::http::{encode, reply, Fault, Head, HeadRef, Known, Version};
 use crate::plan::Dress;
 use std::borrow::Cow;
 
@@ -32,6 +34,8 @@ pub(super) enum Refusal {
     Policy(Box<Reply>),
     /// The same with a message that stands in the edits.
     Noted(u16),
+    /// A plugin has put this status in the place of an upstream's answer; not a failure.
+    Replaced(u16),
     /// There is no target to ask.
     NoPeer(NoPeer),
     /// The upstream could not be reached, or closed, or sent what is no answer.
@@ -109,6 +113,9 @@ fn told(refusal: Refusal, https_location: impl FnOnce() -> String) -> Option<Tol
             Told { headers, body, ..Told::message(status, "", "policy") }
         }
         Refusal::Noted(status) => Told { body: ReplyBody::Noted, ..Told::message(status, "", "policy") },
+        Refusal::Replaced(status) => {
+            Told { body: ReplyBody::Empty, proxied: true, ..Told::message(status, "", "policy") }
+        }
         Refusal::NoPeer(NoPeer::Name) => Told::message(503, "name resolution failed", "name"),
         Refusal::NoPeer(NoPeer::Empty) => Told::message(503, NO_PEER, "no_peer"),
         Refusal::NoPeer(NoPeer::Down) => Told::message(503, NO_PEER, "unhealthy"),
@@ -151,7 +158,7 @@ pub(super) struct Rendered {
 }
 
 /// Renders the answer to a refusal into `out`; `None` where there is nobody to tell. `parts` is `None` for requests that
-/// could not be read. `keep`: may the connection be kept, as far as the caller knows? `hooks` runs the response hooks.
+/// could not be read. `keep`: may the connection be kept, as far as the caller knows? `hooks` runs the response hooks over its head, for which `own` is the room.
 #[expect(clippy::too_many_arguments, reason = "each is a piece of the exchange's state, borrowed apart")]
 pub(super) fn render(
     shard: &Shard,
@@ -160,13 +167,13 @@ pub(super) fn render(
     refusal: Refusal,
     keep: bool,
     edits: &mut Edits,
-    mut hooks: impl FnMut(u16, &mut Edits),
+    own: &mut Head,
+    mut hooks: impl FnMut(HeadRef<'_>, &mut Edits),
     out: &mut Vec<u8>,
 ) -> Option<Rendered> {
     let told = told(refusal, || parts.map_or(String::new(), https_location))?;
     record.status = told.status;
     record.refusal = told.word;
-    hooks(told.status, edits);
     let world = shard.world();
     let dress = &world.tables.plan.node.dress;
     let keep = keep && !told.close && !shard.is_draining();
@@ -174,8 +181,6 @@ pub(super) fn render(
     let version = head.map_or(Version::H11, |head| head.head.version);
     let is_head = head.is_some_and(|head| head.head.method == crate::http::Method::Head);
 
-    encode::status_line(Version::H11, told.status, reply::reason(told.status).as_bytes(), out);
-    field(out, "Date", &shard.date());
     let mut body = shard.small.take();
     let content_type: Cow<'_, str> = match &told.body {
         ReplyBody::Empty => "".into(),
@@ -199,12 +204,26 @@ pub(super) fn render(
         }
     };
     let named_by_plugin = |name: &str| told.headers.iter().any(|(held, _)| held.eq_ignore_ascii_case(name));
+    // What hooks see and edit: the fields its maker gave it. Those that every answer has are written after them.
+    own.clear();
+    own.status = told.status;
+    let mut buf = shard.small.take();
     if !content_type.is_empty() && !named_by_plugin("content-type") {
-        field(out, "Content-Type", content_type.as_bytes());
+        own.append(&mut buf, b"Content-Type", content_type.as_bytes());
     }
-    for (name, value) in &told.headers {
-        forward::checked_field(out, name, value.as_bytes());
+    for (name, value) in told.headers.iter().take(FIELDS_MAX - 1) {
+        own_field(own, &mut buf, name, value);
     }
+    let head = own.on(&buf);
+    hooks(head, edits);
+    encode::status_line(Version::H11, told.status, reply::reason(told.status).as_bytes(), out);
+    field(out, "Date", &shard.date());
+    let mut drop = Drop::none();
+    for edit in edits.of_reply().iter().filter(|edit| edit.op != Op::Add) {
+        drop.add_name(head, edits.name(edit));
+    }
+    encode::fields(head, &drop, out);
+    shard.put_buf(buf);
     if !keep && !named_by_plugin("connection") {
         field(out, "Connection", b"close");
     } else if keep && version == Version::H10 {
@@ -215,7 +234,7 @@ pub(super) fn render(
     if !bodyless {
         number_field(out, "Content-Length", body.len() as u64);
     }
-    forward::local_fields(dress, record, told.proxied, out);
+    forward::local_fields(dress, record, told.proxied, edits, out);
     if let Some(parts) = parts {
         forward::debug_fields(dress, parts, out);
     }
@@ -227,6 +246,16 @@ pub(super) fn render(
     }
     shard.put_buf(body);
     Some(Rendered { close: !keep })
+}
+
+/// A field whose value comes from a configuration or a plugin: it must not end its line.
+fn own_field(own: &mut Head, buf: &mut Vec<u8>, name: &str, value: &str) {
+    let is_plain = |text: &str| !text.bytes().any(|b| b < b' ' && b != b'\t' || b == 0x7f);
+    if is_plain(value) {
+        own.append(buf, name.as_bytes(), value.as_bytes());
+    } else {
+        own.append(buf, name.as_bytes(), value.replace(|c: char| c.is_ascii_control() && c != '\t', " ").as_bytes());
+    }
 }
 
 pub(super) fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
