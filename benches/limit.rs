@@ -37,7 +37,7 @@ fn key(bencher: Bencher<'_, '_>) {
 fn take_one_key(bencher: Bencher<'_, '_>) {
     let bank = Bank::new(64);
     let (key, hour) = (bank.key(&[b"one"]), hour());
-    bencher.counter(ItemsCount::new(1u32)).bench(|| bank.take(black_box(key), hour, u32::MAX, NOW_S));
+    bencher.counter(ItemsCount::new(1u32)).bench(|| bank.take(black_box(key), hour, 1, u32::MAX, NOW_S));
 }
 
 /// Threads take from 10 000 counts in turn: the usual case.
@@ -48,7 +48,7 @@ fn take_many_keys(bencher: Bencher<'_, '_>) {
     let hour = hour();
     bencher.counter(ItemsCount::new(keys.len())).bench(|| {
         for key in &keys {
-            black_box(bank.take(*key, hour, u32::MAX, NOW_S).is_ok());
+            black_box(bank.take(*key, hour, 1, u32::MAX, NOW_S).is_ok());
         }
     });
 }
@@ -58,6 +58,6 @@ fn take_many_keys(bencher: Bencher<'_, '_>) {
 fn refuse(bencher: Bencher<'_, '_>) {
     let bank = Bank::new(64);
     let (key, hour) = (bank.key(&[b"one"]), hour());
-    let _ = bank.take(key, hour, 1, NOW_S);
-    bencher.bench(|| bank.take(black_box(key), hour, 1, NOW_S));
+    let _ = bank.take(key, hour, 1, 1, NOW_S);
+    bencher.bench(|| bank.take(black_box(key), hour, 1, 1, NOW_S));
 }

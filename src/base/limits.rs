@@ -286,6 +286,25 @@ pub const DOC_NODES_MAX: usize = 4_000_000;
 /// when very many clients come at once (counted); more: memory that nobody touches.
 pub const BANK_SETS: usize = 64 * 1024;
 
+/// The most that one request may cost where `cost_header` says what it costs and nothing bounds it, tokens.
+pub const LIMIT_COST_DEFAULT: u64 = 100;
+
+/// The most that a bound of such costs may be. Larger ones would be mistakes: one request would empty any limit.
+pub const LIMIT_COST_MAX: u64 = 1_000_000;
+
+/// Tiers of a limit. Each is a search through the groups and tags of the consumer.
+pub const LIMIT_TIERS_MAX: usize = 32;
+
+/// Names of usage that one answer may raise, and limits by name that one instance may have. Each is a take per period.
+pub const NAMED_LIMITS_MAX: usize = 32;
+
+/// Rows of a shard's refusals by plugin, service, route, consumer and kind of key, some 300 bytes each; later ones are
+/// counted under `other`. Consumers are many, and whoever attacks chooses among them.
+pub const REFUSAL_ROWS_MAX: usize = 4 * 1024;
+
+/// Rows of refusals that metrics show, of all shards; later ones are counted under `other`. One line each, some 200 bytes.
+pub const METRIC_REFUSALS_MAX: usize = 8 * 1024;
+
 /// Longest JSON Web Token, bytes; longer ones are not decoded. Real ones have 300 to 2000, those with group lists 6000.
 pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
 

@@ -7,9 +7,11 @@
 pub mod directory;
 mod edits;
 mod shelf;
+mod tally;
 
 pub use edits::{is_ours, BodyLimit, Edit, Edits, Op};
 pub use shelf::{Locals, Shelf};
+pub use tally::{Refusals, Tally};
 
 use crate::base::id::{ConsumerIx, CredentialIx};
 use crate::base::rng::Rng;
@@ -55,6 +57,9 @@ pub enum Verdict {
     Next,
     /// Answer with this; later plugins' request hooks are skipped, their response hooks are not.
     Reply(Box<Reply>),
+    /// Answer with this status and the node's error template, whose message stands in [`Edits::set_message`], and further
+    /// fields in its edits of the reply. As [`Verdict::Reply`] without allocating anything: for floods.
+    Refuse(u16),
     /// Ask the world first; [`Plugin::on_outcome`] follows.
     Need(Need),
 }
@@ -131,6 +136,8 @@ pub enum ReplyBody {
     Empty,
     /// The node's error template with this message, in the media type the client accepts.
     Message(Cow<'static, str>),
+    /// The node's error template with the message of [`Edits::set_message`].
+    Noted,
     /// These bytes as `application/json; charset=utf-8`.
     Json(Cow<'static, str>),
     /// These bytes of this media type.

@@ -18,6 +18,7 @@ mod redirect;
 mod redis_fields;
 mod request_size_limiting;
 mod request_termination;
+mod response_ratelimiting;
 #[cfg(test)]
 mod rig;
 
@@ -38,6 +39,7 @@ pub static ALL: &[Descriptor] = &[
     redirect::DESCRIPTOR,
     request_size_limiting::DESCRIPTOR,
     request_termination::DESCRIPTOR,
+    response_ratelimiting::DESCRIPTOR,
 ];
 
 #[cfg(test)]

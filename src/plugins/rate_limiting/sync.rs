@@ -82,10 +82,10 @@ impl Table {
         Some((entry.base + entry.delta).clamp(0, i64::from(u32::MAX)) as u32)
     }
 
-    /// Counts one that was admitted.
-    pub(super) fn add(&mut self, key: Key) {
+    /// Counts what was admitted.
+    pub(super) fn add(&mut self, key: Key, cost: u32) {
         if let Some(entry) = self.entries.get_mut(&key) {
-            entry.delta += 1;
+            entry.delta += i64::from(cost);
         }
     }
 
@@ -193,13 +193,13 @@ mod tests {
         let (mut table, key) = new();
         assert_eq!(used(&mut table, key, WINDOW), None);
         table.learn(key, WINDOW, b"k", 4);
-        table.add(key);
-        table.add(key);
+        table.add(key, 1);
+        table.add(key, 1);
         assert_eq!(used(&mut table, key, WINDOW), Some(6));
         let call = table.due(WallMs(100_000), false).expect("there is something new");
         assert_eq!(sent(&call), [["k", "2", "121"]]);
         // Meanwhile one more; and no second exchange beside the first.
-        table.add(key);
+        table.add(key, 1);
         assert!(table.due(WallMs(101_000), false).is_none());
         table.on_answer(&call, Ok(&[Reply::Integer(30)]));
         assert_eq!(used(&mut table, key, WINDOW), Some(31));
@@ -211,7 +211,7 @@ mod tests {
     fn an_exchange_that_fails_is_repeated() {
         let (mut table, key) = new();
         table.learn(key, WINDOW, b"k", 0);
-        table.add(key);
+        table.add(key, 1);
         let call = table.due(WallMs(100_000), false).expect("there is something new");
         table.on_answer(&call, Err(Fault::Down));
         assert_eq!(used(&mut table, key, WINDOW), Some(1));
@@ -222,10 +222,10 @@ mod tests {
     fn a_next_window_begins_anew_and_old_ones_are_forgotten() {
         let (mut table, key) = new();
         table.learn(key, WINDOW, b"k", 9);
-        table.add(key);
+        table.add(key, 1);
         let call = table.due(WallMs(119_900), false).expect("there is something new");
         assert_eq!(used(&mut table, key, NEXT), Some(0));
-        table.add(key);
+        table.add(key, 1);
         // The answer speaks of the window before.
         table.on_answer(&call, Ok(&[Reply::Integer(10)]));
         assert_eq!(used(&mut table, key, NEXT), Some(1));
