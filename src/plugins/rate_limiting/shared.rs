@@ -76,10 +76,12 @@ impl Shared {
                 [row.limit.period as u8, a, b, c, d]
             })
             .collect();
+        // As written: another text may mean other limits.
+        let tiers = config.get("tiers").map_or_else(String::new, Value::to_string);
         Some(Shared {
             server: redis_fields::server(config)?,
             prefix: format!("ratelimit:{}:{}:", env.route_id(), env.service_id()),
-            own: bank.key(&[env.instance.id.as_bytes(), tokens.as_flattened()]),
+            own: bank.key(&[env.instance.id.as_bytes(), tokens.as_flattened(), tiers.as_bytes()]),
             on_fault,
             every_ms: config.get("sync_rate").and_then(Value::as_f64).filter(|&rate| rate > 0.0).map(|rate| {
                 // A day: a rate that is larger than any window would be no exchange at all.
