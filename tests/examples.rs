@@ -99,6 +99,17 @@ fn the_kong_example_of_validation_is_served() {
 }
 
 #[test]
+fn the_kong_example_of_limits_is_served() {
+    let plan = plan(&["limits-kong.yml"]);
+    assert_eq!(names(&plan), ["search", "legacy", "reports", "media"]);
+    let algorithms: Vec<&str> =
+        plan.plugins.iter().filter_map(|plugin| plugin.config.get("algorithm")?.as_str()).collect();
+    assert_eq!(algorithms, ["token-bucket", "leaky-bucket", "sliding-window"]);
+    let tables = ringway::shard::Tables::compile(std::sync::Arc::new(plan), ringway::plugins::ALL, &Default::default());
+    assert_eq!(tables.err(), None);
+}
+
+#[test]
 fn the_kong_example_of_shared_limits_is_served() {
     let loaded = run(&["redis-limits-kong.yml"], &[("REDIS_PASSWORD", "s3")]);
     let said: Vec<String> = loaded.report.findings.iter().map(ToString::to_string).collect();

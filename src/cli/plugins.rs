@@ -179,6 +179,7 @@ fn bound(rule: &Rule) -> Option<String> {
         Rule::Referenceable => ", or a reference to a vault".to_owned(),
         Rule::HeaderName => ", a header's name".to_owned(),
         Rule::Url => ", a URL".to_owned(),
+        Rule::OrList => ", or a list of such".to_owned(),
         Rule::Text(_) => return None,
     })
 }

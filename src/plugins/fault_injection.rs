@@ -266,14 +266,14 @@ mod tests {
     #[test]
     fn requests_are_held_back_and_answered() {
         let rows = [
-            (json!({"abort": {"status": 503}}), None, "503 E(fault injected)"),
-            (json!({"abort": {"status": 418, "body": "tea"}}), None, "418 text/plain: tea"),
-            (json!({"delay": {"fixed_ms": 250}}), Some(250), "next"),
-            (json!({"delay": {"fixed_ms": 250}, "abort": {"status": 500}}), Some(250), "500 E(fault injected)"),
-            (json!({"abort": {"status": 503, "percentage": 0}}), None, "next"),
-            (json!({"abort": {"grpc_status": 14}}), None, "200"),
-            (json!({"abort": {"status": 503}, "active_faults_max": 0}), None, "next"),
-            (json!({"delay": {"fixed_ms": 9}, "active_faults_max": 0}), None, "next"),
+            (json!({"abort": {"status": 503}}), 0, "503 E(fault injected)"),
+            (json!({"abort": {"status": 418, "body": "tea"}}), 0, "418 text/plain: tea"),
+            (json!({"delay": {"fixed_ms": 250}}), 250, "next"),
+            (json!({"delay": {"fixed_ms": 250}, "abort": {"status": 500}}), 250, "500 E(fault injected)"),
+            (json!({"abort": {"status": 503, "percentage": 0}}), 0, "next"),
+            (json!({"abort": {"grpc_status": 14}}), 0, "200"),
+            (json!({"abort": {"status": 503}, "active_faults_max": 0}), 0, "next"),
+            (json!({"delay": {"fixed_ms": 9}, "active_faults_max": 0}), 0, "next"),
         ];
         for (config, slept_ms, want) in rows {
             let seen = Rig::new(&DESCRIPTOR, config.clone()).ask("GET /");
@@ -304,21 +304,21 @@ mod tests {
         };
         let next = || "next".to_owned();
         let off = json!({"delay": {"fixed_ms": 1, "percentage": 0}});
-        assert_eq!(ask(&off, "GET /\nX-Fault-Abort-Status: 503\nX-Fault-Delay-Ms: 9"), (None, next()));
+        assert_eq!(ask(&off, "GET /\nX-Fault-Abort-Status: 503\nX-Fault-Delay-Ms: 9"), (0, next()));
         let on = json!({"from_headers": true});
-        assert_eq!(ask(&on, "GET /"), (None, next()));
+        assert_eq!(ask(&on, "GET /"), (0, next()));
         let both = "GET /\nX-Fault-Abort-Status: 503\nX-Fault-Delay-Ms: 9";
-        assert_eq!(ask(&on, both), (Some(9), "503 E(fault injected)".to_owned()));
-        assert_eq!(ask(&on, "GET /\nX-Fault-Abort-Grpc-Status: 14"), (None, "200".to_owned()));
-        assert_eq!(ask(&on, "GET /\nX-Fault-Delay-Ms: 99999999999999999999"), (Some(SLEEP_MS_MAX), next()));
+        assert_eq!(ask(&on, both), (9, "503 E(fault injected)".to_owned()));
+        assert_eq!(ask(&on, "GET /\nX-Fault-Abort-Grpc-Status: 14"), (0, "200".to_owned()));
+        assert_eq!(ask(&on, "GET /\nX-Fault-Delay-Ms: 99999999999999999999"), (SLEEP_MS_MAX, next()));
         for odd in ["x", "-1", "101", "NaN", "1e9", ""] {
-            assert_eq!(ask(&on, &format!("GET /\nX-Fault-Abort-Status: {odd}")), (None, next()), "{odd}");
+            assert_eq!(ask(&on, &format!("GET /\nX-Fault-Abort-Status: {odd}")), (0, next()), "{odd}");
         }
         let none = format!("{both}\nX-Fault-Abort-Percentage: 0\nX-Fault-Delay-Percentage: 0");
-        assert_eq!(ask(&on, &none), (None, next()));
+        assert_eq!(ask(&on, &none), (0, next()));
         // What is configured is the most.
         let never = json!({"from_headers": true, "abort": {"status": 500, "percentage": 0}});
-        assert_eq!(ask(&never, "GET /\nX-Fault-Abort-Status: 503\nX-Fault-Abort-Percentage: 100"), (None, next()));
+        assert_eq!(ask(&never, "GET /\nX-Fault-Abort-Status: 503\nX-Fault-Abort-Percentage: 100"), (0, next()));
     }
 
     #[test]

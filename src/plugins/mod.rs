@@ -20,6 +20,7 @@ mod redis_fields;
 mod request_size_limiting;
 mod request_termination;
 mod request_validator;
+mod response_ratelimiting;
 #[cfg(test)]
 mod rig;
 
@@ -42,6 +43,7 @@ pub static ALL: &[Descriptor] = &[
     request_size_limiting::DESCRIPTOR,
     request_termination::DESCRIPTOR,
     request_validator::DESCRIPTOR,
+    response_ratelimiting::DESCRIPTOR,
 ];
 
 #[cfg(test)]

@@ -63,8 +63,8 @@ pub(super) struct Seen {
     pub(super) identity: Identity,
     /// Was a body asked for?
     pub(super) asked_body: bool,
-    /// For how long it was held back, ms.
-    pub(super) slept_ms: Option<u64>,
+    /// How long it was held back, ms.
+    pub(super) slept_ms: u64,
     edits: Edits,
 }
 
@@ -173,7 +173,7 @@ impl Rig {
             connection_request: 3,
         };
         let mut seen =
-            Seen { reply: None, identity: self.identity, asked_body: false, slept_ms: None, edits: Edits::default() };
+            Seen { reply: None, identity: self.identity, asked_body: false, slept_ms: 0, edits: Edits::default() };
         let groups = &self.captures;
         let captures = |group: Group<'_>| {
             let (_, word) = match group {
@@ -206,7 +206,7 @@ impl Rig {
                 verdict = self.plugin.on_outcome(&mut cx, Outcome::Body(whole));
             }
             if let Verdict::Need(Need::Sleep(ms)) = verdict {
-                seen.slept_ms = Some(ms);
+                seen.slept_ms = ms;
                 verdict = self.plugin.on_outcome(&mut cx, Outcome::Slept);
             }
             if let Verdict::Need(Need::Redis(call)) = verdict {
@@ -218,6 +218,7 @@ impl Rig {
             seen.reply = match verdict {
                 Verdict::Next => None,
                 Verdict::Reply(reply) => Some(*reply),
+                Verdict::Refuse(status) => Some(Reply::message(status, cx.edits.message().to_owned())),
                 Verdict::Need(need) => panic!("asked again: {need:?}"),
             };
         }
@@ -243,6 +244,7 @@ impl Seen {
         let Some(reply) = &self.reply else { return "next".to_owned() };
         match &reply.body {
             ReplyBody::Empty => format!("{}", reply.status),
+            ReplyBody::Noted => unreachable!("made by who serves"),
             ReplyBody::Message(text) => format!("{} E({text})", reply.status),
             ReplyBody::Json(text) => format!("{} {text}", reply.status),
             ReplyBody::Raw { content_type, bytes } => {
@@ -283,6 +285,11 @@ impl Seen {
     /// The most that the body may have, where it is cut off.
     pub(super) fn body_limit(&self) -> Option<u64> {
         self.edits.body_limit().map(|limit| limit.bytes)
+    }
+
+    /// The status that stands in the place of the upstream's answer.
+    pub(super) fn replaced(&self) -> Option<u16> {
+        self.edits.replaced()
     }
 
     /// Names of query arguments that are kept from the upstream.

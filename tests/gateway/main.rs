@@ -18,3 +18,4 @@ mod kong;
 mod life;
 mod raw;
 mod redis;
+mod redis_groups;
