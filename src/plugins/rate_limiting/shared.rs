@@ -207,8 +207,7 @@ impl Shared {
 
 /// Who asks, as a key of Redis says it. Of several each comes with its length: no value can run into the next.
 fn write_askers<'a>(askers: impl Iterator<Item = Asker<'a>>, out: &mut Vec<u8>) {
-    let mut several = 0;
-    for asker in askers {
+    for (nth, asker) in askers.enumerate() {
         let from = out.len();
         // Writing to a vector cannot fail.
         let _ = match asker {
@@ -216,11 +215,10 @@ fn write_askers<'a>(askers: impl Iterator<Item = Asker<'a>>, out: &mut Vec<u8>) 
             Asker::Header(text) | Asker::Path(text) => out.write_all(text),
             Asker::Ip(ip) => write!(out, "{ip}"),
         };
-        if several > 0 {
+        if nth > 0 {
             let len = out.len() - from;
             let _ = write!(out, ";{len}");
         }
-        several += 1;
     }
 }
 
