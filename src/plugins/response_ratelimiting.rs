@@ -34,6 +34,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     priority: 900,
     version: env!("CARGO_PKG_VERSION"),
     about: "Limits what answers are worth, by names and amounts that upstreams tell in a header of the answer.",
+    example: EXAMPLE,
     fields: FIELDS,
     consumer_scope: true,
     protocols: HTTP_PROTOCOLS,
@@ -41,6 +42,22 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     build,
     hooks: Hooks { request: true, response: true },
 };
+
+const EXAMPLE: &str = r"
+services:
+  - name: media
+    url: http://media.internal:8080
+    routes:
+      - name: media
+        paths: [/media]
+    plugins:
+      - name: response-ratelimiting
+        config:
+          limit_by: ip
+          limits:
+            video: {minute: 10, day: 500}
+            image: {second: 100}
+";
 
 const FIELDS: &[Field] = &redis_fields::joined::<{ OWN.len() + redis_fields::OLDER.len() }>(OWN, redis_fields::OLDER);
 

@@ -63,8 +63,8 @@ pub(super) struct Seen {
     pub(super) identity: Identity,
     /// Was a body asked for?
     pub(super) asked_body: bool,
-    /// How long it was held back, ms.
-    pub(super) slept_ms: u64,
+    /// For how long it was held back, ms.
+    pub(super) slept_ms: Option<u64>,
     edits: Edits,
 }
 
@@ -173,7 +173,7 @@ impl Rig {
             connection_request: 3,
         };
         let mut seen =
-            Seen { reply: None, identity: self.identity, asked_body: false, slept_ms: 0, edits: Edits::default() };
+            Seen { reply: None, identity: self.identity, asked_body: false, slept_ms: None, edits: Edits::default() };
         let groups = &self.captures;
         let captures = |group: Group<'_>| {
             let (_, word) = match group {
@@ -206,7 +206,7 @@ impl Rig {
                 verdict = self.plugin.on_outcome(&mut cx, Outcome::Body(whole));
             }
             if let Verdict::Need(Need::Sleep(ms)) = verdict {
-                seen.slept_ms = ms;
+                seen.slept_ms = Some(ms);
                 verdict = self.plugin.on_outcome(&mut cx, Outcome::Slept);
             }
             if let Verdict::Need(Need::Redis(call)) = verdict {

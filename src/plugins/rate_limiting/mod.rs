@@ -66,6 +66,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     about:
         "Lets so many requests pass per second, minute, hour, day, month or year, by windows or by a bucket; exact for \
             all CPUs of the node together.",
+    example: EXAMPLE,
     fields: fields::FIELDS,
     consumer_scope: true,
     protocols: HTTP_PROTOCOLS,
@@ -73,6 +74,21 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     build,
     hooks: Hooks { request: true, response: false },
 };
+
+const EXAMPLE: &str = r"
+services:
+  - name: orders
+    url: http://orders.internal:8080
+    routes:
+      - name: orders
+        paths: [/orders]
+    plugins:
+      - name: rate-limiting
+        config:
+          second: 20
+          minute: 300
+          limit_by: ip
+";
 
 fn build(config: &Value, env: &Env<'_>) -> Result<Arc<dyn Plugin>, String> {
     let text = |name: &str| config.get(name).and_then(Value::as_str).map(str::to_owned);

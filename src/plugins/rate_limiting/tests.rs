@@ -344,7 +344,9 @@ fn asked(config: serde_json::Value, request: &str, moments: &[u64]) -> Vec<Strin
         let seen = rig.ask(request);
         let number = |name: &str| seen.client(name).unwrap_or("-").to_owned();
         match &seen.reply {
-            None if seen.slept_ms > 0 => format!("{}ms {}", seen.slept_ms, number("RateLimit-Remaining")),
+            None if seen.slept_ms.is_some() => {
+                format!("{}ms {}", seen.slept_ms.unwrap_or(0), number("RateLimit-Remaining"))
+            }
             None => number("RateLimit-Remaining"),
             Some(reply) => format!("{} {}/{}", reply.status, number("Retry-After"), number("RateLimit-Reset")),
         }
