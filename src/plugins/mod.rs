@@ -18,8 +18,11 @@ mod redirect;
 mod redis_fields;
 mod request_size_limiting;
 mod request_termination;
+mod request_transformer;
+mod response_transformer;
 #[cfg(test)]
 mod rig;
+mod transform;
 
 use crate::hook::Descriptor;
 
@@ -38,6 +41,8 @@ pub static ALL: &[Descriptor] = &[
     redirect::DESCRIPTOR,
     request_size_limiting::DESCRIPTOR,
     request_termination::DESCRIPTOR,
+    request_transformer::DESCRIPTOR,
+    response_transformer::DESCRIPTOR,
 ];
 
 #[cfg(test)]

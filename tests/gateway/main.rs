@@ -16,3 +16,4 @@ mod kong;
 mod life;
 mod raw;
 mod redis;
+mod rewriting;
