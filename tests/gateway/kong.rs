@@ -379,5 +379,5 @@ macro_rules! files {
 files! {
     admin loading routing paths proxying balancing precedence
     acl basic_auth bot_detection correlation_id cors hmac_auth ip_restriction jwt key_auth rate_limiting redirect
-    request_size_limiting request_transformer response_transformer termination
+    request_size_limiting request_transformer response_transformer seed termination
 }

@@ -73,9 +73,9 @@ fn template(text: &str) -> Result<Template, String> {
 
 fn uri(text: &str) -> Result<(), String> {
     let (path, _) = template(text)?.split_query();
-    match path.literal() {
-        Some(path) if super::has_dot_segment(path) => Err("must not have dot segments".to_owned()),
-        _ => Ok(()),
+    match super::has_dot_segment(&path.outline()) {
+        true => Err("must not have dot segments".to_owned()),
+        false => Ok(()),
     }
 }
 

@@ -143,7 +143,8 @@ impl RequestTransformer {
             return broken();
         }
         let Scratch { values, arguments, path, query } = scratch;
-        (path.clear(), query.clear());
+        path.clear();
+        query.clear();
         let mut asks_other = !self.query.is_empty();
         if let Some((path_of, query_of)) = &self.uri {
             if path_of.render_path(&source, path).is_err() {

@@ -227,9 +227,7 @@ impl Reader<'_> {
             return Err("it is nested too deeply".to_owned());
         }
         let mut left = self.binary(level + 1)?;
-        loop {
-            // `a-b..c`: two signs must not be taken for one.
-            let Some(operator) = operators.iter().find(|operator| self.take(operator)) else { break };
+        while let Some(operator) = operators.iter().find(|operator| self.take(operator)) {
             // `..` binds to the right; the others do not mind.
             let right = if *operator == ".." { self.binary(level)? } else { self.binary(level + 1)? };
             left = joined(operator, Box::new(left), Box::new(right));

@@ -74,9 +74,7 @@ impl Path {
                 }
                 members.get_mut(name).is_some_and(|inner| self.walk(inner, rest, change))
             }
-            (Step::Each, Value::Array(elements)) => {
-                elements.iter_mut().fold(false, |any, inner| self.walk(inner, rest, change) || any)
-            }
+            (Step::Each, Value::Array(elements)) => every(elements, |inner| self.walk(inner, rest, change)),
             (Step::Nth(place), Value::Array(elements)) => {
                 elements.get_mut(*place).is_some_and(|inner| self.walk(inner, rest, change))
             }
@@ -92,9 +90,7 @@ impl Path {
                 elements.clear();
                 any
             }
-            (Step::Each, Value::Array(elements)) => {
-                elements.iter_mut().fold(false, |any, element| in_element(element, change) || any)
-            }
+            (Step::Each, Value::Array(elements)) => every(elements, |element| in_element(element, change)),
             (Step::Nth(place), Value::Array(elements)) if *place < elements.len() => match change {
                 Change::Remove => {
                     elements.remove(*place);
@@ -105,6 +101,15 @@ impl Path {
             _ => false,
         }
     }
+}
+
+/// Does the work for every element; whether it has changed any.
+fn every(elements: &mut [Value], mut work: impl FnMut(&mut Value) -> bool) -> bool {
+    let mut any = false;
+    for element in elements {
+        any |= work(element);
+    }
+    any
 }
 
 fn in_object(members: &mut Map<String, Value>, name: &str, change: &Change<'_>) -> bool {

@@ -48,7 +48,8 @@ pub(in crate::plugins) fn change<'b>(
             .and_then(|rest| rest.strip_prefix(boundary))
             .is_some_and(|rest| rest.starts_with(b"--"))
     });
-    if !body.is_empty() && !(known && first.is_some() && ends) {
+    let is_sound = known && first.is_some() && ends;
+    if !body.is_empty() && !is_sound {
         return Ok(None);
     }
     let safe = |value: &'b [u8]| match memchr::memmem::find(value, boundary) {

@@ -55,6 +55,15 @@ impl Template {
         }
     }
 
+    /// Its text with `x` for every value.
+    pub(in crate::plugins) fn outline(&self) -> Vec<u8> {
+        let text = |piece: &Piece| match piece {
+            Piece::Text(text) => text.clone(),
+            Piece::Value(_) => b"x".to_vec(),
+        };
+        self.0.iter().flat_map(text).collect()
+    }
+
     /// The template before the first `?` that is written in it, and the one behind it.
     pub(in crate::plugins) fn split_query(mut self) -> (Template, Option<Template>) {
         for at in 0..self.0.len() {
