@@ -19,3 +19,4 @@ mod life;
 mod raw;
 mod redis;
 mod redis_groups;
+mod rewriting;
