@@ -15,6 +15,28 @@ pub const PLUGIN_PATTERNS_MEMORY_BYTES: usize = 512 * 1024;
 /// Largest body that is shown back to who sent it, bytes.
 pub const ECHO_BODY_BYTES_MAX: usize = 1024 * 1024;
 
+/// Deepest nesting of a JSON body that is checked against a schema, and of a schema. Each level is a few frames of the stack.
+pub const JSON_DEPTH_MAX: usize = 64;
+
+/// Most values of such a body; each takes up to 100 bytes while it is judged.
+pub const JSON_NODES_MAX: usize = 100_000;
+
+/// Longest text of a schema, bytes. The schemas of whole standards have 100 KiB.
+pub const SCHEMA_BYTES_MAX: usize = 256 * 1024;
+
+/// Largest expression of a schema, bytes compiled, and what matching it may learn.
+pub const SCHEMA_PATTERN_BYTES_MAX: usize = 1 << 20;
+
+/// Most values of a body of which it is told where it misses a schema with branches (`anyOf`, `oneOf`): looking for that
+/// copies what each branch refuses.
+pub const SCHEMA_DETAIL_NODES_MAX: usize = 1000;
+
+/// Longest pointer that is shown of where a body misses a schema, bytes. The names in it are the sender's.
+pub const POINTER_SHOWN_BYTES_MAX: usize = 256;
+
+/// Groups of a path's expression that are shown back, by place.
+pub const ECHO_GROUPS_MAX: usize = 32;
+
 /// Largest request head, bytes: request line, fields and the empty line. 32 KiB holds every cookie jar we have seen
 /// and is what four of nginx's 8 KiB buffers hold; one such buffer per connection that is busy with a head.
 pub const HEAD_BYTES_MAX: usize = 32 * 1024;

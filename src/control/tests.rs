@@ -133,6 +133,7 @@ impl Node {
             reopen: Reopen::default(),
             journal: None,
             readings: vec![("access_log_bytes_total", Box::new(|| 42))],
+            node: Arc::default(),
             descriptors: &[],
         };
         let thread = thread::spawn(move || run(hands));
@@ -499,6 +500,7 @@ fn an_address_in_use_is_an_end_before_the_start() {
         reopen: Reopen::default(),
         journal: None,
         readings: Vec::new(),
+        node: Arc::default(),
         descriptors: &[],
     };
     assert_eq!(run(hands), Ending::Broken);

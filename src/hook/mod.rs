@@ -7,9 +7,11 @@
 pub mod directory;
 mod edits;
 mod shelf;
+mod unbuilt;
 
 pub use edits::{is_ours, BodyLimit, Edit, Edits, Op};
 pub use shelf::{Locals, Shelf};
+pub use unbuilt::{unbuilt, Unbuilt, UNBUILT};
 
 use crate::base::id::{ConsumerIx, CredentialIx};
 use crate::base::rng::Rng;
@@ -259,6 +261,8 @@ pub struct Descriptor {
     pub version: &'static str,
     /// One or two sentences for the documentation.
     pub about: &'static str,
+    /// A small configuration that uses it: a declarative file without its first line. A test serves it.
+    pub example: &'static str,
     /// The shape of `config`.
     pub fields: &'static [Field],
     /// May an instance be scoped to a consumer?
@@ -284,6 +288,15 @@ pub struct Hooks {
     pub request: bool,
     /// `on_response`.
     pub response: bool,
+}
+
+/// This process among others, as plugins and the Admin API name it. One per process, on the [`Shelf`] that outlives reloads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ThisNode {
+    /// Made up when the process starts.
+    pub id: Uuid,
+    /// The machine's name.
+    pub hostname: String,
 }
 
 /// What a plugin may look at while it is built.

@@ -8,6 +8,7 @@ mod bot_detection;
 mod correlation_id;
 mod cors;
 mod expressions;
+mod fault_injection;
 mod form;
 mod hmac_auth;
 mod ip_restriction;
@@ -19,6 +20,7 @@ mod redis_fields;
 mod request_size_limiting;
 mod request_termination;
 mod request_transformer;
+mod request_validator;
 mod response_transformer;
 #[cfg(test)]
 mod rig;
@@ -33,6 +35,7 @@ pub static ALL: &[Descriptor] = &[
     bot_detection::DESCRIPTOR,
     correlation_id::DESCRIPTOR,
     cors::DESCRIPTOR,
+    fault_injection::DESCRIPTOR,
     hmac_auth::DESCRIPTOR,
     ip_restriction::DESCRIPTOR,
     jwt::DESCRIPTOR,
@@ -42,6 +45,7 @@ pub static ALL: &[Descriptor] = &[
     request_size_limiting::DESCRIPTOR,
     request_termination::DESCRIPTOR,
     request_transformer::DESCRIPTOR,
+    request_validator::DESCRIPTOR,
     response_transformer::DESCRIPTOR,
 ];
 

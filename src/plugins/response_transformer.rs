@@ -20,6 +20,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     priority: 800,
     version: env!("CARGO_PKG_VERSION"),
     about: "Changes the headers of answers, and members of JSON bodies.",
+    example: EXAMPLE,
     fields: FIELDS,
     consumer_scope: true,
     protocols: HTTP_PROTOCOLS,
@@ -27,6 +28,24 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     build,
     hooks: Hooks { request: false, response: true },
 };
+
+const EXAMPLE: &str = r#"
+services:
+  - name: legacy
+    url: http://legacy.internal:8080
+    routes:
+      - name: legacy
+        paths: [/legacy]
+    plugins:
+      - name: response-transformer
+        config:
+          remove:
+            headers: [X-Powered-By]
+            json: [internal]
+          add:
+            json: ["api_version:2"]
+            json_types: [number]
+"#;
 
 const FIELDS: &[Field] = &[
     Field::with_default("remove", Kind::Record(REMOVE), "{}", "Takes away what has these names; first of all.")

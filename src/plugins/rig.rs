@@ -65,6 +65,8 @@ pub(super) struct Seen {
     pub(super) asked_body: bool,
     /// The upstream's body as the client gets it, where it was rewritten.
     rewritten: Option<String>,
+    /// For how long it was held back, ms.
+    pub(super) slept_ms: Option<u64>,
     edits: Edits,
 }
 
@@ -178,8 +180,14 @@ impl Rig {
             connection: 42,
             connection_request: 3,
         };
-        let mut seen =
-            Seen { reply: None, identity: self.identity, asked_body: false, rewritten: None, edits: Edits::default() };
+        let mut seen = Seen {
+            reply: None,
+            identity: self.identity,
+            asked_body: false,
+            rewritten: None,
+            slept_ms: None,
+            edits: Edits::default(),
+        };
         let groups = &self.captures;
         let captures = |group: Group<'_>| {
             let (_, word) = match group {
@@ -210,6 +218,10 @@ impl Rig {
                 seen.asked_body = true;
                 let whole = (body.len() <= bytes_max).then_some(body.as_bytes());
                 verdict = self.plugin.on_outcome(&mut cx, Outcome::Body(whole));
+            }
+            if let Verdict::Need(Need::Sleep(ms)) = verdict {
+                seen.slept_ms = Some(ms);
+                verdict = self.plugin.on_outcome(&mut cx, Outcome::Slept);
             }
             if let Verdict::Need(Need::Redis(call)) = verdict {
                 let answers = self.redis.pop_front().expect("Redis was not expected to be asked");

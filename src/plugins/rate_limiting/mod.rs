@@ -34,6 +34,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     about:
         "Lets so many requests pass per second, minute, hour, day, month or year of the UTC calendar; exact for all \
             CPUs of the node together.",
+    example: EXAMPLE,
     fields: fields::FIELDS,
     consumer_scope: true,
     protocols: HTTP_PROTOCOLS,
@@ -41,6 +42,21 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     build,
     hooks: Hooks { request: true, response: false },
 };
+
+const EXAMPLE: &str = r"
+services:
+  - name: orders
+    url: http://orders.internal:8080
+    routes:
+      - name: orders
+        paths: [/orders]
+    plugins:
+      - name: rate-limiting
+        config:
+          second: 20
+          minute: 300
+          limit_by: ip
+";
 
 fn build(config: &Value, env: &Env<'_>) -> Result<Arc<dyn Plugin>, String> {
     let text = |name: &str| config.get(name).and_then(Value::as_str).map(str::to_owned);

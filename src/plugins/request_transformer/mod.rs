@@ -33,6 +33,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     version: env!("CARGO_PKG_VERSION"),
     about: "Changes the method, path, headers, query and body of requests. Values may be templates over the request: \
             $(headers.name), $(query_params.name), $(uri_captures.name).",
+    example: EXAMPLE,
     fields: fields::FIELDS,
     consumer_scope: true,
     protocols: HTTP_PROTOCOLS,
@@ -40,6 +41,24 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     build,
     hooks: Hooks { request: true, response: false },
 };
+
+const EXAMPLE: &str = r#"
+services:
+  - name: legacy
+    url: http://legacy.internal:8080
+    routes:
+      - name: orders
+        paths: ["~/v2/users/(?<user>[0-9]+)/orders$"]
+    plugins:
+      - name: request-transformer
+        config:
+          remove:
+            headers: [X-Internal-Debug]
+          replace:
+            uri: /orders?user=$(uri_captures.user)
+          add:
+            headers: ["X-Gateway-Version:1.0", "X-Tenant:$(headers.x_tenant or 'none')"]
+"#;
 
 fn build(config: &Value, _: &Env<'_>) -> Result<Arc<dyn Plugin>, String> {
     let mut templates = Vec::new();
