@@ -81,7 +81,7 @@ fn the_kong_example_of_policies_is_served() {
     let want = ["acl", "basic-auth", "bot-detection", "cors", "hmac-auth", "ip-restriction", "key-auth", "redirect"];
     assert_eq!(used[..8], want);
     assert_eq!(used[8..], ["request-size-limiting"]);
-    assert_eq!(plan.consumers[0].groups, ["staff"]);
+    assert_eq!(*plan.consumers[0].groups, [Box::from("staff")]);
 }
 
 #[test]

@@ -20,7 +20,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("io", &["base"]),
     ("bus", &["base", "plan", "balance"]),
     ("shard", &["base", "plan", "http", "route", "balance", "limit", "hook", "io", "bus"]),
-    ("control", &["base", "plan", "http", "route", "balance", "hook", "config", "io", "bus"]),
+    ("control", &["base", "plan", "http", "route", "balance", "auth", "hook", "config", "io", "bus"]),
 ];
 
 struct Source {

@@ -132,6 +132,7 @@ impl Node {
             inbox,
             reopen: Reopen::default(),
             journal: None,
+            issuers: Arc::default(),
             readings: vec![("access_log_bytes_total", Box::new(|| 42))],
             descriptors: &[],
         };
@@ -498,6 +499,7 @@ fn an_address_in_use_is_an_end_before_the_start() {
         inbox,
         reopen: Reopen::default(),
         journal: None,
+        issuers: Arc::default(),
         readings: Vec::new(),
         descriptors: &[],
     };

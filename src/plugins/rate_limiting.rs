@@ -481,7 +481,9 @@ mod tests {
 
     #[test]
     fn who_shares_a_count() {
-        let who = |consumer, credential| Some(Identity { consumer, credential: Some(CredentialIx(credential)) });
+        let who = |consumer, credential| {
+            Some(Identity { consumer, credential: Some(CredentialIx(credential)), is_vouched: false })
+        };
         let (bob, bob_too, alice) = (who(Some(BOB), 0), who(Some(BOB), 2), who(Some(ALICE), 1));
         let anyone = None;
         let by = |by: &str| json!({"minute": 1, "limit_by": by, "header_name": "x-u", "path": "/a"});

@@ -53,6 +53,8 @@ pub(super) struct Seen {
     pub(super) identity: Identity,
     /// Was a body asked for?
     pub(super) asked_body: bool,
+    /// How long the plugin wants to wait, ms; then nothing else came of it yet.
+    pub(super) asked_sleep: Option<u64>,
     edits: Edits,
 }
 
@@ -156,7 +158,13 @@ impl Rig {
             connection: 42,
             connection_request: 3,
         };
-        let mut seen = Seen { reply: None, identity: self.identity, asked_body: false, edits: Edits::default() };
+        let mut seen = Seen {
+            reply: None,
+            identity: self.identity,
+            asked_body: false,
+            asked_sleep: None,
+            edits: Edits::default(),
+        };
         let mut cx = Ctx {
             now: self.now,
             head: head.on(&buf),
@@ -179,6 +187,10 @@ impl Rig {
             seen.reply = match verdict {
                 Verdict::Next => None,
                 Verdict::Reply(reply) => Some(*reply),
+                Verdict::Need(Need::Sleep(ms)) => {
+                    seen.asked_sleep = Some(ms);
+                    None
+                }
                 Verdict::Need(need) => panic!("asked again: {need:?}"),
             };
         }
@@ -191,9 +203,10 @@ impl Rig {
 }
 
 impl Seen {
-    /// `next`, or the status and the content of the answer.
+    /// `next`, `waits`, or the status and the content of the answer.
     pub(super) fn said(&self) -> String {
-        let Some(reply) = &self.reply else { return "next".to_owned() };
+        let went_on = if self.asked_sleep.is_some() { "waits" } else { "next" };
+        let Some(reply) = &self.reply else { return went_on.to_owned() };
         match &reply.body {
             ReplyBody::Empty => format!("{}", reply.status),
             ReplyBody::Message(text) => format!("{} E({text})", reply.status),
@@ -254,13 +267,13 @@ pub(super) fn credential(id: u128, consumer: ConsumerIx, secret: Secret) -> Cred
 fn plan(name: &str, config: Value, more: Vec<Credential>) -> Plan {
     let consumer = |id: u128, username: &str, custom_id: Option<&str>, groups: &[&str]| Consumer {
         id: Uuid::from_u128(id),
-        username: Some(username.to_owned()),
-        custom_id: custom_id.map(str::to_owned),
-        groups: groups.iter().map(|&group| group.to_owned()).collect(),
-        tags: Vec::new(),
+        username: Some(username.into()),
+        custom_id: custom_id.map(Box::from),
+        groups: groups.iter().map(|&group| group.into()).collect(),
+        tags: Box::default(),
         at: Span::nowhere(),
     };
-    let key = |key: &str, ttl_s| Secret::Key { key: key.to_owned(), ttl_s };
+    let key = |key: &str, ttl_s| Secret::Key { key: key.into(), ttl_s };
     let mut credentials = vec![
         credential(0xc0, BOB, key("bobs", None)),
         credential(0xc1, ALICE, key("alices", None)),
