@@ -211,7 +211,7 @@ impl Life {
     fn begin(hands: Hands) -> Result<(Life, UnboundedReceiver<Event>), String> {
         let Hands { shards, load, first, inbox, reopen, journal, issuers, readings, descriptors } = hands;
         let First { plan, report, files, written } = first;
-        let store = Arc::new(Store::of(written, wall()));
+        let store = Arc::new(crate::io::runtime::apart(|| Store::of(written, wall())));
         let line = inbox.line;
         listen_to_signals(&line);
         let (mut watch, stir) = Watch::new();
@@ -368,7 +368,8 @@ impl Life {
             let (text, reply) = posted.unzip();
             let read = move || {
                 let mut loaded = load(text.as_deref());
-                let store = Store::of(std::mem::take(&mut loaded.written), wall());
+                let written = std::mem::take(&mut loaded.written);
+                let store = crate::io::runtime::apart(|| Store::of(written, wall()));
                 (loaded, store)
             };
             let (loaded, store) = tokio::task::spawn_blocking(read).await.unwrap_or_else(|panic| {
@@ -503,6 +504,8 @@ impl Life {
             self.introduce_if_ready();
         }
         answer(next.reply, || Posted::Served(next.store));
+        // What was read and what it was read from are gone, or will be with the last request that knows the old tables.
+        tokio::task::spawn_blocking(crate::io::runtime::release_memory);
         // Names may have been answered while the tables were compiled.
         self.names_changed = true;
         self.rest();
