@@ -3,6 +3,7 @@
 --   wrk -t1 -c64 -d5s -s loadtest/wrk.lua URL -- get              the URL, again and again
 --   wrk -t1 -c64 -d5s -s loadtest/wrk.lua URL -- post 1024        with a body of so many bytes
 --   wrk -t1 -c64 -d5s -s loadtest/wrk.lua URL -- routes 10000     /r/0/ … /r/9999/ in mixed order
+--   wrk -t1 -c64 -d5s -s loadtest/wrk.lua URL -- tokens FILE      a bearer token of each line of FILE in turn
 --
 -- Ends with one line "REPORT {json}"; times are microseconds.
 
@@ -22,6 +23,16 @@ function init(args)
     -- 7919 is prime to the counts we use: neighbours in time are not neighbours in the table.
     request = function()
       at = (at + 7919) % count
+      return requests[at]
+    end
+  elseif what == "tokens" then
+    local requests, count, at = {}, 0, 0
+    for token in io.lines(args[2]) do
+      requests[count] = wrk.format("GET", nil, {["Host"] = "load.test", ["Authorization"] = "Bearer " .. token})
+      count = count + 1
+    end
+    request = function()
+      at = (at + 1) % count
       return requests[at]
     end
   end

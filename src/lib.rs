@@ -26,8 +26,9 @@
 //! | [`balance`] | which target is next, and which may be asked | base plan |
 //! | [`limit`] | counts of the node, exact over all shards | base |
 //! | [`auth`] | tokens: verified or not; where issuers' keys are | base |
-//! | [`hook`] | the plugin contract | base plan http |
-//! | [`plugins`] | one file and one row per plugin | base plan http hook limit auth |
+//! | [`redis`] | what is said to Redis, and what it answers | base |
+//! | [`hook`] | the plugin contract | base plan http redis |
+//! | [`plugins`] | one file and one row per plugin | base plan http hook limit auth redis |
 //! | [`config`] | text of any dialect → draft | base plan hook |
 //! | [`io`] | sockets, clocks, the runtime: all that names monoio | base |
 //! | [`bus`] | the messages between control and shards | base plan balance |
@@ -45,6 +46,7 @@
 //! * what is refused as smuggling: `src/http/framing.rs`, `src/http/parse.rs`, `src/http/chunked.rs`
 //! * who is healthy and who says so: `src/balance/health.rs`; probes: `src/control/probe.rs`
 //! * what a hash is made of: `src/shard/affinity.rs`
+//! * what happens while Redis is slow, down or wrong: `src/shard/redis/conn.rs`
 //! * whose tokens are believed: `src/plugins/jwt.rs`; where an issuer's keys come from: `src/control/keys.rs`
 //! * timeouts: `src/io/deadline.rs`; bounds: `src/base/limits.rs`
 //! * precedence of routes: `src/plan/rank.rs`; of plugin instances: `src/plan/chain.rs`
@@ -67,5 +69,6 @@ pub mod io;
 pub mod limit;
 pub mod plan;
 pub mod plugins;
+pub mod redis;
 pub mod route;
 pub mod shard;

@@ -85,6 +85,18 @@ fn the_kong_example_of_policies_is_served() {
 }
 
 #[test]
+fn the_kong_example_of_shared_limits_is_served() {
+    let loaded = run(&["redis-limits-kong.yml"], &[("REDIS_PASSWORD", "s3")]);
+    let said: Vec<String> = loaded.report.findings.iter().map(ToString::to_string).collect();
+    assert_eq!(said, Vec::<String>::new());
+    let plan = loaded.plan.expect("a report without faults has a plan");
+    assert_eq!(names(&plan), ["orders", "reports", "search"]);
+    assert_eq!(plan.plugins[0].config["redis"]["password"], "s3");
+    let tables = ringway::shard::Tables::compile(std::sync::Arc::new(plan), ringway::plugins::ALL, &Default::default());
+    assert_eq!(tables.err(), None);
+}
+
+#[test]
 fn kong_yml_is_served_with_secrets_and_hosts_beside_it() {
     let plan = plan(&["kong.yml", "jwt-secrets.yml", "hosts.yaml"]);
     assert_eq!(names(&plan), ["user-service-route", "product-service-route"]);

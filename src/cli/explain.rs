@@ -499,6 +499,7 @@ mod tests {
             scope,
             protocols: Vec::new(),
             config,
+            ordering: None,
             tags: Vec::new(),
             at: Span::nowhere(),
         }

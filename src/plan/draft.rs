@@ -7,7 +7,7 @@ use super::balancing::{Checks, Hashing};
 use super::ids::Table;
 use super::node::NodeDraft;
 use super::record::Record;
-use super::{Algorithm, HeaderMatch, HostPattern, PathPattern, Protocol, Secret};
+use super::{Algorithm, HeaderMatch, HostPattern, Ordering, PathPattern, Protocol, Secret};
 use crate::base::span::{At, Span};
 use uuid::Uuid;
 
@@ -237,6 +237,8 @@ pub struct PluginDraft {
     pub config: serde_json::Value,
     /// Does it run? If not, the next less specific instance does.
     pub enabled: bool,
+    /// Where it runs, if not by its priority.
+    pub ordering: Option<Box<Ordering>>,
 }
 
 /// An entity of a kind that is not served yet.

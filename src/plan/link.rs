@@ -4,6 +4,7 @@
 //! was warned of by its reader; routes of streams are left out, as a request would match them by what they do not say.
 
 use super::balancing::{Checks, Hashing};
+use super::chain::Chains;
 use super::draft::{Common, CredentialDraft, Draft, PluginDraft, Ref, RouteDraft, ServiceDraft};
 use super::ids::{derived, Table};
 use super::report::Report;
@@ -179,7 +180,7 @@ fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
         linked_plugins.push(link_plugin(plugin, scope));
     }
 
-    Plan {
+    let plan = Plan {
         hash,
         node,
         listeners,
@@ -189,6 +190,21 @@ fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
         consumers: linked_consumers,
         credentials: linked_credentials,
         plugins: linked_plugins,
+    };
+    circles(&plan, report);
+    plan
+}
+
+/// An order in which one plugin waits for another that waits for it. Priorities have no part in that.
+fn circles(plan: &Plan, report: &mut Report) {
+    if plan.plugins.iter().all(|instance| instance.ordering.is_none()) {
+        return;
+    }
+    for ix in Chains::of(plan, |_| 0).circles {
+        if let Some(ordering) = &plan.plugin(ix).ordering {
+            let message = "runs before a plugin that is to run before it";
+            report.fault(&ordering.at, &*ordering.path, message, "take one of the two lines out");
+        }
     }
 }
 
@@ -389,6 +405,7 @@ fn link_plugin(plugin: PluginDraft, scope: Scope) -> PluginInstance {
         scope,
         protocols: plugin.protocols,
         config: plugin.config,
+        ordering: plugin.ordering,
         tags: plugin.common.tags,
         at: plugin.common.at,
     }

@@ -658,10 +658,25 @@ pub struct PluginInstance {
     pub protocols: Vec<Protocol>,
     /// Validated against the plugin's schema, defaults filled in.
     pub config: serde_json::Value,
+    /// Where it runs, if not by its priority.
+    pub ordering: Option<Box<Ordering>>,
     /// Tags.
     pub tags: Vec<String>,
     /// Where it was written.
     pub at: Span,
+}
+
+/// Where an instance runs on the way to the upstream, beside what other plugins. On the way back all run by priority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ordering {
+    /// It runs before plugins of these names.
+    pub before: Vec<String>,
+    /// It runs after plugins of these names.
+    pub after: Vec<String>,
+    /// Where it was written.
+    pub at: Span,
+    /// Its path within its file.
+    pub path: String,
 }
 
 /// What a plugin instance is attached to.

@@ -15,6 +15,7 @@ mod jwt;
 mod key_auth;
 mod rate_limiting;
 mod redirect;
+mod redis_fields;
 mod request_size_limiting;
 mod request_termination;
 #[cfg(test)]

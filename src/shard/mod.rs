@@ -9,6 +9,7 @@
 //!                                           ├ body      streaming, both ways at once
 //!                                           ├ tunnel    after a 101
 //!                                           └ refusal   every failure a client can see, in one match
+//! redis: the way to every Redis that plugins ask
 //! tables: what is compiled per generation    pool: idle upstream connections    log, count: what is left of a request
 //! ```
 //!
@@ -25,6 +26,7 @@ mod leaving;
 mod log;
 mod phase;
 mod pool;
+mod redis;
 mod refusal;
 mod request;
 mod serve;
@@ -99,6 +101,7 @@ pub struct Shard {
     /// Idle connections by address: they outlive a reload.
     pools: RefCell<HashMap<SocketAddr, Rc<Pool>>>,
     pool_bounds: Bounds,
+    redis: redis::Redis,
     hand_off: bool,
     small: buf::Pool,
     large: buf::Pool,
@@ -165,6 +168,7 @@ async fn live(start: Start, cpu: Option<usize>) -> std::io::Result<()> {
             requests_max: runtime.upstream_requests_max,
             idle_ms: runtime.upstream_idle_ms,
         },
+        redis: redis::Redis::default(),
         hand_off: runtime.hand_off,
         small: buf::Pool::new(runtime.buffer_small as usize, kept),
         large: buf::Pool::new(runtime.buffer_large as usize, kept),
@@ -199,8 +203,10 @@ async fn live(start: Start, cpu: Option<usize>) -> std::io::Result<()> {
             ToShard::Endpoints(endpoints) => shard.relocate(endpoints),
             ToShard::Adopt { socket, listener } => accept::adopt(&shard, socket, listener),
             ToShard::Scrape(answer) => {
+                let mut snapshot = shard.counts.snapshot(shard.index, &shard.counters);
+                shard.redis.count_into(&mut snapshot);
                 // A full or closed channel means that nobody waits any more.
-                let _ = answer.try_send(shard.counts.snapshot(shard.index, &shard.counters));
+                let _ = answer.try_send(snapshot);
             }
             ToShard::Drain => shard.drain(),
         }

@@ -12,7 +12,7 @@ use super::refusal::{self, Refusal};
 use super::serve::{Client, Work};
 use super::tables::{Way, World};
 use super::upstream::Peer;
-use super::{tunnel, Complaint, Shard};
+use super::{redis, tunnel, Complaint, Shard};
 use crate::base::bytes;
 use crate::base::id::RouteIx;
 use crate::base::limits::{BODY_KEPT_BYTES_MAX, SLEEP_MS_MAX};
@@ -192,7 +192,7 @@ async fn story(shard: &Rc<Shard>, client: &Client, work: &mut Work) -> Next {
     };
     let mut next = match answered {
         Ok(next) => next,
-        Err(refusal) => cx.refuse(refusal, body.is_read(), &mut identity, edits, &mut record).await,
+        Err(refusal) => cx.refuse(refusal, body.is_read(), &mut identity, edits, reply_head, &mut record).await,
     };
     record.ended = clock::nanos();
     record.bytes_in = head.len as u64
@@ -244,7 +244,8 @@ pub(super) async fn refuse_unread(
     record.ended = clock::nanos();
     let mut out = shard.small.take();
     let refusal = Refusal::Client(status, fault);
-    refusal::render(shard, None, &mut record, refusal, false, &mut work.edits, |_, _| {}, &mut out);
+    let Work { edits, reply_head, .. } = work;
+    refusal::render(shard, None, &mut record, refusal, false, edits, reply_head, |_, _| {}, &mut out);
     record.bytes_out = out.len() as u64;
     let (_, out) = client.send(out, world.tables.plan.node.runtime.send_timeout_ms).await;
     shard.put_buf(out);
@@ -495,6 +496,13 @@ impl Exchange<'_> {
                     phase = phase::request(shard, world, self.parts, identity, edits, at, Some(Outcome::Slept));
                     continue;
                 }
+                Need::Redis(call) => {
+                    let answers = Box::pin(redis::ask(shard, &call)).await;
+                    let outcome = Outcome::Redis(&call, answers.as_deref().map_err(|fault| *fault));
+                    phase = phase::request(shard, world, self.parts, identity, edits, at, Some(outcome));
+                    redis::send_outbox(shard);
+                    continue;
+                }
             };
             let whole: Option<&[u8]> = match body {
                 Body::None | Body::Unread => Some(b""),
@@ -726,6 +734,7 @@ impl Exchange<'_> {
         body_read: bool,
         identity: &mut Identity,
         edits: &mut Edits,
+        reply_head: &mut Head,
         record: &mut Record,
     ) -> Next {
         match refusal {
@@ -745,12 +754,13 @@ impl Exchange<'_> {
         let mut out = shard.small.take();
         let keep = self.parts.keep && body_read && !self.is_last();
         let responded = std::mem::replace(&mut record.responded, true);
-        let hooks = |status, edits: &mut Edits| {
+        let hooks = |head: HeadRef<'_>, edits: &mut Edits| {
             if !responded {
-                phase::response(shard, self.world, self.parts, identity, edits, status);
+                phase::response(shard, self.world, self.parts, identity, edits, head, true);
             }
         };
-        let rendered = refusal::render(shard, Some(self.parts), record, refusal, keep, edits, hooks, &mut out);
+        let parts = Some(self.parts);
+        let rendered = refusal::render(shard, parts, record, refusal, keep, edits, reply_head, hooks, &mut out);
         let (sent, out) = self.client.send(out, self.runtime.send_timeout_ms).await;
         shard.put_buf(out);
         match rendered {

@@ -73,9 +73,14 @@ impl Client {
 
     /// Sends all of `buf`, within the node's send timeout.
     pub(super) async fn send(&self, buf: Vec<u8>, timeout_ms: u64) -> (std::io::Result<()>, Vec<u8>) {
+        self.send_from(buf, 0, timeout_ms).await
+    }
+
+    /// Sends `buf[from..]`, likewise.
+    pub(super) async fn send_from(&self, buf: Vec<u8>, from: usize, timeout_ms: u64) -> (std::io::Result<()>, Vec<u8>) {
         self.watch.arm_write(Millis(clock::millis().0 + timeout_ms));
-        let bytes = buf.len() as u64;
-        let (result, buf) = self.stream.send(buf, 0).await;
+        let bytes = (buf.len() - from) as u64;
+        let (result, buf) = self.stream.send(buf, from).await;
         self.watch.disarm_write();
         if result.is_ok() {
             self.bytes_out.set(self.bytes_out.get() + bytes);
@@ -97,7 +102,6 @@ pub(super) struct Work {
     pub(super) path: Vec<u8>,
     pub(super) scratch: route::Scratch,
     waiting: Rc<Waiting>,
-    waiting_key: usize,
 }
 
 /// Somebody waits for a client's next request.
@@ -140,7 +144,7 @@ impl Shard {
 
     fn new_work(&self) -> Box<Work> {
         let waiting = Rc::new(Waiting::default());
-        let waiting_key = self.waiting.borrow_mut().insert(waiting.clone());
+        self.waiting.borrow_mut().insert(waiting.clone());
         Box::new(Work {
             input: Vec::new(),
             start: 0,
@@ -151,7 +155,6 @@ impl Shard {
             path: Vec::with_capacity(256),
             scratch: route::Scratch::default(),
             waiting,
-            waiting_key,
         })
     }
 
@@ -166,9 +169,9 @@ impl Shard {
     pub(super) fn trim_works(&self) -> usize {
         let mut works = self.works.borrow_mut();
         let surplus = self.works_least.get().min(works.len());
-        for work in works.drain(..surplus) {
-            self.waiting.borrow_mut().remove(work.waiting_key);
-        }
+        works.drain(..surplus);
+        // Those of works that are no more: freed just now, or gone with a connection that panicked.
+        self.waiting.borrow_mut().retain(|_, waiting| Rc::strong_count(waiting) > 1);
         self.works_least.set(works.len());
         surplus * WORK_BYTES
     }

@@ -138,6 +138,11 @@ impl Tables {
         route.map_or(&self.chains.unmatched, |ix| &self.chains.routes[ix.ix()])
     }
 
+    /// The same on the way back, where priority alone counts.
+    pub(super) fn chain_back(&self, route: Option<RouteIx>) -> &[Step] {
+        route.map_or(&self.chains.unmatched, |ix| &self.chains.replies[ix.ix()])
+    }
+
     /// What every request asks of it.
     pub(super) fn way(&self, route: Option<RouteIx>) -> Way {
         self.ways[route.map_or(self.ways.len() - 1, RouteIx::ix)]

@@ -15,7 +15,7 @@ use crate::io::listen::is_out_of_descriptors;
 use crate::io::tcp::Stream;
 use crate::plan::balancing::Criteria;
 use crate::plan::{Algorithm, Upstream};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -60,6 +60,8 @@ pub(super) struct Peer {
     /// Does anybody want to know how requests end?
     is_heard: bool,
     care: Rc<Care>,
+    /// Was its last answer too large for a small buffer? Then so may the next be.
+    pub(super) answers_much: Cell<bool>,
 }
 
 /// What is done with what requests find out about the targets of an upstream.
@@ -109,6 +111,7 @@ impl Group {
                 times_answers: picker.times_answers(),
                 is_heard: !care.passive.is_off(),
                 care: care.clone(),
+                answers_much: Cell::new(false),
             })
         };
         *self.peers.borrow_mut() = Rc::new(Peers {

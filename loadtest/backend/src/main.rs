@@ -1,6 +1,6 @@
 //! The origin of the load tests: keep-alive HTTP/1.1 answers from memory, as cheaply as we know how.
 //!
-//! The last segment of the path decides the size of the body: `4k`, `64k`; 200 bytes for everything else. Bodies of
+//! The last segment of the path decides the size of the body: `4k`, `64k`, `1m`; 200 bytes for everything else. Bodies of
 //! requests are read and thrown away. It trusts its peers: only what proxies on this machine send is understood.
 
 use memchr::memmem;
@@ -30,6 +30,7 @@ struct Answers {
     small: Vec<u8>,
     medium: Vec<u8>,
     large: Vec<u8>,
+    huge: Vec<u8>,
 }
 
 impl Answers {
@@ -40,7 +41,7 @@ impl Answers {
             );
             [head.as_bytes(), &vec![b'x'; bytes]].concat()
         };
-        Answers { small: answer(200), medium: answer(4 * 1024), large: answer(64 * 1024) }
+        Answers { small: answer(200), medium: answer(4 * 1024), large: answer(64 * 1024), huge: answer(1024 * 1024) }
     }
 
     fn to(&self, head: &[u8]) -> &[u8] {
@@ -48,6 +49,8 @@ impl Answers {
         let path = line.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
         if path.ends_with(b"/64k") {
             &self.large
+        } else if path.ends_with(b"/1m") {
+            &self.huge
         } else if path.ends_with(b"/4k") {
             &self.medium
         } else {

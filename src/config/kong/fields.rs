@@ -314,8 +314,18 @@ const PLUGIN: &[Field] = &[
     Field::optional("route", Kind::String, "Only for this route: name or id."),
     Field::optional("service", Kind::String, "Only for this service: name or id."),
     Field::optional("consumer", Kind::String, "Only for this consumer: username or id."),
+    Field::optional(
+        "ordering",
+        Kind::Record(ORDERING),
+        "Where it runs on the way to the upstream, if not by its priority.",
+    ),
     Field::optional("config", Kind::Map(&STRING), "Its configuration, as the plugin documents it."),
 ];
+const ORDERING: &[Field] = &[
+    Field::optional("before", Kind::Record(PHASES), "It runs before these."),
+    Field::optional("after", Kind::Record(PHASES), "It runs after these."),
+];
+const PHASES: &[Field] = &[Field::optional("access", Kind::Array(&STRING), "Names of plugins.")];
 
 const CERTIFICATE: &[Field] = &[
     Field::optional("cert", Kind::String, "Certificate chain, PEM.").required().rules(PEM),
