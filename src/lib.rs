@@ -29,7 +29,7 @@
 //! | [`redis`] | what is said to Redis, and what it answers | base |
 //! | [`hook`] | the plugin contract | base plan http redis |
 //! | [`plugins`] | one file and one row per plugin | base plan http hook limit auth redis |
-//! | [`config`] | text of any dialect → draft | base plan hook |
+//! | [`config`] | text of any dialect → draft | base plan auth hook |
 //! | [`io`] | sockets, clocks, the runtime: all that names monoio | base |
 //! | [`bus`] | the messages between control and shards | base plan balance |
 //! | [`shard`] | the data plane; `shard/request.rs` is the story of one request | all of the above but plugins, config |

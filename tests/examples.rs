@@ -97,6 +97,16 @@ fn the_kong_example_of_shared_limits_is_served() {
 }
 
 #[test]
+fn the_kong_example_of_tokens_is_served() {
+    let plan = plan(&["jwt-kong.yml"]);
+    assert_eq!(names(&plan), ["orders", "reports", "shop"]);
+    let jwt: Vec<_> = plan.plugins.iter().filter(|plugin| plugin.name == "jwt").collect();
+    assert_eq!(jwt.len(), 3);
+    assert_eq!(jwt[0].config["claims_to_headers"]["realm_access.roles"], "X-Roles");
+    assert_eq!(jwt[1].config["consumer_claim"], "sub");
+}
+
+#[test]
 fn kong_yml_is_served_with_secrets_and_hosts_beside_it() {
     let plan = plan(&["kong.yml", "jwt-secrets.yml", "hosts.yaml"]);
     assert_eq!(names(&plan), ["user-service-route", "product-service-route"]);

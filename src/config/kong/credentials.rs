@@ -1,6 +1,7 @@
 //! What consumers prove themselves by, and the groups they are in.
 
 use super::{Entity, Reader};
+use crate::auth::key::{Alg, Key};
 use crate::plan::draft::{CredentialDraft, GroupDraft};
 use crate::plan::{Secret, TokenKey};
 
@@ -27,12 +28,25 @@ pub(super) fn jwt(reader: &mut Reader<'_>, entity: Entity<'_>) {
             let hint = "write PEM: -----BEGIN PUBLIC KEY----- …";
             reader.report.fault(&span, entity.path("rsa_public_key"), "invalid key", hint);
         }
-        _ => {}
+        Some(text) => {
+            if let Some(why) = misfit(&algorithm, text) {
+                let span = entity.span("rsa_public_key").clone();
+                reader.report.fault(&span, entity.path("rsa_public_key"), "invalid key", why);
+            }
+        }
+        None => {}
     }
     let key = entity.owned("key").unwrap_or_default().into();
     let secret = entity.owned("secret").unwrap_or_default().into();
     let (algorithm, public_key) = (algorithm.into(), public_key.map(Box::from));
     keep(reader, entity, Secret::Jwt(Box::new(TokenKey { key, secret, algorithm, public_key })), false);
+}
+
+/// Why a public key cannot serve its algorithm: another kind, another curve, too few bits.
+fn misfit(algorithm: &str, text: &str) -> Option<&'static str> {
+    let alg = Alg::named(algorithm).filter(|alg| !alg.is_shared())?;
+    // Empty is a reference that was warned of.
+    Key::public(alg, text).err().filter(|_| !text.trim().is_empty())
 }
 
 /// Has a text the shape of a public key or a certificate in PEM? Empty is a reference that was warned of.
