@@ -84,7 +84,7 @@ fn the_kong_example_of_policies_is_served() {
     let want = ["acl", "basic-auth", "bot-detection", "cors", "hmac-auth", "ip-restriction", "key-auth", "redirect"];
     assert_eq!(used[..8], want);
     assert_eq!(used[8..], ["request-size-limiting"]);
-    assert_eq!(plan.consumers[0].groups, ["staff"]);
+    assert_eq!(*plan.consumers[0].groups, [Box::from("staff")]);
 }
 
 #[test]
@@ -129,6 +129,16 @@ fn the_kong_example_of_transformers_is_served() {
     assert_eq!((of("request-transformer"), of("response-transformer")), (3, 1));
     let limit = plan.plugins.iter().find(|plugin| plugin.name == "rate-limiting").expect("there is one");
     assert_eq!(limit.ordering.as_ref().map(|ordering| &ordering.before[..]), Some(&["key-auth".to_owned()][..]));
+}
+
+#[test]
+fn the_kong_example_of_tokens_is_served() {
+    let plan = plan(&["jwt-kong.yml"]);
+    assert_eq!(names(&plan), ["orders", "reports", "shop"]);
+    let jwt: Vec<_> = plan.plugins.iter().filter(|plugin| plugin.name == "jwt").collect();
+    assert_eq!(jwt.len(), 3);
+    assert_eq!(jwt[0].config["claims_to_headers"]["realm_access.roles"], "X-Roles");
+    assert_eq!(jwt[1].config["consumer_claim"], "sub");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! In the steady state a request that passes its plugins allocates nothing, and neither does the pick of its target.
+//! In the steady state a request that passes its plugins allocates nothing, and neither does the pick of its target. What
+//! a consumer takes is bounded.
 //!
 //! One request over and over through the plugins that let it pass, with an allocator that counts: jwt with a token seen
 //! before, the others with what they ask for; hmac-auth by itself, as it shares a header with jwt. The first rounds may
@@ -21,7 +22,7 @@ use ringway::http::Head;
 use ringway::plan::balancing::{Checks, Criteria, Hashing};
 use ringway::plan::{
     Algorithm, Consumer, Credential, Dress, Level, LogPath, Node, Plan, PluginInstance, Protocol, Route, Runtime,
-    Scope, Secret, Service, Upstream,
+    Scope, Secret, Service, TokenKey, Upstream,
 };
 use serde_json::{json, Value};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -32,9 +33,16 @@ use uuid::Uuid;
 
 struct Counting;
 
+/// What an allocation of so many bytes takes: a word before it, in steps of 16, 32 at least.
+fn chunk(bytes: usize) -> i64 {
+    ((bytes + 8).next_multiple_of(16)).max(32) as i64
+}
+
 thread_local! {
     /// Of this thread alone: what other tests and their runner do meanwhile is no business of the code under test.
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    /// Bytes that this thread has taken and not given back, as glibc rounds them.
+    static HELD: Cell<i64> = const { Cell::new(0) };
 }
 
 #[global_allocator]
@@ -45,17 +53,20 @@ static ALLOCATOR: Counting = Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        HELD.set(HELD.get() + chunk(layout.size()));
         // SAFETY: the caller keeps `System`'s contract, because it is ours.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        HELD.set(HELD.get() - chunk(layout.size()));
         // SAFETY: `at` came from `System` by way of `alloc` or `realloc`.
         unsafe { System.dealloc(at, layout) }
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        HELD.set(HELD.get() + chunk(bytes) - chunk(layout.size()));
         // SAFETY: as above.
         unsafe { System.realloc(at, layout, bytes) }
     }
@@ -135,14 +146,13 @@ fn plan() -> Plan {
         id: id(3),
         username: Some("bob".into()),
         custom_id: Some("b-1".into()),
-        groups: vec!["a".into(), "b".into()],
-        tags: Vec::new(),
+        groups: ["a".into(), "b".into()].into(),
+        tags: Box::default(),
         at: at.clone(),
     };
     let password_hash = ringway::plan::link::salted("kong", consumer.id);
     let credential = |n, secret| Credential { id: id(n), consumer: ConsumerIx(0), secret, at: Span::nowhere() };
-    let token_key =
-        Secret::Jwt { key: "k".into(), secret: "secret".into(), algorithm: "HS256".into(), public_key: None };
+    let token_key = TokenKey { key: "k".into(), secret: "secret".into(), algorithm: "HS256".into(), public_key: None };
     Plan {
         hash: String::new(),
         node,
@@ -153,8 +163,8 @@ fn plan() -> Plan {
         consumers: vec![consumer],
         credentials: vec![
             credential(4, Secret::Key { key: "bobs-key".into(), ttl_s: Some(3600) }),
-            credential(5, token_key),
-            credential(6, Secret::Basic { username: "bob".into(), password_hash }),
+            credential(5, Secret::Jwt(Box::new(token_key))),
+            credential(6, Secret::Basic { username: "bob".into(), password_hash: password_hash.into() }),
             credential(7, Secret::Hmac { username: "bob".into(), secret: "secret".into() }),
         ],
         plugins: Vec::new(),
@@ -374,4 +384,35 @@ fn a_pick_and_what_is_learnt_of_it_allocate_nothing() {
         };
         assert_eq!(allocations(work), 0, "{algorithm:?}");
     }
+}
+
+/// One with a name of eleven characters and an API key of 32, in the plan and in the tables it is found by. What the Admin
+/// API shows of it is held besides, by the control side.
+#[test]
+fn a_consumer_with_a_key_takes_at_most_300_bytes() {
+    // As full as the tables are with 100,000.
+    const CONSUMERS: i64 = 25_000;
+    let mut text = String::from("_format_version: \"3.0\"\nconsumers:\n");
+    for n in 0..CONSUMERS {
+        text += &format!("- username: user-{n:06}\n  keyauth_credentials:\n  - key: k{n:031}\n");
+    }
+    let files = [("kong.yml".to_owned(), text)];
+    let read = |path: &str| Err(format!("{path} is not there"));
+    let sources = ringway::config::Sources { files: &files, conf: None, env: &[], read: &read };
+    // Ids that nobody wrote; each is another one.
+    let mut last = 0u64;
+    let mut random = |bytes: &mut [u8]| {
+        last += 1;
+        bytes.iter_mut().zip(last.to_le_bytes().into_iter().cycle()).for_each(|(to, from)| *to = from);
+    };
+    let reading = ringway::config::read(&sources, None, ringway::boot::descriptors(), &mut random);
+    let plan = reading.plan.expect("it has no fault");
+    let before = HELD.get();
+    let directory = Directory::of(&Arc::new(plan.clone()));
+    let each = (HELD.get() - before) / CONSUMERS;
+    println!("{each} bytes each");
+    assert!(each <= 300, "{each} bytes");
+    let last = directory.by_key(format!("k{:031}", CONSUMERS - 1).as_bytes()).expect("the last key is found");
+    let owner = &directory.plan().consumers[directory.plan().credentials[last.ix()].consumer.ix()];
+    assert_eq!(owner.username.as_deref(), Some("user-024999"));
 }

@@ -17,11 +17,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("redis", &["base"]),
     ("hook", &["base", "plan", "http", "redis"]),
     ("plugins", &["base", "plan", "http", "hook", "limit", "auth", "redis"]),
-    ("config", &["base", "plan", "hook"]),
+    ("config", &["base", "plan", "auth", "hook"]),
     ("io", &["base"]),
     ("bus", &["base", "plan", "balance"]),
     ("shard", &["base", "plan", "http", "route", "balance", "limit", "redis", "hook", "io", "bus"]),
-    ("control", &["base", "plan", "http", "route", "balance", "hook", "config", "io", "bus"]),
+    ("control", &["base", "plan", "http", "route", "balance", "auth", "hook", "config", "io", "bus"]),
 ];
 
 struct Source {

@@ -333,9 +333,54 @@ pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
 /// Deepest nesting of a token's JSON. Claims are flat or nearly so; deeper is somebody looking for a stack to overflow.
 pub const TOKEN_DEPTH_MAX: usize = 16;
 
-/// Verified tokens a shard remembers, some 80 bytes each. More clients than this at once: the others pay a signature
-/// check per request, 2 µs (HS256) to 60 µs (ES256).
-pub const TOKENS_CACHED: usize = 8 * 1024;
+/// Verified tokens a shard remembers, some 130 bytes each: 2 MiB, taken when the first token comes. More clients than this
+/// at once: the others pay a signature check per request, 2 µs (HS256) to 60 µs (ES256).
+pub const TOKENS_CACHED: usize = 16 * 1024;
+
+/// What may be remembered of a token's claims for headers, bytes; a token with more is verified again at each request.
+/// With [`TOKENS_CACHED`] of them a shard holds 16 MiB at most.
+pub const TOKEN_TOLD_BYTES_MAX: usize = 1024;
+
+/// Longest value of a claim that goes into a header, bytes; longer ones are left out. Upstreams cut heads at 8 KiB.
+pub const CLAIM_BYTES_MAX: usize = 4096;
+
+/// Longest name of a key (`kid`), bytes; those in use are digests or UUIDs. A longer one names no key.
+pub const JWKS_KID_BYTES_MAX: usize = 256;
+
+/// Keys of an issuer that are tried for a token that names none. Each costs a signature check.
+pub const JWKS_TRIES_MAX: usize = 4;
+
+/// Largest set of keys, or discovery document, bytes, and most keys in one. Google's are 1.5 KB and two keys.
+pub const JWKS_BYTES_MAX: usize = 512 * 1024;
+/// See [`JWKS_BYTES_MAX`].
+pub const JWKS_KEYS_MAX: usize = 256;
+
+/// How long a set of keys is used before it is fetched again, ms: at least and at most, whatever the issuer's
+/// Cache-Control says, and where it says nothing. A key that was withdrawn is believed for so long.
+pub const JWKS_AGE_MS: (u64, u64) = (60_000, 24 * 3_600_000);
+/// See [`JWKS_AGE_MS`].
+pub const JWKS_AGE_MS_DEFAULT: u64 = 600_000;
+
+/// One fetch of an issuer's keys, from the first byte to the last, ms; and redirects followed in it.
+pub const JWKS_FETCH_MS: u64 = 5_000;
+/// See [`JWKS_FETCH_MS`].
+pub const JWKS_REDIRECTS_MAX: usize = 3;
+
+/// Fetches of keys under way at once, over all issuers.
+pub const JWKS_FETCHES_MAX: usize = 8;
+
+/// First and longest wait before an issuer that failed is asked again, ms; doubled between.
+pub const JWKS_RETRY_MS: (u64, u64) = (500, 60_000);
+
+/// Least time between two fetches that tokens with unknown keys ask for, ms. Who makes names of keys up makes us ask the
+/// issuer this often and no oftener; a new key that is used at once may be refused for so long after such a storm.
+pub const JWKS_ASK_MS_MIN: u64 = 10_000;
+
+/// How long a request waits for keys that are being fetched, ms, and how often it looks.
+pub const JWKS_WAIT_MS: u64 = 1_000;
+/// See [`JWKS_WAIT_MS`].
+pub const JWKS_LOOK_MS: u64 = 20;
+const _: () = assert!(JWKS_WAIT_MS < JWKS_ASK_MS_MIN, "a request waits for one fetch at most");
 
 /// How long a client that has closed its side (FIN) is waited for with its answer, ms. Some close only half and read on;
 /// most have left, and hold an upstream for nothing.

@@ -268,8 +268,17 @@ pub struct Facts<'a> {
 pub struct Identity {
     /// The consumer.
     pub consumer: Option<ConsumerIx>,
-    /// By which credential; `None` with a consumer means the anonymous one.
+    /// By which credential; `None` with a consumer means the anonymous one, or one that is vouched for.
     pub credential: Option<CredentialIx>,
+    /// Does an issuer that is trusted vouch for who sends it? Then there is no credential, and there need be no consumer.
+    pub is_vouched: bool,
+}
+
+impl Identity {
+    /// Has who sends it proved who he is?
+    pub fn is_proved(&self) -> bool {
+        self.is_vouched || self.credential.is_some()
+    }
 }
 
 /// A plugin as a row of data.

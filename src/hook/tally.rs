@@ -70,13 +70,13 @@ impl Tally {
             });
         }
         let row = self.rows.entry(at).or_insert_with(|| {
-            let named = |name: Option<&String>, id: uuid::Uuid| name.cloned().unwrap_or_else(|| id.to_string());
+            let named = |name: Option<&str>, id: uuid::Uuid| name.map_or_else(|| id.to_string(), str::to_owned);
             Refusals {
                 plugin: plugin.to_owned(),
-                service: service.map_or_else(String::new, |of| named(of.name.as_ref(), of.id)),
-                route: route.map_or_else(String::new, |of| named(of.name.as_ref(), of.id)),
+                service: service.map_or_else(String::new, |of| named(of.name.as_deref(), of.id)),
+                route: route.map_or_else(String::new, |of| named(of.name.as_deref(), of.id)),
                 consumer: consumer
-                    .map_or_else(String::new, |of| named(of.username.as_ref().or(of.custom_id.as_ref()), of.id)),
+                    .map_or_else(String::new, |of| named(of.username.as_deref().or(of.custom_id.as_deref()), of.id)),
                 by,
                 code,
                 shadow,
@@ -101,10 +101,10 @@ mod tests {
         let mut tally = Tally::default();
         let consumer = |n: usize| Consumer {
             id: uuid::Uuid::from_u128(n as u128),
-            username: Some(format!("c{n}")),
+            username: Some(format!("c{n}").into()),
             custom_id: None,
-            groups: Vec::new(),
-            tags: Vec::new(),
+            groups: Box::default(),
+            tags: Box::default(),
             at: crate::base::span::Span::nowhere(),
         };
         for n in 0..REFUSAL_ROWS_MAX + 5 {

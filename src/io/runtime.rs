@@ -92,6 +92,17 @@ pub fn release_memory() {
     }
 }
 
+/// Runs `work` on a thread of its own and waits for it. What it makes lies together in memory, away from what the caller has
+/// made and will free: for what is kept after much that is not, such as a plan after the text it was read from. Freed among
+/// what stays, that would keep its pages.
+///
+/// # Panics
+/// As `work` does, and where the system gives no thread.
+pub fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let done = std::thread::scope(|scope| scope.spawn(work).join());
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
 /// Lets the threads that serve go first on this thread's CPU: for work that takes long and that no client waits for, such as
 /// reading a large configuration. Nice 10 leaves a tenth of a contended CPU, so that it ends all the same.
 pub fn step_back() {

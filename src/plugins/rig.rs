@@ -67,6 +67,8 @@ pub(super) struct Seen {
     pub(super) slept_ms: u64,
     /// The upstream's body as the client gets it, where it was rewritten.
     rewritten: Option<String>,
+    /// How long the plugin wants to wait, ms; then nothing else came of it yet.
+    pub(super) asked_sleep: Option<u64>,
     edits: Edits,
 }
 
@@ -186,6 +188,7 @@ impl Rig {
             asked_body: false,
             slept_ms: 0,
             rewritten: None,
+            asked_sleep: None,
             edits: Edits::default(),
         };
         let groups = &self.captures;
@@ -233,6 +236,10 @@ impl Rig {
                 Verdict::Next => None,
                 Verdict::Reply(reply) => Some(*reply),
                 Verdict::Refuse(status) => Some(Reply::message(status, cx.edits.message().to_owned())),
+                Verdict::Need(Need::Sleep(ms)) => {
+                    seen.asked_sleep = Some(ms);
+                    None
+                }
                 Verdict::Need(need) => panic!("asked again: {need:?}"),
             };
         }
@@ -257,9 +264,10 @@ impl Rig {
 }
 
 impl Seen {
-    /// `next`, or the status and the content of the answer.
+    /// `next`, `waits`, or the status and the content of the answer.
     pub(super) fn said(&self) -> String {
-        let Some(reply) = &self.reply else { return "next".to_owned() };
+        let went_on = if self.asked_sleep.is_some() { "waits" } else { "next" };
+        let Some(reply) = &self.reply else { return went_on.to_owned() };
         match &reply.body {
             ReplyBody::Empty => format!("{}", reply.status),
             ReplyBody::Noted => unreachable!("made by who serves"),
@@ -349,13 +357,13 @@ pub(super) fn credential(id: u128, consumer: ConsumerIx, secret: Secret) -> Cred
 fn plan(name: &str, config: Value, more: Vec<Credential>) -> Plan {
     let consumer = |id: u128, username: &str, custom_id: Option<&str>, groups: &[&str]| Consumer {
         id: Uuid::from_u128(id),
-        username: Some(username.to_owned()),
-        custom_id: custom_id.map(str::to_owned),
-        groups: groups.iter().map(|&group| group.to_owned()).collect(),
-        tags: Vec::new(),
+        username: Some(username.into()),
+        custom_id: custom_id.map(Box::from),
+        groups: groups.iter().map(|&group| group.into()).collect(),
+        tags: Box::default(),
         at: Span::nowhere(),
     };
-    let key = |key: &str, ttl_s| Secret::Key { key: key.to_owned(), ttl_s };
+    let key = |key: &str, ttl_s| Secret::Key { key: key.into(), ttl_s };
     let mut credentials = vec![
         credential(0xc0, BOB, key("bobs", None)),
         credential(0xc1, ALICE, key("alices", None)),

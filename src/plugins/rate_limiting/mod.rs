@@ -195,7 +195,7 @@ impl RateLimiting {
         }
         let Some(ix) = cx.identity.consumer else { return (0, &self.rows) };
         let consumer = &cx.directory.plan().consumers[ix.ix()];
-        let is_in = |name: &String| consumer.groups.contains(name) || consumer.tags.contains(name);
+        let is_in = |name: &String| consumer.groups.iter().chain(&*consumer.tags).any(|held| **held == **name);
         let tier = self.tiers.iter().position(|(name, _)| is_in(name));
         tier.map_or((0, &self.rows), |at| (at as u8 + 1, &self.tiers[at].1))
     }

@@ -101,7 +101,9 @@ fn passed(config: serde_json::Value, asks: &[(Option<Identity>, u8, &str)]) -> V
 
 #[test]
 fn who_shares_a_count() {
-    let who = |consumer, credential| Some(Identity { consumer, credential: Some(CredentialIx(credential)) });
+    let who = |consumer, credential| {
+        Some(Identity { consumer, credential: Some(CredentialIx(credential)), is_vouched: false })
+    };
     let (bob, bob_too, alice) = (who(Some(BOB), 0), who(Some(BOB), 2), who(Some(ALICE), 1));
     let anyone = None;
     let by = |by: &str| json!({"minute": 1, "limit_by": by, "header_name": "x-u", "path": "/a"});
@@ -411,7 +413,9 @@ fn a_request_may_cost_more_than_one() {
 
 #[test]
 fn a_list_of_keys_is_one_key() {
-    let who = |consumer| Some(Identity { consumer: Some(consumer), credential: Some(CredentialIx(0)) });
+    let who = |consumer| {
+        Some(Identity { consumer: Some(consumer), credential: Some(CredentialIx(0)), ..Identity::default() })
+    };
     let config = json!({"minute": 1, "limit_by": ["consumer", "header"], "header_name": "x-u"});
     let rows = [
         (who(BOB), 1, "GET /\nx-u: a"),
