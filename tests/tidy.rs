@@ -10,6 +10,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("plan", &["base"]),
     ("http", &["base"]),
+    ("tls", &["base"]),
     ("route", &["base", "plan", "http"]),
     ("balance", &["base", "plan"]),
     ("limit", &["base"]),
@@ -17,10 +18,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("hook", &["base", "plan", "http"]),
     ("plugins", &["base", "plan", "http", "hook", "limit", "auth"]),
     ("config", &["base", "plan", "hook"]),
-    ("io", &["base"]),
+    ("io", &["base", "tls"]),
     ("bus", &["base", "plan", "balance"]),
-    ("shard", &["base", "plan", "http", "route", "balance", "limit", "hook", "io", "bus"]),
-    ("control", &["base", "plan", "http", "route", "balance", "hook", "config", "io", "bus"]),
+    ("shard", &["base", "plan", "http", "tls", "route", "balance", "limit", "hook", "io", "bus"]),
+    ("control", &["base", "plan", "http", "tls", "route", "balance", "hook", "config", "io", "bus"]),
 ];
 
 struct Source {
