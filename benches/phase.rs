@@ -136,6 +136,9 @@ impl Bench {
                     edits: &mut self.edits,
                     locals: &mut self.locals,
                     rng: &mut self.rng,
+                    captures: &|_| None,
+                    reply: None,
+                    made_here: false,
                 };
                 if response && hooks.response {
                     plugin.on_response(&mut cx, 200);

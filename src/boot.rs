@@ -15,7 +15,7 @@ use crate::shard::{self, Tables};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -130,7 +130,10 @@ pub fn serve(start: Start) -> ExitCode {
         }
     }
 
-    let fleet = Fleet { senders, gauges, shelf: Shelf::default() };
+    let expiry = Arc::new(AtomicU64::new(0));
+    let soonest = expiry.clone();
+    readings.push(("certificates_expiry_seconds", Box::new(move || soonest.load(Ordering::Relaxed))));
+    let fleet = Fleet { expiry, senders, gauges, shelf: Shelf::default() };
     let code = control::run(Hands {
         shards: Arc::new(fleet),
         load: start.load,
@@ -214,6 +217,8 @@ fn bind(listeners: &[Listener], shards: usize) -> Option<Vec<Vec<(Arc<Listener>,
 
 /// The shards, as the control thread sees them.
 struct Fleet {
+    /// When the first of the certificates ends that are shown, seconds of the wall clock; 0 where none is.
+    expiry: Arc<AtomicU64>,
     senders: Vec<Sender<ToShard<Tables>>>,
     gauges: Vec<Arc<Gauges>>,
     /// What outlives a reload: counters of limits, cursors of upstreams.
@@ -241,6 +246,8 @@ impl Fleet {
 impl Shards for Fleet {
     fn publish(&self, plan: Arc<Plan>, endpoints: Arc<Endpoints>) -> Result<(), Vec<String>> {
         let tables = Arc::new(Tables::compile(plan, descriptors(), &self.shelf)?);
+        let soonest = tables.secure.expiries.iter().map(|(_, end)| *end).min().unwrap_or(0);
+        self.expiry.store(u64::try_from(soonest).unwrap_or(0), Ordering::Relaxed);
         self.tell(|| ToShard::Endpoints(endpoints.clone()));
         self.tell(|| ToShard::Publish(tables.clone()));
         Ok(())

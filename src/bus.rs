@@ -5,7 +5,7 @@ use crate::balance::Member;
 use crate::base::latency::Latencies;
 use crate::plan::Plan;
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -47,6 +47,11 @@ pub enum FromShard {
         /// Which.
         shard: usize,
     },
+    /// It needs the addresses of a name, now and from now on; they come with [`ToShard::Endpoints`].
+    Wanted {
+        /// The name, lower-case.
+        name: String,
+    },
     /// Its thread ended without being told to.
     Died {
         /// Which.
@@ -78,6 +83,9 @@ pub trait Shards: Send + Sync {
 pub struct Endpoints {
     /// By name of the upstream.
     pub of: HashMap<String, Located>,
+    /// Addresses of the names that shards have asked for ([`FromShard::Wanted`]), lower-case; none where a name does not
+    /// resolve.
+    pub names: HashMap<String, Vec<IpAddr>>,
 }
 
 /// The addresses of one upstream.

@@ -27,8 +27,9 @@
 //! | [`balance`] | which target is next, and which may be asked | base plan |
 //! | [`limit`] | counts of the node, exact over all shards | base |
 //! | [`auth`] | tokens: verified or not | base |
-//! | [`hook`] | the plugin contract | base plan http |
-//! | [`plugins`] | one file and one row per plugin | base plan http hook limit auth |
+//! | [`redis`] | what is said to Redis, and what it answers | base |
+//! | [`hook`] | the plugin contract | base plan http redis |
+//! | [`plugins`] | one file and one row per plugin | base plan http hook limit auth redis |
 //! | [`config`] | text of any dialect → draft | base plan hook |
 //! | [`io`] | sockets, clocks, the runtime: all that names monoio | base tls |
 //! | [`bus`] | the messages between control and shards | base plan balance |
@@ -46,6 +47,7 @@
 //! * what is refused as smuggling: `src/http/framing.rs`, `src/http/parse.rs`, `src/http/chunked.rs`
 //! * who is healthy and who says so: `src/balance/health.rs`; probes: `src/control/probe.rs`
 //! * what a hash is made of: `src/shard/affinity.rs`
+//! * what happens while Redis is slow, down or wrong: `src/shard/redis/conn.rs`
 //! * timeouts: `src/io/deadline.rs`; bounds: `src/base/limits.rs`
 //! * precedence of routes: `src/plan/rank.rs`; of plugin instances: `src/plan/chain.rs`
 //! * what a setting is called: `src/config/native/knobs.rs`, `src/config/kong/conf/mod.rs`, `src/config/kong/fields.rs`
@@ -67,6 +69,7 @@ pub mod io;
 pub mod limit;
 pub mod plan;
 pub mod plugins;
+pub mod redis;
 pub mod route;
 pub mod shard;
 pub mod tls;

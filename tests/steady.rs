@@ -239,6 +239,7 @@ fn allocates_nothing(names: &[&str], authorization: &str) {
             scope: Scope { route: Some(RouteIx(0)), ..Scope::default() },
             protocols: Vec::new(),
             config: config(name),
+            ordering: None,
             tags: Vec::new(),
             at: Span::nowhere(),
         };
@@ -284,6 +285,9 @@ fn allocates_nothing(names: &[&str], authorization: &str) {
             edits: &mut edits,
             locals: &mut locals,
             rng: &mut rng,
+            captures: &|_| None,
+            reply: None,
+            made_here: false,
         };
         for plugin in &plugins {
             assert!(matches!(plugin.on_request(&mut cx), Verdict::Next));

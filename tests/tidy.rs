@@ -15,12 +15,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("balance", &["base", "plan"]),
     ("limit", &["base"]),
     ("auth", &["base"]),
-    ("hook", &["base", "plan", "http"]),
-    ("plugins", &["base", "plan", "http", "hook", "limit", "auth"]),
+    ("redis", &["base"]),
+    ("hook", &["base", "plan", "http", "redis"]),
+    ("plugins", &["base", "plan", "http", "hook", "limit", "auth", "redis"]),
     ("config", &["base", "plan", "hook"]),
     ("io", &["base", "tls"]),
     ("bus", &["base", "plan", "balance"]),
-    ("shard", &["base", "plan", "http", "tls", "route", "balance", "limit", "hook", "io", "bus"]),
+    ("shard", &["base", "plan", "http", "tls", "route", "balance", "limit", "redis", "hook", "io", "bus"]),
     ("control", &["base", "plan", "http", "tls", "route", "balance", "hook", "config", "io", "bus"]),
 ];
 
@@ -120,7 +121,7 @@ fn a_room_names_only_rooms_in_its_row() {
 
 #[test]
 fn nothing_below_io_reads_a_clock_or_touches_the_world() {
-    let below = ["base", "plan", "http", "route", "balance", "limit", "auth", "hook", "plugins", "config"];
+    let below = ["base", "plan", "http", "route", "balance", "limit", "auth", "redis", "hook", "plugins", "config"];
     let words = ["Instant", "SystemTime", "TcpStream", "TcpListener", "UdpSocket", "thread", "rand", "File", "spawn"];
     let mut found = Vec::new();
     for source in sources().iter().filter(|source| below.contains(&source.room.as_str())) {

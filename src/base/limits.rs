@@ -342,3 +342,59 @@ pub const PEM_CERTIFICATES_MAX: usize = 1_000;
 
 /// Sessions with upstreams that a shard remembers per setting: one per name is used.
 pub const TLS_CLIENT_SESSIONS_MAX: usize = 256;
+
+// ---- Redis ----------------------------------------------------------------------------------------------------------
+
+/// Largest reply of a Redis, bytes. The largest we ask for is a cluster's map, some 100 bytes a node.
+pub const REDIS_REPLY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Longest line of a reply, bytes: a length, a number, a word or an error. More is no Redis.
+pub const REDIS_LINE_BYTES_MAX: usize = 4096;
+
+/// Deepest nesting of a reply; a cluster's map has 4. Replies are read by recursion.
+pub const REDIS_REPLY_DEPTH_MAX: usize = 8;
+
+/// Elements of all lists of a reply.
+pub const REDIS_REPLY_ITEMS_MAX: usize = 65_536;
+
+/// Replies that one connection to Redis waits for; one call more fails at once. At 100,000 calls a second and shard it is
+/// a tenth of a second.
+pub const REDIS_IN_FLIGHT_MAX: usize = 16_384;
+
+/// Bytes that wait to be sent to one Redis; one call more fails at once.
+pub const REDIS_OUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Requests that wait for one Redis to be connected.
+pub const REDIS_WAITING_MAX: usize = 16_384;
+
+/// First and longest wait before Redis is tried again, ms; doubled between, with a quarter of jitter.
+pub const REDIS_RETRY_MS: (u64, u64) = (50, 5_000);
+
+/// A connection that ended sooner than this after it was made is not made again at once, ms: its server takes calls and
+/// drops them.
+pub const REDIS_LIVE_MS_MIN: u64 = 1_000;
+
+/// Between two looks for calls that have waited too long, ms.
+pub const REDIS_TICK_MS: u64 = 10;
+
+/// A connection to Redis that nobody has asked for so long is closed, ms.
+pub const REDIS_IDLE_MS: u64 = 60_000;
+
+/// Nodes of a cluster that one command is sent to in turn.
+pub const REDIS_REDIRECTS_MAX: usize = 5;
+
+/// A cluster is asked for its map at most once in this time, ms, and a sentinel for its master.
+pub const REDIS_MAP_MS: u64 = 500;
+
+/// Nodes of a cluster.
+pub const REDIS_NODES_MAX: usize = 1_024;
+
+/// Exhausted limits that a shard remembers, some 80 bytes each; more ask Redis again, each time.
+pub const REDIS_DENIALS_MAX: usize = 65_536;
+
+/// Names that shards may ask to have resolved, over the life of the process. They come from configurations and from what
+/// clusters and sentinels say.
+pub const NAMES_WANTED_MAX: usize = 1_024;
+
+/// How long before a certificate's end it is warned of, seconds: 14 days, the last of two renewals that have failed.
+pub const EXPIRY_WARNED_S: i64 = 14 * 86_400;

@@ -499,6 +499,7 @@ mod tests {
             scope,
             protocols: Vec::new(),
             config,
+            ordering: None,
             tags: Vec::new(),
             at: Span::nowhere(),
         }
@@ -518,7 +519,7 @@ mod tests {
             write_timeout_ms: 1,
             read_timeout_ms: 1,
             upstream: UpstreamIx(0),
-            tls_verify: None,
+            tls: Default::default(),
             tags: Vec::new(),
             at: Span::nowhere(),
         }];

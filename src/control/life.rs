@@ -464,7 +464,7 @@ impl Life {
         let before = std::mem::replace(&mut self.served, next.plan.clone());
         self.sent = endpoints;
         roster::release(&before, &self.served, &self.sent);
-        self.book.keep(&next.questions);
+        self.book.keep(&next.questions, &self.served, self.now());
         self.follow();
         if before.node.dns_servers != self.served.node.dns_servers {
             self.dns = Dns::new(&self.served.node.dns_servers);
@@ -551,6 +551,15 @@ impl Life {
         self.publish_if_resolved();
     }
 
+    /// A shard needs a name. One that is known already has been told, or is told by the next refresh.
+    fn on_wanted(&mut self, name: String) {
+        if !self.book.want(name, &self.served, self.now()) {
+            tracing::warn!(most = limits::NAMES_WANTED_MAX, "too many names are asked for; one is not resolved");
+        }
+        // Static addresses need no answer to wait for.
+        self.names_changed = true;
+    }
+
     fn on_names_changed(&mut self) {
         self.names_changed = false;
         self.show_names();
@@ -624,6 +633,10 @@ impl Life {
                 }
                 tracing::info!("everything in flight is finished");
                 Some(Ending::Drained)
+            }
+            FromShard::Wanted { name } => {
+                self.on_wanted(name);
+                None
             }
             FromShard::Died { shard, reason } => {
                 // With a shard gone its listeners are gone, too: the kernel would go on giving it clients. The process

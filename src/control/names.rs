@@ -141,6 +141,8 @@ pub(super) struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Book {
     entries: BTreeMap<Question, Entry>,
+    /// Names that shards have asked for, whatever the plan; bounded by [`limits::NAMES_WANTED_MAX`].
+    wanted: BTreeSet<String>,
 }
 
 impl Book {
@@ -159,9 +161,26 @@ impl Book {
         }
     }
 
-    /// Forgets all names but these.
-    pub(super) fn keep(&mut self, questions: &BTreeSet<Question>) {
-        self.entries.retain(|question, _| questions.contains(question));
+    /// Adds a name that a shard needs; false where there are too many.
+    pub(super) fn want(&mut self, name: String, plan: &Plan, now: Millis) -> bool {
+        if !self.wanted.contains(&name) && self.wanted.len() >= limits::NAMES_WANTED_MAX {
+            return false;
+        }
+        self.wanted.insert(name);
+        self.add(&self.questions_of_wanted(plan), now);
+        true
+    }
+
+    /// Forgets all names but these, and those that shards need.
+    pub(super) fn keep(&mut self, questions: &BTreeSet<Question>, plan: &Plan, now: Millis) {
+        let wanted = self.questions_of_wanted(plan);
+        self.entries.retain(|question, _| questions.contains(question) || wanted.contains(question));
+        self.add(&wanted, now);
+    }
+
+    fn questions_of_wanted(&self, plan: &Plan) -> BTreeSet<Question> {
+        let unknown = self.wanted.iter().filter(|name| known_of(plan, name).is_none());
+        unknown.map(|name| Question::Ip(name.clone())).collect()
     }
 
     /// Makes every name due now: the servers are others, or an operator asked for it.
@@ -247,6 +266,8 @@ impl Book {
     }
 
     /// The addresses of every upstream of `plan`, as far as they are known. Targets of weight 0 are left out.
+    ///
+    /// And those of the names that shards have asked for: an entry for each that was answered, well or ill.
     pub(super) fn endpoints(&self, plan: &Plan, roster: &mut Roster) -> Endpoints {
         let mut of = HashMap::with_capacity(plan.upstreams.len());
         for upstream in &plan.upstreams {
@@ -258,7 +279,18 @@ impl Book {
             }
             of.insert(upstream.name.clone(), located);
         }
-        Endpoints { of }
+        let names = self.wanted.iter().filter_map(|name| Some((name.clone(), self.addresses(plan, name)?))).collect();
+        Endpoints { of, names }
+    }
+
+    /// The addresses of a name that a shard has asked for; `None` before the first answer.
+    fn addresses(&self, plan: &Plan, name: &str) -> Option<Vec<IpAddr>> {
+        if let Some(ips) = known_of(plan, name) {
+            return Some(ips);
+        }
+        let entry = self.entries.get(&Question::Ip(name.to_owned()))?;
+        let answered = entry.standing != Standing::Unasked;
+        answered.then(|| entry.places.iter().map(|place| place.ip).collect())
     }
 
     fn locate(
@@ -291,12 +323,17 @@ impl Book {
 
 /// Addresses that need no question: the host is one, or the plan names them.
 fn known(plan: &Plan, target: &Target) -> Option<Vec<IpAddr>> {
-    if let Some(ip) = literal(&target.host) {
+    known_of(plan, &target.host)
+}
+
+/// The same of a host.
+fn known_of(plan: &Plan, host: &str) -> Option<Vec<IpAddr>> {
+    if let Some(ip) = literal(host) {
         return Some(vec![ip]);
     }
     // O(overrides): there are a handful, and their keys are as somebody wrote them.
     let mut overrides = plan.node.hosts.iter();
-    let ips = overrides.find_map(|(name, ips)| name.eq_ignore_ascii_case(&target.host).then_some(ips))?;
+    let ips = overrides.find_map(|(name, ips)| name.eq_ignore_ascii_case(host).then_some(ips))?;
     (!ips.is_empty()).then(|| ips.clone())
 }
 
@@ -444,7 +481,7 @@ mod tests {
         book.add(&questions(&new), Millis(1));
         assert!(book.waits_for(&questions(&new)));
         assert_eq!(book.take_due(Millis(1)), [Question::Ip("c.test".to_owned())]);
-        book.keep(&questions(&new));
+        book.keep(&questions(&new), &new, Millis(0));
         let names: Vec<&str> = book.iter().map(|(question, _)| question.name()).collect();
         assert_eq!(names, ["b.test", "c.test"]);
     }

@@ -1,4 +1,10 @@
 //! What plugins change on a message: a list of operations over one text buffer, reused from request to request.
+//!
+//! Fields that frame a message, end at this hop or are written by the gateway itself cannot be edited ([`is_ours`]): an edit
+//! of one is no edit. So no value of a configuration, a token or a query can say where a body ends.
+
+use crate::http::headers::Known;
+use crate::http::HeadRef;
 
 /// What an edit does with the fields of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +35,65 @@ pub struct BodyLimit {
     pub message: &'static str,
 }
 
+/// What a request asks for, where a plugin has changed it. Spans of [`Edits`]' text.
+#[derive(Clone, Copy, Debug, Default)]
+struct Aim {
+    method: Option<(u32, u32)>,
+    path: Option<(u32, u32)>,
+    query: Option<(u32, u32)>,
+    host: Option<(u32, u32)>,
+}
+
+/// Fields that are the gateway's own on the way to the upstream.
+const OURS: u64 = Known::bits(&[
+    Known::Host,
+    Known::Connection,
+    Known::ContentLength,
+    Known::TransferEncoding,
+    Known::ContentLengthLookalike,
+    Known::TransferEncodingLookalike,
+    Known::Te,
+    Known::Trailer,
+    Known::Upgrade,
+    Known::KeepAlive,
+    Known::ProxyConnection,
+    Known::Proxy,
+    Known::Expect,
+    Known::Via,
+    Known::XForwardedFor,
+    Known::XForwardedProto,
+    Known::XForwardedHost,
+    Known::XForwardedPort,
+    Known::XForwardedPath,
+    Known::XForwardedPrefix,
+    Known::XRealIp,
+    Known::Http2Settings,
+]);
+
+/// The same on the way back.
+const OURS_BACK: u64 = Known::bits(&[
+    Known::Connection,
+    Known::ContentLength,
+    Known::TransferEncoding,
+    Known::ContentLengthLookalike,
+    Known::TransferEncodingLookalike,
+    Known::Te,
+    Known::Trailer,
+    Known::Upgrade,
+    Known::KeepAlive,
+    Known::ProxyConnection,
+    Known::Proxy,
+]);
+
+/// Is a field of a request one that no edit changes?
+pub fn is_ours(name: &[u8]) -> bool {
+    OURS & Known::classify(name).bit() != 0
+}
+
+fn is_ours_back(name: &[u8]) -> bool {
+    OURS_BACK & Known::classify(name).bit() != 0
+}
+
 /// The edits of one request. Cleared between requests; keeps its memory, so that the steady state allocates nothing.
 #[derive(Debug, Default)]
 pub struct Edits {
@@ -36,6 +101,7 @@ pub struct Edits {
     request: Vec<Edit>,
     reply: Vec<Edit>,
     query: Vec<(u32, u32)>,
+    aim: Aim,
     body: Option<Vec<u8>>,
     body_limit: Option<BodyLimit>,
 }
@@ -47,12 +113,16 @@ impl Edits {
         self.request.clear();
         self.reply.clear();
         self.query.clear();
+        self.aim = Aim::default();
         self.body = None;
         self.body_limit = None;
     }
 
     /// The upstream gets exactly this field under this name, whatever the client sent. Later edits of a name win.
     pub fn set_request(&mut self, name: &str, value: &[u8]) {
+        if is_ours(name.as_bytes()) {
+            return;
+        }
         let edit = self.edit(Op::Set, name, value);
         Self::forget(&self.text, &mut self.request, name);
         self.request.push(edit);
@@ -60,19 +130,40 @@ impl Edits {
 
     /// The upstream gets this field beside those of the same name.
     pub fn add_request(&mut self, name: &str, value: &[u8]) {
+        if is_ours(name.as_bytes()) {
+            return;
+        }
         let edit = self.edit(Op::Add, name, value);
         self.request.push(edit);
     }
 
     /// The upstream gets no field of this name.
     pub fn remove_request(&mut self, name: &str) {
+        if is_ours(name.as_bytes()) {
+            return;
+        }
         let edit = self.edit(Op::Remove, name, b"");
         Self::forget(&self.text, &mut self.request, name);
         self.request.push(edit);
     }
 
+    /// The upstream gets the values of `old` under `new`, in the place of those that were there; `false` where there is
+    /// none. `head` is the client's.
+    pub fn rename_request(&mut self, head: HeadRef<'_>, old: &str, new: &str) -> bool {
+        let Self { text, request, .. } = self;
+        rename(text, request, head, (old, is_ours(old.as_bytes())), (new, is_ours(new.as_bytes())))
+    }
+
+    /// What the upstream would get under `name` if it was asked now. `head` is the client's.
+    pub fn request_values<'s>(&'s self, head: HeadRef<'s>, name: &'s [u8]) -> impl Iterator<Item = &'s [u8]> {
+        values(&self.text, &self.request, head, name)
+    }
+
     /// The client gets exactly this field under this name, whatever the upstream sent.
     pub fn set_reply(&mut self, name: &str, value: &[u8]) {
+        if is_ours_back(name.as_bytes()) {
+            return;
+        }
         let edit = self.edit(Op::Set, name, value);
         Self::forget(&self.text, &mut self.reply, name);
         self.reply.push(edit);
@@ -80,15 +171,80 @@ impl Edits {
 
     /// The client gets this field beside those of the same name.
     pub fn add_reply(&mut self, name: &str, value: &[u8]) {
+        if is_ours_back(name.as_bytes()) {
+            return;
+        }
         let edit = self.edit(Op::Add, name, value);
         self.reply.push(edit);
     }
 
     /// The client gets no field of this name.
     pub fn remove_reply(&mut self, name: &str) {
+        if is_ours_back(name.as_bytes()) {
+            return;
+        }
         let edit = self.edit(Op::Remove, name, b"");
         Self::forget(&self.text, &mut self.reply, name);
         self.reply.push(edit);
+    }
+
+    /// As [`Edits::rename_request`], on the way back; `head` is the answer's.
+    pub fn rename_reply(&mut self, head: HeadRef<'_>, old: &str, new: &str) -> bool {
+        let Self { text, reply, .. } = self;
+        rename(text, reply, head, (old, is_ours_back(old.as_bytes())), (new, is_ours_back(new.as_bytes())))
+    }
+
+    /// What the client would get under `name` if it was answered now, of an answer with this head.
+    pub fn reply_values<'s>(&'s self, head: HeadRef<'s>, name: &'s [u8]) -> impl Iterator<Item = &'s [u8]> {
+        values(&self.text, &self.reply, head, name)
+    }
+
+    /// Do edits decide what the client gets under this name?
+    pub fn decides_reply(&self, name: &[u8]) -> bool {
+        self.reply.iter().any(|edit| self.name(edit).eq_ignore_ascii_case(name))
+    }
+
+    /// The upstream is asked with this method, which is a token.
+    pub fn set_method(&mut self, method: &[u8]) {
+        self.aim.method = Some(self.store(method));
+    }
+
+    /// The method of [`Edits::set_method`].
+    pub fn method(&self) -> Option<&[u8]> {
+        self.aim.method.map(|span| self.at(span))
+    }
+
+    /// The upstream is asked for this path, whatever service and route make of the client's. It begins with `/`; what may
+    /// not stand in a path is encoded.
+    pub fn set_path(&mut self, path: &[u8]) {
+        self.aim.path = Some(self.store(path));
+    }
+
+    /// The path of [`Edits::set_path`].
+    pub fn path(&self) -> Option<&[u8]> {
+        self.aim.path.map(|span| self.at(span))
+    }
+
+    /// The upstream gets this query, encoded, in the place of the client's; empty for none. Arguments that were to be
+    /// dropped are not dropped from it.
+    pub fn set_query(&mut self, query: &[u8]) {
+        self.query.clear();
+        self.aim.query = Some(self.store(query));
+    }
+
+    /// The query of [`Edits::set_query`].
+    pub fn query(&self) -> Option<&[u8]> {
+        self.aim.query.map(|span| self.at(span))
+    }
+
+    /// The upstream is told this host, whatever route and upstream say; `host[:port]`.
+    pub fn set_host(&mut self, host: &[u8]) {
+        self.aim.host = Some(self.store(host));
+    }
+
+    /// The host of [`Edits::set_host`].
+    pub fn host(&self) -> Option<&[u8]> {
+        self.aim.host.map(|span| self.at(span))
     }
 
     /// The upstream gets the query without the arguments of this (decoded) name.
@@ -176,15 +332,80 @@ impl Edits {
 
     fn edit(&mut self, op: Op, name: &str, value: &[u8]) -> Edit {
         let name = self.store(name.as_bytes());
-        // A value must never end the line it stands on: what a token or a query brought here is still a peer's byte.
-        let from = self.text.len() as u32;
-        self.text.extend(value.iter().map(|&b| if b < b' ' && b != b'\t' || b == 0x7f { b' ' } else { b }));
-        Edit { op, name, value: (from, self.text.len() as u32) }
+        Edit { op, name, value: store_value(&mut self.text, value) }
     }
 
     fn forget(text: &[u8], edits: &mut Vec<Edit>, name: &str) {
-        edits.retain(|edit| !text[edit.name.0 as usize..edit.name.1 as usize].eq_ignore_ascii_case(name.as_bytes()));
+        edits.retain(|edit| !is_of(text, edit, name.as_bytes()));
     }
+}
+
+/// A value must never end the line it stands on: what a token or a query brought here is still a peer's byte.
+fn store_value(text: &mut Vec<u8>, value: &[u8]) -> (u32, u32) {
+    let from = text.len() as u32;
+    text.extend(value.iter().map(|&b| if b < b' ' && b != b'\t' || b == 0x7f { b' ' } else { b }));
+    (from, text.len() as u32)
+}
+
+fn is_of(text: &[u8], edit: &Edit, name: &[u8]) -> bool {
+    text[edit.name.0 as usize..edit.name.1 as usize].eq_ignore_ascii_case(name)
+}
+
+fn values<'s>(text: &'s [u8], edits: &'s [Edit], head: HeadRef<'s>, name: &'s [u8]) -> impl Iterator<Item = &'s [u8]> {
+    let replaced = edits.iter().any(|edit| edit.op != Op::Add && is_of(text, edit, name));
+    let written = edits.iter().filter(move |edit| edit.op != Op::Remove && is_of(text, edit, name));
+    let written = written.map(|edit| &text[edit.value.0 as usize..edit.value.1 as usize]);
+    head.find_all(name).filter(move |_| !replaced).chain(written)
+}
+
+/// Each name comes with whether it is ours: then what it holds can be read and not changed.
+fn rename(
+    text: &mut Vec<u8>,
+    edits: &mut Vec<Edit>,
+    head: HeadRef<'_>,
+    (old, old_is_ours): (&str, bool),
+    (new, new_is_ours): (&str, bool),
+) -> bool {
+    let (old_bytes, new_bytes) = (old.as_bytes(), new.as_bytes());
+    if values(text, edits, head, old_bytes).next().is_none() {
+        return false;
+    }
+    let from = text.len() as u32;
+    text.extend_from_slice(new_bytes);
+    let name = (from, text.len() as u32);
+    let same = old.eq_ignore_ascii_case(new);
+    let replaced = edits.iter().any(|edit| edit.op != Op::Add && is_of(text, edit, old_bytes));
+    if !same {
+        edits.retain(|edit| !is_of(text, edit, new_bytes));
+    }
+    // What is left of edits of `old` becomes the last of `new`; before it stands what the head has under it.
+    let first = edits.len();
+    if !new_is_ours {
+        edits.push(Edit { op: Op::Remove, name, value: (0, 0) });
+        if !replaced {
+            for value in head.find_all(old_bytes) {
+                let value = store_value(text, value);
+                edits.push(Edit { op: Op::Add, name, value });
+            }
+        }
+        for at in 0..first {
+            if edits[at].op != Op::Remove && is_of(text, &edits[at], old_bytes) {
+                let value = edits[at].value;
+                edits.push(Edit { op: Op::Add, name, value });
+            }
+        }
+    }
+    let mut at = 0;
+    edits.retain(|edit| {
+        at += 1;
+        at > first || !is_of(text, edit, old_bytes)
+    });
+    if !same && !old_is_ours {
+        let from = text.len() as u32;
+        text.extend_from_slice(old_bytes);
+        edits.push(Edit { op: Op::Remove, name: (from, text.len() as u32), value: (0, 0) });
+    }
+    true
 }
 
 #[cfg(test)]
@@ -222,6 +443,70 @@ mod tests {
         assert_eq!(edits.body_limit(), Some(limit(5)));
         edits.clear();
         assert_eq!(edits.body_limit(), None);
+    }
+
+    /// A head with these fields, and what the upstream would get of `x-a` and `x-b` once `work` is done.
+    #[track_caller]
+    fn check(fields: &[(&str, &str)], work: impl Fn(&mut Edits, HeadRef<'_>), want: [&str; 2]) {
+        let (mut head, mut buf) = (crate::http::Head::new(), Vec::new());
+        fields.iter().for_each(|(name, value)| head.append(&mut buf, name.as_bytes(), value.as_bytes()));
+        let mut edits = Edits::default();
+        work(&mut edits, head.on(&buf));
+        let of = |name: &str| {
+            let all: Vec<_> = edits.request_values(head.on(&buf), name.as_bytes()).collect();
+            String::from_utf8(all.join(&b"|"[..])).expect("text")
+        };
+        assert_eq!([of("x-a"), of("x-b")], want);
+    }
+
+    #[test]
+    fn values_are_those_that_would_be_sent() {
+        let two = [("X-A", "1"), ("x-a", "2")];
+        check(&two, |_, _| {}, ["1|2", ""]);
+        check(&two, |edits, _| edits.add_request("x-A", b"3"), ["1|2|3", ""]);
+        check(&two, |edits, _| edits.set_request("x-A", b"3"), ["3", ""]);
+        check(&two, |edits, _| edits.remove_request("x-A"), ["", ""]);
+    }
+
+    #[test]
+    fn a_renamed_field_takes_its_values_along() {
+        let two = [("X-A", "1"), ("x-a", "2"), ("X-B", "old")];
+        let rename = |edits: &mut Edits, head: HeadRef<'_>| assert!(edits.rename_request(head, "x-a", "X-B"));
+        check(&two, rename, ["", "1|2"]);
+        check(&two, |edits, head| (edits.add_request("X-A", b"3"), rename(edits, head)).1, ["", "1|2|3"]);
+        check(&two, |edits, head| (edits.set_request("X-A", b"3"), rename(edits, head)).1, ["", "3"]);
+        check(&two, |edits, head| (edits.set_request("X-B", b"3"), rename(edits, head)).1, ["", "1|2"]);
+        check(&two, |edits, head| (rename(edits, head), edits.add_request("x-a", b"9")).1, ["9", "1|2"]);
+        check(&two, |edits, head| assert!(edits.rename_request(head, "X-a", "x-A")), ["1|2", "old"]);
+        check(&two[2..], |edits, head| assert!(!edits.rename_request(head, "x-a", "x-b")), ["", "old"]);
+        let gone = |edits: &mut Edits, head: HeadRef<'_>| {
+            edits.remove_request("x-a");
+            assert!(!edits.rename_request(head, "x-a", "x-b"));
+        };
+        check(&two, gone, ["", "old"]);
+    }
+
+    #[test]
+    fn what_frames_a_message_cannot_be_edited() {
+        let two = [("Content-Length", "5"), ("X-B", "1")];
+        let (mut head, mut buf) = (crate::http::Head::new(), Vec::new());
+        two.iter().for_each(|(name, value)| head.append(&mut buf, name.as_bytes(), value.as_bytes()));
+        let mut edits = Edits::default();
+        for name in ["content-length", "Transfer-Encoding", "Transfer_Encoding", "Connection", "Host", "TE", "Expect"] {
+            edits.set_request(name, b"1");
+            edits.add_request(name, b"1");
+            edits.remove_request(name);
+        }
+        assert!(edits.of_request().is_empty());
+        assert!(edits.rename_request(head.on(&buf), "X-B", "Transfer-Encoding"));
+        let names: Vec<_> = edits.of_request().iter().map(|edit| (edit.op, edits.name(edit).to_vec())).collect();
+        assert_eq!(names, [(Op::Remove, b"X-B".to_vec())]);
+        for name in ["Content-Length", "transfer-encoding", "Connection"] {
+            edits.set_reply(name, b"1");
+            edits.add_reply(name, b"1");
+            edits.remove_reply(name);
+        }
+        assert!(edits.of_reply().is_empty());
     }
 
     #[test]

@@ -8,7 +8,7 @@ pub mod directory;
 mod edits;
 mod shelf;
 
-pub use edits::{BodyLimit, Edit, Edits, Op};
+pub use edits::{is_ours, BodyLimit, Edit, Edits, Op};
 pub use shelf::{Locals, Shelf};
 
 use crate::base::id::{ConsumerIx, CredentialIx};
@@ -17,9 +17,11 @@ use crate::base::time::WallMs;
 use crate::http::HeadRef;
 use crate::plan::schema::Field;
 use crate::plan::{Plan, PluginInstance, Protocol, Route, Service};
+use crate::redis::{Call, Fault, Reply as Answer};
 use directory::Directory;
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -66,6 +68,8 @@ pub enum Need {
     /// Time: the request goes on after so many milliseconds, at most [`crate::base::limits::SLEEP_MS_MAX`]. The client's
     /// connection is held, a thread is not.
     Sleep(u64),
+    /// What Redis says to these commands. Boxed: most requests need none.
+    Redis(Box<Call>),
 }
 
 /// What the world answered.
@@ -75,6 +79,8 @@ pub enum Outcome<'a> {
     Body(Option<&'a [u8]>),
     /// The time asked for has passed.
     Slept,
+    /// The commands, and one answer for each, of the shape it asks for; or why there are none. Within the server's timeout.
+    Redis(&'a Call, Result<&'a [Answer], Fault>),
 }
 
 impl<'a> Outcome<'a> {
@@ -82,10 +88,15 @@ impl<'a> Outcome<'a> {
     pub fn body(self) -> Option<&'a [u8]> {
         match self {
             Outcome::Body(body) => body,
-            Outcome::Slept => None,
+            Outcome::Slept | Outcome::Redis(..) => None,
         }
     }
 }
+
+/// Calls that nobody waits for, in a shard's [`Locals`]: sent when the plugin that was given an [`Outcome::Redis`] has
+/// returned. How they end is counted and no more.
+#[derive(Default)]
+pub struct Outbox(pub Vec<Box<Call>>);
 
 /// An answer made by a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,6 +168,29 @@ pub struct Ctx<'a> {
     pub locals: &'a mut Locals,
     /// Random numbers; not for secrets.
     pub rng: &'a mut Rng,
+    /// Where groups of the route's path expression stand in [`Facts::path`]; see [`Ctx::capture`].
+    pub captures: &'a (dyn Fn(Group<'_>) -> Option<Range<usize>> + 'a),
+    /// In response hooks the head of the answer: an upstream's, or that of one made here, which has its status and the
+    /// fields its maker gave it. Edits do not change it; see [`Edits::reply_values`].
+    pub reply: Option<HeadRef<'a>>,
+    /// Is the answer one that was made here: by a plugin, or because something failed?
+    pub made_here: bool,
+}
+
+impl<'a> Ctx<'a> {
+    /// What a group of the route's path expression matched. Each question runs the expression again.
+    pub fn capture(&self, group: Group<'_>) -> Option<&'a [u8]> {
+        self.facts.path.get((self.captures)(group)?)
+    }
+}
+
+/// A group of an expression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group<'n> {
+    /// By place; 0 is the whole match.
+    At(usize),
+    /// By name.
+    Named(&'n str),
 }
 
 /// What is known of a request beside its head.

@@ -22,12 +22,15 @@ use std::sync::Arc;
 /// Bytes of small buffers: a head and its body, in one record.
 const SMALL_BYTES: usize = 4 * 1024;
 
-/// Bytes of large buffers: two full records, so that a full buffer of a caller's leaves, or is filled, at once.
-const LARGE_BYTES: usize = 2 * RECORD_BYTES_MAX + 1024;
-
-/// Data that leaves in one operation.
+/// Data that leaves in one operation: a full buffer of a caller's, and a head before it.
 pub const SEND_BYTES: usize = 2 * PAYLOAD_BYTES_MAX + 2048;
-const _: () = assert!(SEND_BYTES + 3 * OVERHEAD_BYTES + 64 <= LARGE_BYTES + 2048, "a send must fit a buffer, or nearly");
+
+/// What sealing adds to that: three records, and one that changes the key.
+const SEALING_BYTES: usize = 4 * OVERHEAD_BYTES + 8;
+
+/// Bytes of large buffers.
+const LARGE_BYTES: usize = SEND_BYTES + SEALING_BYTES;
+const _: () = assert!(LARGE_BYTES >= 2 * RECORD_BYTES_MAX, "two records must fit, or a caller's buffer is half filled");
 
 /// The buffers of a shard's TLS connections: sealed bytes, both ways.
 pub struct Buffers {
@@ -280,7 +283,7 @@ impl Channel {
     /// Looks into the receive queue; at most one syscall, never waits. Over TLS, `Bytes` may be no data.
     pub fn peek(&self) -> Peek {
         match &self.tls {
-            Some(tls) if tls.has_data() => Peek::Bytes,
+            Some(tls) if !tls.inbox.borrow().is_empty() => Peek::Bytes,
             _ => self.tcp.peek(),
         }
     }
@@ -464,7 +467,7 @@ impl Tls {
 
     async fn send(&self, tcp: &Stream, data: &[u8]) -> Result<()> {
         for data in data.chunks(SEND_BYTES) {
-            let mut out = self.buffers.take(data.len() + 4 * OVERHEAD_BYTES);
+            let mut out = self.buffers.take(data.len() + SEALING_BYTES);
             let sealed = self.session.borrow_mut().seal(data, &mut out);
             self.sending.set(true);
             let sent = match sealed {

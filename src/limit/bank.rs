@@ -54,7 +54,7 @@ const _: () = assert!(size_of::<Set>() == 128, "a set is one pair of cache lines
 const _: () = assert!(limits::BANK_SETS.is_power_of_two(), "a set is found by masking");
 
 /// The key of a count: a keyed hash. Made by [`Bank::key`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key(u64);
 
 /// A token that was taken.

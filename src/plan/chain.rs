@@ -1,10 +1,13 @@
 //! Which plugin instances run for a route, in which order: the most specific instance of each name wins, and the names
 //! run by falling priority.
 //!
+//! An instance may ask to run before or after others on the way to the upstream ([`Ordering`]): it is moved by as little
+//! as that takes, the others stay where they were.
+//!
 //! Consumer-scoped instances are only known once authentication has spoken, so a [`Step`] holds the answer for "no
 //! consumer" and [`Step::instance`] finds the other one in at most four look-ups.
 
-use super::{Plan, Scope};
+use super::{Ordering, Plan, Scope};
 use crate::base::id::{ConsumerIx, PluginIx, RouteIx, ServiceIx};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -70,10 +73,14 @@ impl Family {
 /// The chains of a plan: one per route, and one for requests that no route matched.
 #[derive(Debug, Default)]
 pub struct Chains {
-    /// By [`RouteIx`].
+    /// On the way to the upstream, by [`RouteIx`].
     pub routes: Vec<Arc<[Step]>>,
+    /// On the way back, by [`RouteIx`]: the same by priority alone.
+    pub replies: Vec<Arc<[Step]>>,
     /// Global instances only.
     pub unmatched: Arc<[Step]>,
+    /// Instances whose ordering cannot be kept, because they wait for each other; each once.
+    pub circles: Vec<PluginIx>,
 }
 
 impl Chains {
@@ -104,8 +111,105 @@ impl Chains {
                 })
                 .collect()
         };
-        let routes =
+        let replies: Vec<Arc<[Step]>> =
             plan.routes.iter().enumerate().map(|(ix, route)| chain(Some(RouteIx(ix as u32)), route.service)).collect();
-        Chains { routes, unmatched: chain(None, None) }
+        let mut circles = Vec::new();
+        let routes = match plan.plugins.iter().any(|instance| instance.ordering.is_some()) {
+            true => replies.iter().map(|chain| ordered(plan, chain, &mut circles)).collect(),
+            false => replies.clone(),
+        };
+        circles.sort_unstable();
+        circles.dedup();
+        Chains { routes, replies, unmatched: chain(None, None), circles }
+    }
+}
+
+/// The chain with those moved that ask for it. Those that wait for each other stay where they were, and are noted.
+fn ordered(plan: &Plan, chain: &Arc<[Step]>, circles: &mut Vec<PluginIx>) -> Arc<[Step]> {
+    let ordering = |at: usize| -> Option<&Ordering> { plan.plugin(chain[at].plain?).ordering.as_deref() };
+    if (0..chain.len()).all(|at| ordering(at).is_none()) {
+        return chain.clone();
+    }
+    let names: Vec<&str> = chain.iter().map(Step::name).collect();
+    let (order, stuck) = arrange(&names, ordering);
+    circles.extend(stuck.into_iter().filter_map(|at| chain[at].plain));
+    order.into_iter().map(|at| chain[at].clone()).collect()
+}
+
+/// In which order plugins of these names run that would run in this one; and those that wait for each other.
+/// O(n³) for n plugins on one route, which are a dozen.
+fn arrange<'o>(names: &[&str], ordering: impl Fn(usize) -> Option<&'o Ordering>) -> (Vec<usize>, Vec<usize>) {
+    let all = || 0..names.len();
+    let lists = |list: &[String], at: usize| list.iter().any(|name| name == names[at]);
+    let precedes = |a: usize, b: usize| {
+        ordering(a).is_some_and(|ordering| lists(&ordering.before, b))
+            || ordering(b).is_some_and(|ordering| lists(&ordering.after, a))
+    };
+    // Who runs before another moves up to it; whoever runs after one is passed over until that one has run.
+    let mut places: Vec<usize> = all().collect();
+    for _ in all() {
+        for at in all() {
+            let targets = all().filter(|&to| ordering(at).is_some_and(|ordering| lists(&ordering.before, to)));
+            places[at] = targets.map(|to| places[to]).chain([places[at]]).min().unwrap_or(at);
+        }
+    }
+    let mut waiting: Vec<usize> = all().collect();
+    waiting.sort_by_key(|&at| (places[at], at));
+    let (mut order, mut stuck) = (Vec::with_capacity(names.len()), Vec::new());
+    while !waiting.is_empty() {
+        let next = waiting.iter().position(|&at| !waiting.iter().any(|&other| precedes(other, at)));
+        if next.is_none() {
+            stuck.extend(waiting.iter().copied().filter(|&at| ordering(at).is_some()));
+        }
+        order.push(waiting.remove(next.unwrap_or(0)));
+    }
+    stuck.sort_unstable();
+    stuck.dedup();
+    (order, stuck)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::span::Span;
+
+    /// Plugins in order of priority, each with what it runs before (`<`) and after (`>`); the order they run in, and
+    /// those that wait for each other.
+    #[track_caller]
+    fn check(plugins: &str, want: &str, want_stuck: &str) {
+        let rows: Vec<Vec<&str>> = plugins.split("; ").map(|row| row.split(' ').collect()).collect();
+        let named = |row: &[&str], sign: char| -> Vec<String> {
+            row.iter().filter_map(|word| word.strip_prefix(sign)).map(str::to_owned).collect()
+        };
+        let orderings: Vec<Option<Ordering>> = rows
+            .iter()
+            .map(|row| {
+                let (before, after) = (named(row, '<'), named(row, '>'));
+                (row.len() > 1).then(|| Ordering { before, after, at: Span::nowhere(), path: String::new() })
+            })
+            .collect();
+        let names: Vec<&str> = rows.iter().map(|row| row[0]).collect();
+        let (order, stuck) = arrange(&names, |at| orderings[at].as_ref());
+        let words = |places: Vec<usize>| places.into_iter().map(|at| names[at]).collect::<Vec<_>>().join(" ");
+        assert_eq!((words(order), words(stuck)), (want.to_owned(), want_stuck.to_owned()), "{plugins}");
+    }
+
+    #[test]
+    fn who_asks_for_it_is_moved_and_nobody_else() {
+        check("a; b; c", "a b c", "");
+        check("key; acl; limit <key", "limit key acl", "");
+        check("cors >key; jwt; key; acl", "jwt key cors acl", "");
+        check("a; b <a; c <b; d", "c b a d", "");
+        check("a; b; c <b <a", "c a b", "");
+        check("a >gone; b <gone", "a b", "");
+        check("a >c; b; c >d; d; e", "b d c a e", "");
+        check("a <b; b", "a b", "");
+    }
+
+    #[test]
+    fn who_waits_for_each_other_is_named() {
+        check("a >b; b >a; c", "c a b", "a b");
+        check("a; b <a; c <b >a", "a c b", "b c");
+        check("a <a; b", "b a", "a");
     }
 }

@@ -5,7 +5,7 @@ use crate::base::rng::Rng;
 use crate::base::span::Span;
 use crate::base::time::WallMs;
 use crate::hook::directory::Directory;
-use crate::hook::{Ctx, Descriptor, Edits, Env, Facts, Identity, Locals, Need, Op, Outcome, Plugin, Reply};
+use crate::hook::{Ctx, Descriptor, Edits, Env, Facts, Group, Identity, Locals, Need, Op, Outcome, Plugin, Reply};
 use crate::hook::{ReplyBody, Shelf, Verdict};
 use crate::http::{Head, Method, Part};
 use crate::plan::schema::{Field, Kind};
@@ -13,7 +13,9 @@ use crate::plan::{
     Consumer, Credential, Dress, Level, LogPath, Node, PathPattern, Plan, PluginInstance, Protocol, Route, Runtime,
     Scope, Secret, Service,
 };
+use crate::redis::{Call, Fault, Reply as Answer};
 use serde_json::{Map, Value};
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -42,6 +44,14 @@ pub(super) struct Rig {
     pub(super) identity: Identity,
     /// Whether requests come to the route; else nothing matched.
     pub(super) matched: bool,
+    /// Groups of the route's expression: their names, and the words of the path that they match; the first is also group 1.
+    pub(super) captures: Vec<(&'static str, &'static str)>,
+    /// Fields of the upstream's answer.
+    pub(super) reply: Vec<(&'static str, &'static str)>,
+    /// What Redis will say, call by call.
+    pub(super) redis: VecDeque<Result<Vec<Answer>, Fault>>,
+    /// What it was asked.
+    pub(super) asked: Vec<Call>,
 }
 
 /// What came of a request.
@@ -108,6 +118,10 @@ impl Rig {
             client_ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
             identity: Identity::default(),
             matched: true,
+            captures: Vec::new(),
+            reply: Vec::new(),
+            redis: VecDeque::new(),
+            asked: Vec::new(),
         }
     }
 
@@ -157,6 +171,15 @@ impl Rig {
             connection_request: 3,
         };
         let mut seen = Seen { reply: None, identity: self.identity, asked_body: false, edits: Edits::default() };
+        let groups = &self.captures;
+        let captures = |group: Group<'_>| {
+            let (_, word) = match group {
+                Group::At(place) => groups.get(place.checked_sub(1)?),
+                Group::Named(name) => groups.iter().find(|(held, _)| *held == name),
+            }?;
+            path.find(word).map(|from| from..from + word.len())
+        };
+        let (mut reply, mut reply_buf) = (Head::new(), Vec::new());
         let mut cx = Ctx {
             now: self.now,
             head: head.on(&buf),
@@ -168,6 +191,9 @@ impl Rig {
             edits: &mut seen.edits,
             locals: &mut self.locals,
             rng: &mut self.rng,
+            captures: &captures,
+            reply: None,
+            made_here: false,
         };
         if hooked {
             let mut verdict = self.plugin.on_request(&mut cx);
@@ -176,6 +202,12 @@ impl Rig {
                 let whole = (body.len() <= bytes_max).then_some(body.as_bytes());
                 verdict = self.plugin.on_outcome(&mut cx, Outcome::Body(whole));
             }
+            if let Verdict::Need(Need::Redis(call)) = verdict {
+                let answers = self.redis.pop_front().expect("Redis was not expected to be asked");
+                let outcome = Outcome::Redis(&call, answers.as_deref().map_err(|fault| *fault));
+                verdict = self.plugin.on_outcome(&mut cx, outcome);
+                self.asked.push(*call);
+            }
             seen.reply = match verdict {
                 Verdict::Next => None,
                 Verdict::Reply(reply) => Some(*reply),
@@ -183,8 +215,16 @@ impl Rig {
             };
         }
         if let Some(status) = status {
-            let status = seen.reply.as_ref().map_or(status, |reply| reply.status);
-            self.plugin.on_response(&mut cx, status);
+            reply.status = seen.reply.as_ref().map_or(status, |reply| reply.status);
+            match &seen.reply {
+                Some(own) => {
+                    own.headers.iter().for_each(|(n, v)| reply.append(&mut reply_buf, n.as_bytes(), v.as_bytes()))
+                }
+                None => self.reply.iter().for_each(|(n, v)| reply.append(&mut reply_buf, n.as_bytes(), v.as_bytes())),
+            }
+            cx.reply = Some(reply.on(&reply_buf));
+            cx.made_here = seen.reply.is_some();
+            self.plugin.on_response(&mut cx, reply.status);
         }
         seen
     }
@@ -283,7 +323,7 @@ fn plan(name: &str, config: Value, more: Vec<Credential>) -> Plan {
             write_timeout_ms: 60_000,
             read_timeout_ms: 60_000,
             upstream: UpstreamIx(0),
-            tls_verify: None,
+            tls: Default::default(),
             tags: Vec::new(),
             at: Span::nowhere(),
         }],
@@ -313,6 +353,7 @@ fn plan(name: &str, config: Value, more: Vec<Credential>) -> Plan {
             consumer(0xb2, "guest", None, &["guests"]),
         ],
         credentials,
+        secure: Default::default(),
         plugins: vec![PluginInstance {
             id: Uuid::from_u128(0x30),
             name: name.to_owned(),
@@ -320,6 +361,7 @@ fn plan(name: &str, config: Value, more: Vec<Credential>) -> Plan {
             scope: Scope { route: Some(RouteIx(0)), ..Scope::default() },
             protocols: Vec::new(),
             config,
+            ordering: None,
             tags: Vec::new(),
             at: Span::nowhere(),
         }],
@@ -357,5 +399,6 @@ fn node() -> Node {
         },
         hosts: Default::default(),
         dns_servers: Vec::new(),
+        tls: Default::default(),
     }
 }

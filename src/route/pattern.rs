@@ -267,13 +267,23 @@ pub struct Captures<'t, 'p> {
 impl<'t, 'p> Captures<'t, 'p> {
     /// The group at this place; `None` where it took no part in the match.
     pub fn at(&self, group: usize) -> Option<&'p [u8]> {
+        self.path.get(self.span(group)?)
+    }
+
+    /// Where in the path the group at this place stands.
+    pub fn span(&self, group: usize) -> Option<std::ops::Range<usize>> {
         let (from, to) = (*self.groups.get(group)?)?;
-        self.path.get(from..to)
+        Some(from..to)
+    }
+
+    /// The place of the group of this name.
+    pub fn place(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|held| held.as_deref() == Some(name))
     }
 
     /// The group of this name.
     pub fn named(&self, name: &str) -> Option<&'p [u8]> {
-        self.at(self.names.iter().position(|held| held.as_deref() == Some(name))?)
+        self.at(self.place(name)?)
     }
 
     /// Every group: place, name if it has one, bytes if it took part.

@@ -129,6 +129,11 @@ impl Decoding {
         }
     }
 
+    /// Is what is still to come known to be at most `bytes`? So it seems for a body whose end is not known.
+    pub(super) fn fits(&self, bytes: usize) -> bool {
+        !matches!(self, Decoding::Fixed(left) if *left > bytes as u64)
+    }
+
     /// The peer has closed. Only a body that lasts until then is whole.
     pub(super) fn close(&mut self, chunks: bool, out: &mut Vec<u8>) -> bool {
         if !matches!(self, Decoding::UntilClose) {

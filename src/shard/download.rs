@@ -19,6 +19,10 @@ use crate::io::deadline::Side;
 use crate::plan::Service;
 use std::cell::Cell;
 
+/// Room before an answer that is expected to be large, bytes. Our head is put there, right before the payload, so that both
+/// leave in one send and the payload is not copied. A head that is longer leaves by way of another buffer.
+const HEADROOM: usize = 1024;
+
 /// The way back.
 pub(super) struct Download<'a> {
     pub(super) cx: &'a Exchange<'a>,
@@ -55,8 +59,12 @@ impl Download<'_> {
     ) -> Result<Downloaded, Failure> {
         let shard = self.cx.shard;
         // Most answers are small; whoever waits for one holds no more than it takes.
-        let mut input = shard.small.take();
-        let read = self.read_head(&mut input, head, record.asked.millis()).await;
+        let (mut input, from) = match self.peer.answers_much.get() {
+            false => (shard.small.take(), 0),
+            true => (shard.large.take(), HEADROOM),
+        };
+        input.resize(from, 0);
+        let read = self.read_head(&mut input, from, head, record.asked.millis()).await;
         if let Err(failure) = read {
             shard.put_buf(input);
             return Err(failure);
@@ -67,16 +75,23 @@ impl Download<'_> {
         record.upstream_status = head.status;
         self.peer.on_answer(head.status, us);
         // What was received leaves behind a head of ours: a small buffer would grow past its class for a full one.
-        let is_little = input.len() <= shard.small.bytes() / 2;
+        let is_little = from > 0 || input.len() <= shard.small.bytes() / 2;
         let mut out = if is_little { shard.small.take() } else { shard.large.take() };
-        let result = self.relay(&mut input, &mut out, identity, edits, head, record).await;
+        let result = self.relay(&mut input, from, &mut out, identity, edits, head, record).await;
         shard.put_buf(out);
         shard.put_buf(input);
         result
     }
 
-    /// Reads until a final head stands at the start of `input`; passes interim ones on. The upstream was asked at `now`.
-    async fn read_head(&self, input: &mut Vec<u8>, head: &mut Head, mut now: Millis) -> Result<(), Failure> {
+    /// Reads until a final head stands in `input`, `from` where its room ends; passes interim ones on. The upstream was asked
+    /// at `now`.
+    async fn read_head(
+        &self,
+        input: &mut Vec<u8>,
+        from: usize,
+        head: &mut Head,
+        mut now: Millis,
+    ) -> Result<(), Failure> {
         let shard = self.cx.shard;
         let leaving = shard.leaving.watch(self.cx.client.stream.fd(), self.link.stream.fd(), now);
         let mut parser = Parser::default();
@@ -106,7 +121,7 @@ impl Download<'_> {
                 _ => return Err(Failure::Silent { slow: false }),
             }
             loop {
-                match parser.reply(input, head) {
+                match parser.reply(&input[from..], head) {
                     Ok(Progress::Partial) => break,
                     Ok(Progress::Done) if (100..200).contains(&head.status) && head.status != 101 => {
                         interims += 1;
@@ -116,10 +131,10 @@ impl Download<'_> {
                         if head.status == 100 {
                             self.invited.given.set(true);
                         }
-                        Box::pin(self.interim(head.on(input))).await?;
-                        input.drain(..head.len);
+                        Box::pin(self.interim(head.on(&input[from..]))).await?;
+                        input.drain(from..from + head.len);
                         parser = Parser::default();
-                        if input.is_empty() {
+                        if input.len() == from {
                             break;
                         }
                     }
@@ -153,10 +168,12 @@ impl Download<'_> {
         sent.map_err(|_| Refusal::Gone.into())
     }
 
-    /// Sends the answer whose head stands in `input`.
+    /// Sends the answer whose head stands in `input`, behind its room of `from` bytes.
+    #[expect(clippy::too_many_arguments, reason = "each is a piece of the connection's state, borrowed apart")]
     async fn relay(
         &self,
         input: &mut Vec<u8>,
+        from: usize,
         out: &mut Vec<u8>,
         identity: &mut Identity,
         edits: &mut Edits,
@@ -164,7 +181,7 @@ impl Download<'_> {
         record: &mut Record,
     ) -> Result<Downloaded, Failure> {
         let Exchange { shard, world, parts, .. } = *self.cx;
-        let reply = head.on(input);
+        let reply = head.on(&input[from..]);
         let switching = head.status == 101;
         if switching && !(parts.websocket && upgrade::is_granted(reply)) {
             return Err(self.bad("a switch of protocols nobody asked for"));
@@ -177,7 +194,7 @@ impl Download<'_> {
         // An answer that must not have a body and yet announces one: some upstreams send it, a moment later.
         let announces = head.status == 204 && reply.field(Known::ContentLength).is_some_and(|length| length != b"0");
         let may_go_on = length == Length::None && (announces || reply.has(Known::TransferEncoding));
-        phase::response(shard, world, parts, identity, edits, head.status);
+        phase::response(shard, world, parts, identity, edits, reply, false);
         record.responded = true;
         record.status = head.status;
         let to = ToClient { length: to_client, keep, switching };
@@ -187,33 +204,52 @@ impl Download<'_> {
         let chunks = to_client == Length::Chunked;
         // A client that is told no end takes any end in good order for it.
         let cut = || if to_client == Length::UntilClose { Refusal::Cut } else { Refusal::Short };
-        let mut at = head.len;
+        let mut at = from + head.len;
         if switching {
-            self.send(out, record).await?;
+            self.send(out, 0, record).await?;
             input.drain(..at);
             return Ok(Downloaded { keep: false, reusable: false, tunnel: Some(std::mem::take(input)) });
         }
         if chunks && decoding.is_done() {
             out.extend_from_slice(b"0\r\n\r\n");
         }
+        self.peer.answers_much.set(!decoding.fits(shard.small.bytes()));
         let mut surplus = false;
         'body: loop {
-            let taken = decoding.take(&input[at..], chunks, parts.trailers, out);
-            at += match taken {
-                Ok(taken) => taken.used,
-                Err(fault) if self.begun.get() => {
-                    let _ = self.bad(fault.text());
-                    return Err(cut().into());
+            // From the first byte of the body on nothing else can be said: what fails after it cuts the connection.
+            let in_place = from > 0 && !out.is_empty() && out.len() <= at && at < input.len();
+            match in_place.then(|| decoding.pass(input.len() - at, chunks)).flatten() {
+                Some(bytes) => {
+                    let start = at - out.len();
+                    input[start..at].copy_from_slice(out);
+                    out.clear();
+                    surplus = input.len() > at + bytes;
+                    input.truncate(at + bytes);
+                    self.begun.set(true);
+                    if decoding.is_done() {
+                        (self.ended)();
+                    }
+                    self.send(input, start, record).await?;
+                    at = 0;
                 }
-                Err(fault) => return Err(self.bad(fault.text())),
-            };
-            // Head and first bytes of the body leave in one send. From the first byte on nothing else can be said: what
-            // fails now cuts the connection.
-            self.begun.set(true);
-            if decoding.is_done() {
-                (self.ended)();
+                None => {
+                    let taken = decoding.take(&input[at..], chunks, parts.trailers, out);
+                    at += match taken {
+                        Ok(taken) => taken.used,
+                        Err(fault) if self.begun.get() => {
+                            let _ = self.bad(fault.text());
+                            return Err(cut().into());
+                        }
+                        Err(fault) => return Err(self.bad(fault.text())),
+                    };
+                    self.begun.set(true);
+                    if decoding.is_done() {
+                        (self.ended)();
+                    }
+                    // Head and first bytes of the body leave in one send.
+                    self.send(out, 0, record).await?;
+                }
             }
-            self.send(out, record).await?;
             if decoding.is_done() {
                 break;
             }
@@ -229,10 +265,14 @@ impl Download<'_> {
                 *input = buf;
                 match result {
                     Ok(1..) => {}
-                    Ok(_) if self.link.watch.fired().is_none() && decoding.close(chunks, out) => {
+                    Ok(_)
+                        if self.link.watch.fired().is_none()
+                            && !self.link.stream.is_cut()
+                            && decoding.close(chunks, out) =>
+                    {
                         (self.ended)();
                         if !out.is_empty() {
-                            self.send(out, record).await?;
+                            self.send(out, 0, record).await?;
                         }
                         break 'body;
                     }
@@ -248,7 +288,7 @@ impl Download<'_> {
                 if decoding.is_done() {
                     (self.ended)();
                 }
-                self.send(input, record).await?;
+                self.send(input, 0, record).await?;
                 if decoding.is_done() {
                     surplus = received > bytes;
                     break 'body;
@@ -260,8 +300,9 @@ impl Download<'_> {
         Ok(Downloaded { keep, reusable, tunnel: None })
     }
 
-    async fn send(&self, out: &mut Vec<u8>, record: &mut Record) -> Result<(), Failure> {
-        let (sent, back) = self.cx.client.send(std::mem::take(out), self.cx.runtime.send_timeout_ms).await;
+    /// Sends `out` from `from` on, and empties it.
+    async fn send(&self, out: &mut Vec<u8>, from: usize, record: &mut Record) -> Result<(), Failure> {
+        let (sent, back) = self.cx.client.send_from(std::mem::take(out), from, self.cx.runtime.send_timeout_ms).await;
         *out = back;
         out.clear();
         if sent.is_err() {

@@ -243,10 +243,10 @@ pub(super) fn answer(
         drop.add_name(reply_head, edits.name(edit));
     }
     encode::fields(reply_head, &drop, out);
-    if !reply_head.has(Known::Date) {
+    if !reply_head.has(Known::Date) && !edits.decides_reply(b"Date") {
         field(out, "Date", &shard.date());
     }
-    if !reply_head.has(Known::Server) {
+    if !reply_head.has(Known::Server) && !edits.decides_reply(b"Server") {
         if let Some(server) = &dress.server {
             field(out, "Server", server.as_bytes());
         }
@@ -300,8 +300,8 @@ fn latencies(dress: &Dress, record: &Record, out: &mut Vec<u8>) {
 }
 
 /// Fields of answers made here.
-pub(super) fn local_fields(dress: &Dress, record: &Record, proxied: bool, out: &mut Vec<u8>) {
-    if let Some(server) = &dress.server {
+pub(super) fn local_fields(dress: &Dress, record: &Record, proxied: bool, edits: &Edits, out: &mut Vec<u8>) {
+    if let Some(server) = dress.server.as_ref().filter(|_| !edits.decides_reply(b"Server")) {
         field(out, "Server", server.as_bytes());
     }
     if proxied {

@@ -4,8 +4,10 @@
 use super::request::Parts;
 use super::tables::World;
 use super::Shard;
-use crate::hook::{Ctx, Edits, Identity, Need, Outcome, Reply, Verdict};
+use crate::hook::{Ctx, Edits, Group, Identity, Need, Outcome, Reply, Verdict};
+use crate::http::HeadRef;
 use crate::io::clock;
+use std::ops::Range;
 
 /// How far the request phase came.
 pub(super) enum Phase {
@@ -49,6 +51,9 @@ pub(super) fn request(
             edits,
             locals: &mut locals,
             rng: &mut rng,
+            captures: &|group| captured(shard, world, parts, group),
+            reply: None,
+            made_here: false,
         };
         let verdict = match outcome.take() {
             Some(outcome) => plugin.on_outcome(&mut cx, outcome),
@@ -63,20 +68,22 @@ pub(super) fn request(
     Phase::Done
 }
 
-/// Runs response hooks for an answer of `status`, whoever made it.
+/// Runs response hooks for an answer with this head, whoever made it: those of every plugin of the chain, whether or not
+/// its turn had come on the way to the upstream. For a request that no route matched the chain is that of global ones.
 pub(super) fn response(
     shard: &Shard,
     world: &World,
     parts: &Parts<'_>,
     identity: &mut Identity,
     edits: &mut Edits,
-    status: u16,
+    reply: HeadRef<'_>,
+    made_here: bool,
 ) {
     if !parts.way.responds {
         return;
     }
     let (mut locals, mut rng) = (shard.locals.borrow_mut(), shard.rng.borrow_mut());
-    for step in world.tables.chain(parts.route_ix) {
+    for step in world.tables.chain_back(parts.route_ix) {
         let Some(ix) = step.instance(identity.consumer) else { continue };
         let (plugin, hooks) = world.tables.plugin(ix);
         if !hooks.response || !world.tables.runs_for(ix, parts.facts.https) {
@@ -93,7 +100,20 @@ pub(super) fn response(
             edits,
             locals: &mut locals,
             rng: &mut rng,
+            captures: &|group| captured(shard, world, parts, group),
+            reply: Some(reply),
+            made_here,
         };
-        plugin.on_response(&mut cx, status);
+        plugin.on_response(&mut cx, reply.head.status);
     }
+}
+
+/// Where in the path a group of the route's expression stands.
+fn captured(shard: &Shard, world: &World, parts: &Parts<'_>, group: Group<'_>) -> Option<Range<usize>> {
+    let mut scratch = shard.captures.borrow_mut();
+    let captures = world.tables.routes.captures(parts.found.as_ref()?, parts.facts.path, &mut scratch)?;
+    captures.span(match group {
+        Group::At(place) => place,
+        Group::Named(name) => captures.place(name)?,
+    })
 }

@@ -5,9 +5,11 @@ use super::request::{Parts, Record};
 use super::upstream::NoPeer;
 use super::Shard;
 use crate::base::bytes::put;
-use crate::hook::{Edits, Reply, ReplyBody};
+use crate::base::limits::FIELDS_MAX;
+use crate::hook::{Edits, Op, Reply, ReplyBody};
 use crate::http::accept::{self, Format};
-use crate::http::{encode, reply, Fault, Known, Version};
+use crate::http::headers::Drop;
+use crate::http::{encode, reply, Fault, Head, HeadRef, Known, Version};
 use crate::plan::Dress;
 use std::borrow::Cow;
 
@@ -148,7 +150,7 @@ pub(super) struct Rendered {
 }
 
 /// Renders the answer to a refusal into `out`; `None` where there is nobody to tell. `parts` is `None` for requests that
-/// could not be read. `keep`: may the connection be kept, as far as the caller knows? `hooks` runs the response hooks.
+/// could not be read. `keep`: may the connection be kept, as far as the caller knows? `hooks` runs the response hooks over its head, for which `own` is the room.
 #[expect(clippy::too_many_arguments, reason = "each is a piece of the exchange's state, borrowed apart")]
 pub(super) fn render(
     shard: &Shard,
@@ -157,13 +159,13 @@ pub(super) fn render(
     refusal: Refusal,
     keep: bool,
     edits: &mut Edits,
-    mut hooks: impl FnMut(u16, &mut Edits),
+    own: &mut Head,
+    mut hooks: impl FnMut(HeadRef<'_>, &mut Edits),
     out: &mut Vec<u8>,
 ) -> Option<Rendered> {
     let told = told(refusal, || parts.map_or(String::new(), https_location))?;
     record.status = told.status;
     record.refusal = told.word;
-    hooks(told.status, edits);
     let world = shard.world();
     let dress = &world.tables.plan.node.dress;
     let keep = keep && !told.close && !shard.is_draining();
@@ -171,8 +173,6 @@ pub(super) fn render(
     let version = head.map_or(Version::H11, |head| head.head.version);
     let is_head = head.is_some_and(|head| head.head.method == crate::http::Method::Head);
 
-    encode::status_line(Version::H11, told.status, reply::reason(told.status).as_bytes(), out);
-    field(out, "Date", &shard.date());
     let mut body = Vec::new();
     let content_type: Cow<'_, str> = match &told.body {
         ReplyBody::Empty => "".into(),
@@ -191,12 +191,26 @@ pub(super) fn render(
         }
     };
     let named_by_plugin = |name: &str| told.headers.iter().any(|(held, _)| held.eq_ignore_ascii_case(name));
+    // What hooks see and edit: the fields its maker gave it. Those that every answer has are written after them.
+    own.clear();
+    own.status = told.status;
+    let mut buf = shard.small.take();
     if !content_type.is_empty() && !named_by_plugin("content-type") {
-        field(out, "Content-Type", content_type.as_bytes());
+        own.append(&mut buf, b"Content-Type", content_type.as_bytes());
     }
-    for (name, value) in &told.headers {
-        forward::checked_field(out, name, value.as_bytes());
+    for (name, value) in told.headers.iter().take(FIELDS_MAX - 1) {
+        own_field(own, &mut buf, name, value);
     }
+    let head = own.on(&buf);
+    hooks(head, edits);
+    encode::status_line(Version::H11, told.status, reply::reason(told.status).as_bytes(), out);
+    field(out, "Date", &shard.date());
+    let mut drop = Drop::none();
+    for edit in edits.of_reply().iter().filter(|edit| edit.op != Op::Add) {
+        drop.add_name(head, edits.name(edit));
+    }
+    encode::fields(head, &drop, out);
+    shard.put_buf(buf);
     if !keep && !named_by_plugin("connection") {
         field(out, "Connection", b"close");
     } else if keep && version == Version::H10 {
@@ -207,7 +221,7 @@ pub(super) fn render(
     if !bodyless {
         number_field(out, "Content-Length", body.len() as u64);
     }
-    forward::local_fields(dress, record, told.proxied, out);
+    forward::local_fields(dress, record, told.proxied, edits, out);
     if let Some(parts) = parts {
         forward::debug_fields(dress, parts, out);
     }
@@ -218,6 +232,16 @@ pub(super) fn render(
         out.extend_from_slice(&body);
     }
     Some(Rendered { close: !keep })
+}
+
+/// A field whose value comes from a configuration or a plugin: it must not end its line.
+fn own_field(own: &mut Head, buf: &mut Vec<u8>, name: &str, value: &str) {
+    let is_plain = |text: &str| !text.bytes().any(|b| b < b' ' && b != b'\t' || b == 0x7f);
+    if is_plain(value) {
+        own.append(buf, name.as_bytes(), value.as_bytes());
+    } else {
+        own.append(buf, name.as_bytes(), value.replace(|c: char| c.is_ascii_control() && c != '\t', " ").as_bytes());
+    }
 }
 
 pub(super) fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {

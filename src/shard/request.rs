@@ -9,12 +9,13 @@ use super::log::Entry;
 use super::phase::{self, Phase};
 use super::pool::Link;
 use super::refusal::{self, Refusal};
+use super::secure::Toward;
 use super::serve::{Client, Work};
 use super::tables::{Way, World};
 use super::upstream::Peer;
-use super::{tunnel, Complaint, Shard};
+use super::{redis, tunnel, Complaint, Shard};
 use crate::base::bytes;
-use crate::base::id::RouteIx;
+use crate::base::id::{RouteIx, ServiceIx};
 use crate::base::limits::{BODY_KEPT_BYTES_MAX, SLEEP_MS_MAX};
 use crate::base::time::{Millis, Nanos};
 use crate::hook::{Edits, Facts, Identity, Need, Outcome};
@@ -192,7 +193,7 @@ async fn story(shard: &Rc<Shard>, client: &Client, work: &mut Work) -> Next {
     };
     let mut next = match answered {
         Ok(next) => next,
-        Err(refusal) => cx.refuse(refusal, body.is_read(), &mut identity, edits, &mut record).await,
+        Err(refusal) => cx.refuse(refusal, body.is_read(), &mut identity, edits, reply_head, &mut record).await,
     };
     record.ended = clock::nanos();
     record.bytes_in = head.len as u64
@@ -244,7 +245,8 @@ pub(super) async fn refuse_unread(
     record.ended = clock::nanos();
     let mut out = shard.small.take();
     let refusal = Refusal::Client(status, fault);
-    refusal::render(shard, None, &mut record, refusal, false, &mut work.edits, |_, _| {}, &mut out);
+    let Work { edits, reply_head, .. } = work;
+    refusal::render(shard, None, &mut record, refusal, false, edits, reply_head, |_, _| {}, &mut out);
     record.bytes_out = out.len() as u64;
     let (_, out) = client.send(out, world.tables.plan.node.runtime.send_timeout_ms).await;
     shard.put_buf(out);
@@ -297,7 +299,7 @@ fn look<'a>(
         found: None,
         matched: 0,
         trusted,
-        tls: false,
+        tls: client.stream.facts().is_some(),
         websocket: false,
         trailers: false,
         expects: false,
@@ -368,7 +370,7 @@ fn look_into<'a>(
         port: host.and_then(|host| host.authority.port),
         listener_port: node.public_port(parts.facts.local.port()),
         path: parts.facts.path,
-        sni: None,
+        sni: client.stream.facts().and_then(|facts| facts.server_name.as_deref()),
         tls: parts.tls,
         headers: &HeadFields(head),
     };
@@ -463,7 +465,7 @@ impl Exchange<'_> {
         let Some(service) = self.parts.service else {
             return Err(Refusal::NoService);
         };
-        if service.protocol != Protocol::Http {
+        if !matches!(service.protocol, Protocol::Http | Protocol::Https) {
             return Err(Refusal::Unserved);
         }
         self.exchange(service, rest, body, identity, edits, reply_head, record).await
@@ -493,6 +495,13 @@ impl Exchange<'_> {
                 Need::Sleep(ms) => {
                     Box::pin(crate::io::sleep_ms(ms.min(SLEEP_MS_MAX))).await;
                     phase = phase::request(shard, world, self.parts, identity, edits, at, Some(Outcome::Slept));
+                    continue;
+                }
+                Need::Redis(call) => {
+                    let answers = Box::pin(redis::ask(shard, &call)).await;
+                    let outcome = Outcome::Redis(&call, answers.as_deref().map_err(|fault| *fault));
+                    phase = phase::request(shard, world, self.parts, identity, edits, at, Some(outcome));
+                    redis::send_outbox(shard);
                     continue;
                 }
             };
@@ -545,14 +554,15 @@ impl Exchange<'_> {
             let ended = || drop(open.take());
             record.tries += 1;
             record.upstream = Some(peer.addr);
-            let reused = if stale_left > 0 { peer.reuse(shard) } else { None };
+            let toward = self.toward(service, service_ix, &peer);
+            let reused = if stale_left > 0 { peer.reuse(shard, toward.as_ref()) } else { None };
             let was_reused = reused.is_some();
             let link = match reused {
                 Some(link) => Ok(link),
                 None => {
                     // Boxed, as all that is rare: an exchange's future is what every poll goes through, and the
                     // smaller it is, the fewer cache lines that takes.
-                    let connecting = Box::pin(peer.connect(shard, group, service.connect_timeout_ms));
+                    let connecting = Box::pin(peer.connect(shard, group, service.connect_timeout_ms, toward.as_ref()));
                     let connected = connecting.await;
                     record.asked = clock::nanos();
                     connected
@@ -726,6 +736,7 @@ impl Exchange<'_> {
         body_read: bool,
         identity: &mut Identity,
         edits: &mut Edits,
+        reply_head: &mut Head,
         record: &mut Record,
     ) -> Next {
         match refusal {
@@ -745,12 +756,13 @@ impl Exchange<'_> {
         let mut out = shard.small.take();
         let keep = self.parts.keep && body_read && !self.is_last();
         let responded = std::mem::replace(&mut record.responded, true);
-        let hooks = |status, edits: &mut Edits| {
+        let hooks = |head: HeadRef<'_>, edits: &mut Edits| {
             if !responded {
-                phase::response(shard, self.world, self.parts, identity, edits, status);
+                phase::response(shard, self.world, self.parts, identity, edits, head, true);
             }
         };
-        let rendered = refusal::render(shard, Some(self.parts), record, refusal, keep, edits, hooks, &mut out);
+        let parts = Some(self.parts);
+        let rendered = refusal::render(shard, parts, record, refusal, keep, edits, reply_head, hooks, &mut out);
         let (sent, out) = self.client.send(out, self.runtime.send_timeout_ms).await;
         shard.put_buf(out);
         match rendered {
@@ -759,6 +771,23 @@ impl Exchange<'_> {
             _ if body_read => Next::Close,
             _ => Next::Linger,
         }
+    }
+
+    /// To whom a connection to `peer` is made over TLS: to the host that it is told of. `None` in the clear.
+    fn toward<'p>(&'p self, service: &Service, ix: ServiceIx, peer: &'p Peer) -> Option<Toward<'p>> {
+        if service.protocol == Protocol::Http {
+            return None;
+        }
+        let plan = self.world.tables.secure.client(ix.ix())?;
+        let host = match self.world.tables.plan.upstream(service.upstream).host_header.as_deref() {
+            _ if self.parts.way.preserve_host && !self.parts.facts.host.is_empty() => self.parts.facts.host,
+            Some(host) => match host.rsplit_once(':') {
+                Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name.as_bytes(),
+                _ => host.as_bytes(),
+            },
+            None => peer.host.as_bytes(),
+        };
+        Some(Toward::new(self.shard, plan, host))
     }
 
     /// May it be sent again, although an upstream may have acted on it?

@@ -220,6 +220,11 @@ impl Names {
         !self.default.is_empty()
     }
 
+    /// The same names with another default.
+    pub fn with_default(&self, default: Vec<Pair>) -> Names {
+        Names { by_name: self.by_name.clone(), default }
+    }
+
     /// Sets the default.
     pub fn set_default(&mut self, pairs: Vec<Pair>) {
         self.default = pairs;

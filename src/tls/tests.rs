@@ -181,7 +181,7 @@ fn keys_are_changed_when_the_peer_asks() {
 #[test]
 fn nonsense_is_answered_with_an_alert() {
     let mut ours = Handshake::accept(server(false), None).expect("begins");
-    let (mut input, mut out) = (b"\x16\x03\x01\x00\x05hello".to_vec(), Vec::new());
+    let (mut input, mut out) = (b"\x16\x03\x01\x00\x05\x01\0\0\x01\0".to_vec(), Vec::new());
     assert!(ours.step(&mut input, &mut out).is_err());
     assert_eq!((out[0], out[5]), (21, 2), "{out:?}");
 }

@@ -5,6 +5,7 @@
 
 use crate::harness::client::try_get;
 use crate::harness::gateway::{limit_files, many_files, wire_to};
+use crate::harness::text::latin1;
 use crate::harness::wire::End;
 use crate::harness::{Client, Gateway, Setup, Upstream};
 use std::io::{Read, Write};
@@ -199,6 +200,44 @@ fn large_answers(mib: u64) -> SocketAddr {
             }
         }
     })
+}
+
+/// Answers of so many bytes as their path says, each byte told by its place; behind a path that begins with `/x`, two bytes
+/// too many.
+fn sized_answers() -> SocketAddr {
+    upstream_by(|mut stream| {
+        while let Some(head) = read_head(&mut stream) {
+            let path = latin1(&head).split(' ').nth(1).unwrap().to_owned();
+            let bytes: usize = path.trim_start_matches(['/', 'x', 'l']).parse().unwrap();
+            // A head that is longer than the gateway's: `/l`.
+            let more = if path.starts_with("/l") { format!("X-Long: {}\r\n", "l".repeat(1500)) } else { String::new() };
+            let mut answer = format!("HTTP/1.1 200 OK\r\n{more}Content-Length: {bytes}\r\n\r\n").into_bytes();
+            answer.extend((0..bytes).map(|n| b'a' + (n % 23) as u8));
+            if path.starts_with("/x") {
+                answer.extend_from_slice(b"HT");
+            }
+            if stream.write_all(&answer).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+#[test]
+fn answers_of_every_size_follow_each_other() {
+    let gateway = Setup::open_to(sized_answers()).start();
+    let mut client = gateway.client();
+    // After a large answer the next is received into a large buffer, and sent from where it lies.
+    let sizes =
+        [0, 1, 200, 70_000, 70_000, 1, 0, 5000, 5000, 4096, 4097, 32_000, 32_768, 33_000, 200_000, 65_536, 12, 1];
+    for kind in ["", "l", "x"] {
+        for size in sizes.iter().chain(sizes.iter().rev()) {
+            let answer = client.get(&format!("/{kind}{size}"), "");
+            let told = answer.body.iter().enumerate().all(|(n, &byte)| byte == b'a' + (n % 23) as u8);
+            assert!(answer.body.len() == *size && told, "/{kind}{size}: {} bytes", answer.body.len());
+            assert_eq!(answer.head.all("content-length"), [size.to_string()]);
+        }
+    }
 }
 
 #[test]

@@ -314,8 +314,18 @@ const PLUGIN: &[Field] = &[
     Field::optional("route", Kind::String, "Only for this route: name or id."),
     Field::optional("service", Kind::String, "Only for this service: name or id."),
     Field::optional("consumer", Kind::String, "Only for this consumer: username or id."),
+    Field::optional(
+        "ordering",
+        Kind::Record(ORDERING),
+        "Where it runs on the way to the upstream, if not by its priority.",
+    ),
     Field::optional("config", Kind::Map(&STRING), "Its configuration, as the plugin documents it."),
 ];
+const ORDERING: &[Field] = &[
+    Field::optional("before", Kind::Record(PHASES), "It runs before these."),
+    Field::optional("after", Kind::Record(PHASES), "It runs after these."),
+];
+const PHASES: &[Field] = &[Field::optional("access", Kind::Array(&STRING), "Names of plugins.")];
 
 const CERTIFICATE: &[Field] = &[
     Field::optional("cert", Kind::String, "Certificate chain, PEM.").required().rules(PEM),
@@ -465,7 +475,7 @@ pub(super) const NOUNS: &[Noun] = &[
     },
     Noun {
         name: "certificates",
-        about: "Certificates. Not served yet.",
+        about: "Certificates and their keys.",
         table: Table::Certificates,
         fields: CERTIFICATE,
         foreign: &[],
@@ -474,7 +484,7 @@ pub(super) const NOUNS: &[Noun] = &[
     },
     Noun {
         name: "snis",
-        about: "Server names of certificates. Not served yet.",
+        about: "Server names of certificates.",
         table: Table::Snis,
         fields: SNI_FIELDS,
         foreign: &[("certificate", Table::Certificates)],
@@ -483,7 +493,7 @@ pub(super) const NOUNS: &[Noun] = &[
     },
     Noun {
         name: "ca_certificates",
-        about: "Certificates of authorities. Not served yet.",
+        about: "Certificates of authorities.",
         table: Table::Authorities,
         fields: AUTHORITY,
         foreign: &[],

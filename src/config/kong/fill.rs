@@ -69,6 +69,10 @@ pub(super) fn show(table: Table, fields: &mut Map<String, Json>) {
     }
     let text = |field: &str| fields.get(field).and_then(Json::as_str);
     match table {
+        // Files that are taken elsewhere know the field only where it is used.
+        Table::Plugins if fields["ordering"].is_null() => {
+            fields.shift_remove("ordering");
+        }
         Table::Routes if fields["strip_path"].is_null() => {
             let grpc = |word: &Json| word == "grpc" || word == "grpcs";
             let grpc = fields["protocols"].as_array().is_some_and(|words| words.iter().any(grpc));

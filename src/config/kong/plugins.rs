@@ -7,6 +7,7 @@ use crate::config::check::{self, Cx};
 use crate::config::doc::Value;
 use crate::hook::Descriptor;
 use crate::plan::draft::PluginDraft;
+use crate::plan::Ordering;
 use serde_json::{Map, Value as Json};
 use std::cell::Cell;
 
@@ -37,6 +38,7 @@ pub(super) fn plugin(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
         let message = format!("expected one of: {}", words.join(", "));
         reader.report.fault(&span, entity.path("protocols"), message, "");
     }
+    let ordering = ordering(reader, &entity);
     let (route, service, consumer) = (entity.take("route"), entity.take("service"), entity.take("consumer"));
     let protocols = if written.is_empty() { descriptor.protocols.to_vec() } else { known };
     if let Some(record) = reader.draft.records.last_mut() {
@@ -56,7 +58,32 @@ pub(super) fn plugin(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
         service,
         consumer,
         config,
+        ordering,
     });
+}
+
+/// What it runs before and after.
+fn ordering(reader: &mut Reader<'_>, entity: &Entity<'_>) -> Option<Box<Ordering>> {
+    let value = entity.values.get("ordering").filter(|value| !value.is_null())?;
+    let names = |side: &str| -> Vec<String> {
+        let list = value[side]["access"].as_array();
+        list.into_iter().flatten().filter_map(Json::as_str).map(str::to_owned).collect()
+    };
+    let (before, after) = (names("before"), names("after"));
+    let (at, path) = (entity.span("ordering").clone(), entity.path("ordering"));
+    if entity.references.iter().any(|(column, reference)| *column == "consumer" && reference.is_some()) {
+        reader.report.fault(&at, path, "value must be null", "who sends a request is known only while plugins run");
+        return None;
+    }
+    for name in before.iter().chain(&after) {
+        if reader.descriptors.iter().any(|descriptor| descriptor.name == *name) {
+            continue;
+        }
+        let near = nearest(name, reader.descriptors.iter().map(|descriptor| descriptor.name));
+        let hint = near.map_or(String::new(), |near| format!("did you mean \"{near}\"?"));
+        reader.report.warning(&at, &*path, format!("there is no plugin '{name}'"), hint);
+    }
+    Some(Box::new(Ordering { before, after, at, path }))
 }
 
 /// The config with defaults, and once more as it is shown where it refers to vaults; its faults, those between fields

@@ -24,11 +24,19 @@ const OWN: &[Field] = &[
         .rules(&[Rule::HeaderName]),
     Field::optional("path", Kind::String, "With `limit_by: path`: the path whose requests share a count.")
         .rules(&[Rule::Text(path)]),
-    Field::with_default("policy", Kind::String, "\"local\"", "Where counts are kept. Only `local` is there so far.")
+    Field::with_default("policy", Kind::String, "\"local\"", "Where counts are kept: on this node, or in Redis.")
         .required()
         .rules(&[Rule::OneOf(&["local", "redis"])]),
     Field::with_default("fault_tolerant", Kind::Boolean, "true", "Let requests pass when counts cannot be reached.")
         .required(),
+    Field::optional("continue_on_error", Kind::Boolean, "Another name of `fault_tolerant`, which it goes before."),
+    Field::optional(
+        "on_redis_fault",
+        Kind::String,
+        "When Redis cannot be asked: let requests `pass`, let them `fail` with 500, or count on this node (`local`). \
+         Goes before `fault_tolerant`.",
+    )
+    .rules(&[Rule::OneOf(&["pass", "fail", "local"])]),
     Field::with_default("redis", Kind::Record(redis_fields::REDIS), "{}", "Where Redis is.").required(),
     Field::with_default("hide_client_headers", Kind::Boolean, "false", "Do not tell clients what is left.").required(),
     Field::with_default("error_code", Kind::Number, "429", "Status of a refusal.").rules(POSITIVE),

@@ -8,19 +8,21 @@
 //! A count is keyed by the ids of the route and service that the instance is attached to, who asks, and the period; so it
 //! outlives a reload.
 //!
-//! Not here: the `redis` policy. It is refused at load, rather than counting here what was meant to be shared.
+//! With policy `redis` the counts are in Redis: `shared.rs`.
 
 mod fields;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod who;
 
 use crate::base::time::WallMs;
-use crate::hook::{Ctx, Descriptor, Env, Hooks, Plugin, Reply, Verdict};
+use crate::hook::{Ctx, Descriptor, Env, Hooks, Outcome, Plugin, Reply, Verdict};
 use crate::limit::bank::{Bank, Key, Taken};
 use crate::limit::window::{Period, Window};
 use crate::plan::schema::HTTP_PROTOCOLS;
 use serde_json::Value;
+use shared::Shared;
 use std::sync::Arc;
 use who::Who;
 
@@ -43,13 +45,16 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
 fn build(config: &Value, env: &Env<'_>) -> Result<Arc<dyn Plugin>, String> {
     let text = |name: &str| config.get(name).and_then(Value::as_str).map(str::to_owned);
     let flag = |name: &str| config.get(name).and_then(Value::as_bool).unwrap_or(false);
-    let limits = Period::ALL.iter().filter_map(|&period| Limit::of(period, config.get(period.name())?)).collect();
+    let limits: Vec<Limit> =
+        Period::ALL.iter().filter_map(|&period| Limit::of(period, config.get(period.name())?)).collect();
     let code = config.get("error_code").and_then(Value::as_f64).unwrap_or(429.0);
     if !(200.0..=599.0).contains(&code) || code.fract() != 0.0 {
         return Err(format!("error_code {code} is no status of an answer; write one from 200 to 599"));
     }
+    let bank = env.shelf.take_or(Bank::default);
     Ok(Arc::new(RateLimiting {
-        bank: env.shelf.take_or(Bank::default),
+        shared: Shared::of(config, env, &bank, &limits),
+        bank,
         limits,
         who: Who::of(config, env),
         quiet: flag("hide_client_headers"),
@@ -60,6 +65,8 @@ fn build(config: &Value, env: &Env<'_>) -> Result<Arc<dyn Plugin>, String> {
 
 struct RateLimiting {
     bank: Arc<Bank>,
+    /// `None` where counts are kept here.
+    shared: Option<Shared>,
     /// Shortest period first; at least one.
     limits: Vec<Limit>,
     who: Who,
@@ -105,6 +112,23 @@ struct Found {
 
 impl Plugin for RateLimiting {
     fn on_request(&self, cx: &mut Ctx<'_>) -> Verdict {
+        match &self.shared {
+            Some(shared) => shared.on_request(self, cx),
+            None => self.count_here(cx),
+        }
+    }
+
+    fn on_outcome(&self, cx: &mut Ctx<'_>, outcome: Outcome<'_>) -> Verdict {
+        match (&self.shared, outcome) {
+            (Some(shared), Outcome::Redis(call, answers)) => shared.on_answer(self, cx, call, answers),
+            _ => Verdict::Next,
+        }
+    }
+}
+
+impl RateLimiting {
+    /// Counts on this node.
+    fn count_here(&self, cx: &mut Ctx<'_>) -> Verdict {
         let now_s = cx.now.seconds().min(u64::from(u32::MAX)) as u32;
         let mut found: [Option<Found>; Period::ALL.len()] = [None; Period::ALL.len()];
         let asker = self.who.asks(cx);
@@ -132,9 +156,7 @@ impl Plugin for RateLimiting {
             Verdict::Next
         }
     }
-}
 
-impl RateLimiting {
     /// Gives back what was taken, says what is left, and when to come back.
     #[cold]
     fn refuse(&self, cx: &mut Ctx<'_>, found: &mut [Option<Found>; Period::ALL.len()]) -> Verdict {
@@ -146,6 +168,11 @@ impl RateLimiting {
         for (limit, found) in self.limits.iter().zip(found.iter_mut().flatten()) {
             found.remaining = limit.tokens.saturating_sub(self.bank.peek(found.key, found.window));
         }
+        self.reply(cx, found)
+    }
+
+    /// The refusal; says what is left and when to come back.
+    fn reply(&self, cx: &mut Ctx<'_>, found: &[Option<Found>; Period::ALL.len()]) -> Verdict {
         let reply = Reply::message(self.status, self.message.clone());
         let reply = match self.tell(cx, found) {
             Some(reset_s) => reply.with("Retry-After", reset_s.to_string()),

@@ -4,6 +4,7 @@ use super::super::rig::{faults, Rig, Seen, ALICE, BOB, NOON};
 use super::*;
 use crate::base::id::CredentialIx;
 use crate::hook::{Identity, Shelf};
+use crate::redis::{Fault, Reply as Answer};
 use serde_json::json;
 use std::net::IpAddr;
 
@@ -209,6 +210,127 @@ fn configurations_that_cannot_be_meant_are_refused() {
         let found: Vec<_> = faults(&DESCRIPTOR, config).iter().map(|(path, text)| format!("{path}|{text}")).collect();
         assert_eq!(found.join("\n"), want);
     }
-    let shared = faults(&DESCRIPTOR, json!({"minute": 1, "policy": "redis", "sync_rate": 0.1}));
-    assert!(matches!(&shared[..], [(path, _)] if path == "policy"), "{shared:?}");
+}
+
+#[test]
+fn redis_must_be_somewhere() {
+    let nodes = json!([{"ip": "10.0.0.1"}]);
+    let rows = [
+        (json!({}), "|must set one of 'config.redis.host', 'config.redis_host' when 'policy' is 'redis'"),
+        (json!({"redis": {"host": "a"}}), ""),
+        (json!({"redis_host": "a"}), ""),
+        (json!({"redis": {"cluster_nodes": nodes}}), ""),
+        (
+            json!({"redis": {"cluster_nodes": nodes}, "redis_database": 2}),
+            "redis.database|a cluster has the database 0 only",
+        ),
+        (json!({"redis": {"sentinel_nodes": [{}]}}), "redis.sentinel_master|required field missing"),
+        (json!({"redis": {"sentinel_nodes": [{}], "sentinel_master": "m"}}), ""),
+        (
+            json!({"redis": {"sentinel_nodes": [{}], "sentinel_master": "m", "cluster_nodes": nodes}}),
+            "redis|sentinel_nodes and cluster_nodes exclude each other",
+        ),
+        (json!({"redis": {"host": "a", "ssl": true}}), "redis.ssl|this version does not speak TLS with Redis"),
+        (json!({"redis": {"host": "a", "database": -1}}), "redis.database|there is no such database"),
+    ];
+    for (mut config, want) in rows {
+        config["minute"] = json!(1);
+        config["policy"] = json!("redis");
+        let found: Vec<_> =
+            faults(&DESCRIPTOR, config.clone()).iter().map(|(path, text)| format!("{path}|{text}")).collect();
+        assert_eq!(found.join("\n"), want, "{config}");
+    }
+}
+
+fn shared(config: serde_json::Value) -> Rig {
+    let mut all = json!({"minute": 3, "hour": 9, "policy": "redis", "redis": {"host": "r.test"}});
+    all.as_object_mut().unwrap().extend(config.as_object().unwrap().clone());
+    Rig::new(&DESCRIPTOR, all)
+}
+
+fn said(numbers: &[i64]) -> Answer {
+    Answer::List(numbers.iter().map(|&number| Answer::Integer(number)).collect())
+}
+
+#[test]
+fn redis_is_asked_once_for_all_periods() {
+    let mut rig = shared(json!({}));
+    rig.now = WallMs(NOON.0 + 61_500);
+    rig.redis.push_back(Ok(vec![said(&[1, 2, 5])]));
+    let seen = rig.ask("GET /");
+    let names = ["X-RateLimit-Remaining-Minute", "X-RateLimit-Remaining-Hour", "RateLimit-Reset"];
+    assert_eq!((seen.said().as_str(), numbers(&seen, &names)), ("next", vec!["1".into(), "4".into(), "59".into()]));
+    let [command] = &rig.asked[0].commands[..] else { panic!("{:?}", rig.asked) };
+    let args: Vec<_> = command.args().map(|arg| String::from_utf8(arg.to_vec()).unwrap()).collect();
+    let key = |start_s: u64, period: &str| {
+        let (route, none) = ("00000000-0000-0000-0000-000000000010", "00000000-0000-0000-0000-000000000000");
+        format!("ratelimit:{route}:{none}:192.0.2.7:{}:{period}", NOON.0 + start_s * 1000)
+    };
+    let numbers = ["1", "3", "60", "9", "3600"].map(str::to_owned);
+    assert_eq!(args, [&[key(60, "minute"), key(0, "hour")][..], &numbers].concat());
+}
+
+#[test]
+fn a_refusal_is_remembered_until_its_window_ends() {
+    let mut rig = shared(json!({}));
+    rig.now = WallMs(NOON.0 + 10_000);
+    rig.redis.push_back(Ok(vec![said(&[0, 3, 4])]));
+    for now in [10_000, 59_999] {
+        rig.now = WallMs(NOON.0 + now);
+        let seen = rig.ask("GET /");
+        assert_eq!(seen.said(), "429 E(API rate limit exceeded)");
+        assert_eq!(seen.client("X-RateLimit-Remaining-Minute"), Some("0"));
+        assert_eq!(seen.client("X-RateLimit-Remaining-Hour"), Some("5"));
+    }
+    assert_eq!(rig.asked.len(), 1);
+    // Another asker, and the next minute, are not refused by it.
+    rig.redis.extend([Ok(vec![said(&[1, 1, 5])]), Ok(vec![said(&[1, 1, 6])])]);
+    rig.client_ip = IpAddr::from([192, 0, 2, 8]);
+    assert_eq!(rig.ask("GET /").said(), "next");
+    rig.client_ip = IpAddr::from([192, 0, 2, 7]);
+    rig.now = WallMs(NOON.0 + 60_000);
+    assert_eq!(rig.ask("GET /").said(), "next");
+    // An answer that comes late speaks of the window that was asked about.
+    assert_eq!(rig.asked.len(), 3);
+}
+
+#[test]
+fn in_a_cluster_what_was_taken_is_given_back() {
+    let mut rig = shared(json!({"redis": {"cluster_nodes": [{"ip": "10.0.0.1"}]}}));
+    rig.redis.push_back(Ok(vec![said(&[1, 2]), said(&[0, 9])]));
+    let seen = rig.ask("GET /");
+    assert_eq!(seen.said(), "429 E(API rate limit exceeded)");
+    assert_eq!(rig.asked[0].commands.len(), 2);
+    let outbox = std::mem::take(&mut rig.locals.of(crate::hook::Outbox::default).0);
+    let [call] = &outbox[..] else { panic!("{} calls", outbox.len()) };
+    let [command] = &call.commands[..] else { panic!("{call:?}") };
+    assert_eq!((command.key(), command.args().nth(1)), (rig.asked[0].commands[0].key(), Some(&b"1"[..])));
+    // Remembered for a second only: another gateway may have held the token for a moment.
+    rig.now = WallMs(NOON.0 + 1000);
+    rig.redis.push_back(Ok(vec![said(&[1, 3]), said(&[1, 9])]));
+    assert_eq!(rig.ask("GET /").said(), "next");
+}
+
+#[test]
+fn without_redis_the_setting_says_what_happens() {
+    let rows = [
+        (json!({}), "next"),
+        (json!({"fault_tolerant": false}), "500 E(An unexpected error occurred)"),
+        (json!({"fault_tolerant": true, "continue_on_error": false}), "500 E(An unexpected error occurred)"),
+        (json!({"fault_tolerant": false, "on_redis_fault": "pass"}), "next"),
+        (json!({"on_redis_fault": "fail"}), "500 E(An unexpected error occurred)"),
+    ];
+    for (config, want) in rows {
+        let mut rig = shared(config.clone());
+        rig.redis.push_back(Err(Fault::Timeout));
+        let seen = rig.ask("GET /");
+        assert_eq!((seen.said().as_str(), seen.client_fields().len()), (want, 0), "{config}");
+    }
+    let mut rig = shared(json!({"on_redis_fault": "local"}));
+    for want in ["next", "next", "next", "429 E(API rate limit exceeded)"] {
+        rig.redis.push_back(Err(Fault::Down));
+        assert_eq!(rig.ask("GET /").said(), want);
+    }
+    rig.redis.push_back(Ok(vec![said(&[1, 1, 1])]));
+    assert_eq!(rig.ask("GET /").client("X-RateLimit-Remaining-Minute"), Some("2"), "Redis knows better again");
 }

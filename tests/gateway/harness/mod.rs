@@ -6,6 +6,7 @@ pub(crate) mod echo;
 pub(crate) mod gateway;
 pub(crate) mod nginx;
 pub(crate) mod ports;
+pub(crate) mod redis;
 pub(crate) mod switch;
 pub(crate) mod text;
 pub(crate) mod tokens;

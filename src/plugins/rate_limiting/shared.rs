@@ -1,0 +1,273 @@
+//! Policy `redis`: counts that several gateways share.
+//!
+//! Every request asks Redis, which counts and decides in one script: of two gateways and one Redis, admitted is at most
+//! the limit, and a refused request takes nothing. Keys, values and lives are those of other gateways that keep their
+//! counts so: `ratelimit:<route>:<service>:<who>:<window's start, ms>:<period>`, an integer; a fleet can be moved node by
+//! node, and counts on. A life is the period's nominal length, or until the window ends where a month or a leap year is
+//! longer.
+//!
+//! Once a window is used up, this shard remembers it until the window ends, and refuses without asking.
+//!
+//! In a cluster the periods' counts lie on different nodes: each is taken by itself, and given back where another is used
+//! up. Meanwhile another gateway may find one token fewer than there are, so with several periods a refusal is remembered
+//! for a second only.
+//!
+//! When Redis cannot be asked, `on_redis_fault` says what happens: `pass`, `fail` (500), or `local`: the limits hold for
+//! this node alone. Where it is not set, `fault_tolerant` says `pass` or `fail`.
+
+use super::super::redis_fields;
+use super::who::Asker;
+use super::{Found, Limit, RateLimiting};
+use crate::base::limits;
+use crate::base::time::WallMs;
+use crate::hook::{Ctx, Env, Need, Outbox, Reply, Verdict};
+use crate::limit::bank::{Bank, Key};
+use crate::limit::window::{Period, Window};
+use crate::redis::script::{GIVE_BACK, TAKE};
+use crate::redis::{Call, Command, Fault, Place, Reply as Answer, Server, Shape};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::Arc;
+
+/// How an instance shares its counts.
+pub(super) struct Shared {
+    server: Arc<Server>,
+    /// What keys of this instance begin with.
+    prefix: String,
+    /// This instance with these limits.
+    own: Key,
+    on_fault: OnFault,
+}
+
+/// What happens to a request when Redis cannot be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnFault {
+    Pass,
+    Fail,
+    Local,
+}
+
+impl Shared {
+    /// As `policy` and its companions say; `None` where counts are kept here.
+    pub(super) fn of(config: &Value, env: &Env<'_>, bank: &Bank, limits: &[Limit]) -> Option<Shared> {
+        if config.get("policy").and_then(Value::as_str) != Some("redis") {
+            return None;
+        }
+        let flag = |name: &str| config.get(name).and_then(Value::as_bool);
+        let tolerant = flag("continue_on_error").or(flag("fault_tolerant")).unwrap_or(true);
+        let on_fault = match config.get("on_redis_fault").and_then(Value::as_str) {
+            Some("local") => OnFault::Local,
+            Some("pass") => OnFault::Pass,
+            Some("fail") => OnFault::Fail,
+            _ if tolerant => OnFault::Pass,
+            _ => OnFault::Fail,
+        };
+        let tokens: Vec<[u8; 5]> = limits
+            .iter()
+            .map(|limit| {
+                let [a, b, c, d] = limit.tokens.to_be_bytes();
+                [limit.period as u8, a, b, c, d]
+            })
+            .collect();
+        Some(Shared {
+            server: redis_fields::server(config)?,
+            prefix: format!("ratelimit:{}:{}:", env.route_id(), env.service_id()),
+            own: bank.key(&[env.instance.id.as_bytes(), tokens.as_flattened()]),
+            on_fault,
+        })
+    }
+
+    /// Refuses what is known to be used up; asks Redis about everything else.
+    pub(super) fn on_request(&self, limiter: &RateLimiting, cx: &mut Ctx<'_>) -> Verdict {
+        let place = (self.own, limiter.who.key(&limiter.bank, limiter.who.asks(cx), WHOLE));
+        let now_s = cx.now.seconds();
+        if let Some(denial) = cx.locals.of(Denials::default).find(place, now_s) {
+            let windows = limiter.limits.iter().map(|limit| limit.period.window(cx.now));
+            let mut found = [None; Period::ALL.len()];
+            for ((slot, window), remaining) in found.iter_mut().zip(windows).zip(denial.remaining) {
+                *slot = Some(Found { key: place.1, window, taken: None, remaining });
+            }
+            return limiter.reply(cx, &found);
+        }
+        Verdict::Need(Need::Redis(Box::new(self.take(limiter, limiter.who.asks(cx), cx.now))))
+    }
+
+    /// Takes what Redis said for a verdict.
+    pub(super) fn on_answer(
+        &self,
+        limiter: &RateLimiting,
+        cx: &mut Ctx<'_>,
+        call: &Call,
+        answers: Result<&[Answer], Fault>,
+    ) -> Verdict {
+        let Ok(answers) = answers else {
+            return match self.on_fault {
+                OnFault::Pass => Verdict::Next,
+                OnFault::Fail => Verdict::Reply(Box::new(Reply::message(500, "An unexpected error occurred"))),
+                OnFault::Local => limiter.count_here(cx),
+            };
+        };
+        // Windows are those that were asked about: the answer may come when the next ones have begun.
+        let asked = WallMs(call.note);
+        let key = limiter.who.key(&limiter.bank, limiter.who.asks(cx), WHOLE);
+        let mut found = [None; Period::ALL.len()];
+        let counts = answers.iter().flat_map(|answer| &answer.list()[1..]);
+        for ((slot, limit), count) in found.iter_mut().zip(&limiter.limits).zip(counts) {
+            let used = count.integer().unwrap_or(0).clamp(0, i64::from(u32::MAX)) as u32;
+            let remaining = limit.tokens.saturating_sub(used);
+            *slot = Some(Found { key, window: limit.period.window(asked), taken: None, remaining });
+        }
+        let was_taken = |answer: &Answer| answer.list().first().and_then(Answer::integer) == Some(1);
+        if answers.iter().all(was_taken) {
+            limiter.tell(cx, &found);
+            return Verdict::Next;
+        }
+        if answers.len() > 1 {
+            self.give_back(cx, call, answers.iter().map(was_taken));
+        }
+        let ends = found.iter().flatten().filter(|found| found.remaining == 0).map(|found| found.window.end_s);
+        if let Some(end_s) = ends.max() {
+            let soon_s = asked.seconds().min(u64::from(u32::MAX) - 1) as u32 + 1;
+            let end_s = if answers.len() > 1 { end_s.min(soon_s) } else { end_s };
+            let mut remaining = [0; Period::ALL.len()];
+            remaining.iter_mut().zip(found.iter().flatten()).for_each(|(slot, found)| *slot = found.remaining);
+            let denial = Denial { end_s, remaining };
+            cx.locals.of(Denials::default).put((self.own, key), denial, cx.now.seconds());
+        }
+        limiter.reply(cx, &found)
+    }
+
+    /// Asks for one token of every period: of all or none in one script, or each by itself where they lie apart.
+    fn take(&self, limiter: &RateLimiting, asker: Asker<'_>, now: WallMs) -> Call {
+        let apart = matches!(self.server.place, Place::Cluster(_));
+        let limits = &limiter.limits;
+        let mut key = Vec::with_capacity(160);
+        let mut commands = Vec::with_capacity(if apart { limits.len() } else { 1 });
+        for several in limits.chunks(if apart { 1 } else { limits.len() }) {
+            let mut command = Command::script(&TAKE, several.len() as u32, Shape::Integers(several.len() + 1));
+            for limit in several {
+                self.write_key(limit.period, limit.period.window(now), asker, &mut key);
+                command.push(&key);
+            }
+            command.push_number(1);
+            for limit in several {
+                command.push_number(i64::from(limit.tokens));
+                command.push_number(life_s(limit.period, now));
+            }
+            commands.push(command);
+        }
+        Call { server: self.server.clone(), commands, note: now.0 }
+    }
+
+    /// Gives back what was taken of periods whose request is refused for another; nobody waits for it.
+    fn give_back(&self, cx: &mut Ctx<'_>, call: &Call, taken: impl Iterator<Item = bool>) {
+        let commands: Vec<Command> = call
+            .commands
+            .iter()
+            .zip(taken)
+            .filter(|(_, taken)| *taken)
+            .filter_map(|(command, _)| {
+                Some(Command::script(&GIVE_BACK, 1, Shape::Integer).arg(command.key()?).arg(b"1"))
+            })
+            .collect();
+        if !commands.is_empty() {
+            let call = Call { server: self.server.clone(), commands, note: 0 };
+            cx.locals.of(Outbox::default).0.push(Box::new(call));
+        }
+    }
+
+    /// The key of a count in Redis, in the place of what `key` held.
+    fn write_key(&self, period: Period, window: Window, asker: Asker<'_>, key: &mut Vec<u8>) {
+        key.clear();
+        key.extend_from_slice(self.prefix.as_bytes());
+        // Writing to a vector cannot fail.
+        let _ = match asker {
+            Asker::Consumer(id) | Asker::Credential(id) | Asker::Service(id) => write!(key, "{id}"),
+            Asker::Header(text) | Asker::Path(text) => key.write_all(text),
+            Asker::Ip(ip) => write!(key, "{ip}"),
+        };
+        let _ = write!(key, ":{}:{}", u64::from(window.start_s) * 1000, period.name());
+    }
+}
+
+/// Tells what belongs to an asker as a whole from counts of single periods.
+const WHOLE: u8 = u8::MAX;
+
+/// Seconds that a new count lives.
+fn life_s(period: Period, now: WallMs) -> i64 {
+    let left_s = u64::from(period.window(now).end_s).saturating_sub(now.seconds());
+    i64::from(period.nominal_s()).max(left_s as i64)
+}
+
+/// Windows that are used up, on this shard.
+#[derive(Default)]
+struct Denials {
+    of: HashMap<(Key, Key), Denial, ahash::RandomState>,
+    /// When it was last looked through for what is over, s.
+    swept_s: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Denial {
+    end_s: u32,
+    /// What was left of each period.
+    remaining: [u32; Period::ALL.len()],
+}
+
+impl Denials {
+    fn find(&self, place: (Key, Key), now_s: u64) -> Option<Denial> {
+        // Usually there is none at all; then nothing is hashed.
+        if self.of.is_empty() {
+            return None;
+        }
+        self.of.get(&place).copied().filter(|denial| now_s < u64::from(denial.end_s))
+    }
+
+    fn put(&mut self, place: (Key, Key), denial: Denial, now_s: u64) {
+        if self.of.len() >= limits::REDIS_DENIALS_MAX && now_s != self.swept_s {
+            self.swept_s = now_s;
+            self.of.retain(|_, denial| now_s < u64::from(denial.end_s));
+        }
+        if self.of.len() < limits::REDIS_DENIALS_MAX || self.of.contains_key(&place) {
+            self.of.insert(place, denial);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_lives_at_least_as_long_as_its_window() {
+        // 1 October 2026 has 31 days before it ends, 1 January 2028 begins a leap year.
+        let (october, leap) = (WallMs(1_790_812_800_000), WallMs(1_830_297_600_000));
+        let rows = [
+            (Period::Second, october, 1),
+            (Period::Minute, october, 60),
+            (Period::Month, october, 31 * 86_400),
+            (Period::Month, WallMs(october.0 + 20 * 86_400_000), 2_592_000),
+            (Period::Year, leap, 366 * 86_400),
+        ];
+        for (period, now, want) in rows {
+            assert_eq!(life_s(period, now), want, "{period:?}");
+        }
+    }
+
+    #[test]
+    fn denials_end_and_are_bounded() {
+        let bank = Bank::new(1);
+        let place = |n: u32| (bank.key(&[b"own"]), bank.key(&[&n.to_be_bytes()]));
+        let denial = |end_s| Denial { end_s, remaining: [0; 6] };
+        let mut denials = Denials::default();
+        denials.put(place(0), denial(10), 5);
+        assert!(denials.find(place(0), 9).is_some() && denials.find(place(0), 10).is_none());
+        for n in 1..=limits::REDIS_DENIALS_MAX as u32 {
+            denials.put(place(n), denial(20), 6);
+        }
+        assert_eq!(denials.of.len(), limits::REDIS_DENIALS_MAX);
+        denials.put(place(u32::MAX), denial(30), 11);
+        assert!(denials.find(place(u32::MAX), 12).is_some(), "what was over has made room");
+    }
+}

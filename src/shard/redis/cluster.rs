@@ -1,0 +1,197 @@
+//! A Redis Cluster: each command goes to the node that has its key, and follows where it is sent from there.
+//!
+//! A node that says MOVED corrects the one slot at once and has the whole map asked for; so does a node that cannot be
+//! reached, since its slots may be another's by now.
+
+use super::super::Shard;
+use super::conn::{is_forgotten, Conn, Kind};
+use super::lookup::{self, Group, Lookup};
+use crate::base::limits;
+use crate::base::time::Millis;
+use crate::io::{self, clock};
+use crate::redis::call::Shape;
+use crate::redis::cluster::{slot_of, Redirect, SlotMap};
+use crate::redis::{codec, Command, Fault, Host, Reply, Server};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A cluster.
+pub(super) struct Cluster {
+    server: Arc<Server>,
+    seeds: Vec<Host>,
+    map: RefCell<SlotMap>,
+    conns: RefCell<HashMap<Host, Rc<Conn>>>,
+    lookup: Lookup,
+}
+
+impl Group for Cluster {
+    fn lookup(&self) -> &Lookup {
+        &self.lookup
+    }
+
+    fn is_known(&self) -> bool {
+        !self.map.borrow().nodes.is_empty()
+    }
+
+    async fn learn(self: Rc<Cluster>, shard: Rc<Shard>) -> Result<(), Fault> {
+        let mut hosts = self.map.borrow().nodes.clone();
+        hosts.extend(self.seeds.iter().cloned());
+        let mut fault = Fault::Down;
+        let question = [Command::plain("CLUSTER", Shape::Any).arg(b"SLOTS")];
+        for host in hosts {
+            let deadline = Millis(clock::millis().0 + self.server.call_ms());
+            match self.conn(&host).ask(&shard, &question, deadline).await {
+                Ok(replies) => match replies.first().map(|reply| (SlotMap::of_reply(reply, &host), reply)) {
+                    Some((Some(map), _)) => {
+                        self.replace(map);
+                        return Ok(());
+                    }
+                    Some((None, Reply::Error(error))) => fault = Fault::of_error(error),
+                    _ => fault = Fault::Rubbish,
+                },
+                Err(other) => fault = other,
+            }
+        }
+        Err(fault)
+    }
+}
+
+impl Cluster {
+    pub(super) fn new(server: Arc<Server>, seeds: Vec<Host>) -> Cluster {
+        let (map, conns) = (RefCell::default(), RefCell::default());
+        Cluster { server, seeds, map, conns, lookup: Lookup::default() }
+    }
+
+    pub(super) fn each_conn(&self, each: &mut dyn FnMut(&Rc<Conn>)) {
+        let conns: Vec<Rc<Conn>> = self.conns.borrow().values().cloned().collect();
+        conns.iter().for_each(each);
+    }
+
+    pub(super) async fn ask(
+        self: &Rc<Cluster>,
+        shard: &Rc<Shard>,
+        commands: &[Command],
+        deadline: Millis,
+    ) -> Result<Vec<Reply>, Fault> {
+        lookup::known(self, shard, deadline).await?;
+        let asked = self.ask_nodes(shard, commands, deadline).await;
+        if matches!(asked, Err(Fault::Down | Fault::Closed | Fault::Timeout)) {
+            lookup::doubt(self, shard);
+        }
+        asked
+    }
+
+    async fn ask_nodes(
+        self: &Rc<Cluster>,
+        shard: &Rc<Shard>,
+        commands: &[Command],
+        deadline: Millis,
+    ) -> Result<Vec<Reply>, Fault> {
+        // All of them are on their way before the first answer is waited for.
+        let mut sent = Vec::with_capacity(commands.len());
+        for command in commands {
+            let conn = self.conn_of(command)?;
+            let live = conn.live(shard, deadline).await?;
+            let ticket = live.submit(|out| codec::write_command(command, false, out), 1, deadline)?;
+            sent.push((conn, ticket));
+        }
+        let mut replies = Vec::with_capacity(commands.len());
+        for (command, (conn, ticket)) in commands.iter().zip(sent) {
+            let reply = ticket.answered().await?.pop().ok_or(Fault::Rubbish)?;
+            replies.push(match reply {
+                Reply::Error(_) => self.follow(shard, command, conn, reply, deadline).await?,
+                reply => reply,
+            });
+        }
+        Ok(replies)
+    }
+
+    /// Follows where an error reply of `conn` sends a command; the last answer may be an error all the same.
+    async fn follow(
+        self: &Rc<Cluster>,
+        shard: &Rc<Shard>,
+        command: &Command,
+        mut conn: Rc<Conn>,
+        mut reply: Reply,
+        deadline: Millis,
+    ) -> Result<Reply, Fault> {
+        for _ in 0..limits::REDIS_REDIRECTS_MAX {
+            let Reply::Error(error) = &reply else { break };
+            let redirect = Redirect::of(error, &conn.host);
+            let forgotten = is_forgotten(&reply);
+            let asking = match redirect {
+                None if forgotten => false,
+                None => break,
+                Some(Redirect::Moved(slot, host)) => {
+                    conn = self.conn(&host);
+                    self.map.borrow_mut().moved(slot, host);
+                    lookup::doubt(self, shard);
+                    false
+                }
+                Some(Redirect::Ask(host)) => {
+                    conn = self.conn(&host);
+                    true
+                }
+                Some(Redirect::TryAgain) => {
+                    io::sleep_ms(limits::REDIS_TICK_MS).await;
+                    false
+                }
+            };
+            let live = conn.live(shard, deadline).await?;
+            let write = |out: &mut Vec<u8>| {
+                if asking {
+                    codec::write_command(&Command::plain("ASKING", Shape::Any), false, out);
+                }
+                codec::write_command(command, forgotten, out);
+            };
+            let ticket = live.submit(write, 1 + usize::from(asking), deadline)?;
+            reply = ticket.answered().await?.pop().ok_or(Fault::Rubbish)?;
+            // A node that was asked once may not know the script either.
+            if asking && is_forgotten(&reply) {
+                let write = |out: &mut Vec<u8>| {
+                    codec::write_command(&Command::plain("ASKING", Shape::Any), false, out);
+                    codec::write_command(command, true, out);
+                };
+                reply = live.submit(write, 2, deadline)?.answered().await?.pop().ok_or(Fault::Rubbish)?;
+            }
+        }
+        Ok(reply)
+    }
+
+    /// The way to the node that has a command's key; to any node where nobody is known to have it.
+    fn conn_of(&self, command: &Command) -> Result<Rc<Conn>, Fault> {
+        let host = {
+            let map = self.map.borrow();
+            let of_key = command.key().and_then(|key| map.node_of(slot_of(key)));
+            of_key.or(map.nodes.first()).cloned()
+        };
+        Ok(self.conn(&host.ok_or(Fault::Down)?))
+    }
+
+    fn conn(&self, host: &Host) -> Rc<Conn> {
+        let mut conns = self.conns.borrow_mut();
+        if let Some(conn) = conns.get(host) {
+            return conn.clone();
+        }
+        let conn = Conn::new(host.clone(), Kind::Server, self.server.clone());
+        // Nodes come from what a peer says: past the bound they are used once and not kept.
+        if conns.len() < limits::REDIS_NODES_MAX {
+            conns.insert(host.clone(), conn.clone());
+        }
+        conn
+    }
+
+    fn replace(&self, map: SlotMap) {
+        let gone: Vec<Rc<Conn>> = {
+            let mut conns = self.conns.borrow_mut();
+            let is_gone = |host: &Host| !map.nodes.contains(host) && !self.seeds.contains(host);
+            let gone = conns.iter().filter(|(host, _)| is_gone(host)).map(|(_, conn)| conn.clone()).collect();
+            conns.retain(|host, _| !is_gone(host));
+            gone
+        };
+        *self.map.borrow_mut() = map;
+        gone.iter().for_each(|conn| conn.close());
+    }
+}

@@ -1,0 +1,203 @@
+//! Redis as the shard reaches it: who asks gets an answer or a [`Fault`] within the server's timeout, whatever Redis does.
+//!
+//! ```text
+//! ask ─→ client, by server ─┬ one server ────────────────────────────→ conn ─→ live: one pipelined connection
+//!                           ├ cluster: which node has the key? ──────→ conn, per node
+//!                           └ sentinel: who is the master? ──────────→ conn, of the master
+//! ```
+//!
+//! Per shard there is one connection to each server, over which all calls go: those of one turn of the loop leave in one
+//! write. Clients are found by what they connect to, so they outlive a reload.
+//!
+//! Not here: what is asked, and what an answer means (the plugins); bytes and scripts (`redis/`).
+
+mod cluster;
+mod conn;
+mod live;
+mod lookup;
+mod sentinel;
+
+use super::Shard;
+use crate::base::limits;
+use crate::base::time::Millis;
+use crate::bus::Snapshot;
+use crate::hook::Outbox;
+use crate::io::clock;
+use crate::redis::{Call, Command, Fault, Host, Place, Reply, Server};
+use conn::{Conn, Kind};
+use std::cell::{Cell, RefCell};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// All Redis clients of a shard, and what they count.
+#[derive(Default)]
+pub(super) struct Redis {
+    clients: RefCell<Vec<Rc<Client>>>,
+    ticking: Cell<bool>,
+    calls: Cell<u64>,
+    /// By place in [`Fault::ALL`].
+    faults: [Cell<u64>; Fault::ALL.len()],
+}
+
+/// One server, cluster or group of sentinels.
+struct Client {
+    server: Arc<Server>,
+    label: String,
+    used: Cell<Millis>,
+    group: Group,
+}
+
+enum Group {
+    Single(Rc<Conn>),
+    Cluster(Rc<cluster::Cluster>),
+    Sentinel(Rc<sentinel::Sentinels>),
+}
+
+/// Sends the commands of `call` and waits for their answers: one for each, and of the shape it says.
+///
+/// # Errors
+/// A [`Fault`], at the latest when the server's timeout has passed; what was sent may have been done.
+pub(super) async fn ask(shard: &Rc<Shard>, call: &Call) -> Result<Vec<Reply>, Fault> {
+    let redis = &shard.redis;
+    redis.calls.set(redis.calls.get() + 1);
+    let now = clock::millis();
+    let client = redis.client(shard, &call.server);
+    client.used.set(now);
+    let deadline = Millis(now.0 + call.server.call_ms());
+    let answered = match &client.group {
+        Group::Single(conn) => conn.ask(shard, &call.commands, deadline).await,
+        Group::Cluster(cluster) => cluster.ask(shard, &call.commands, deadline).await,
+        Group::Sentinel(sentinels) => sentinels.ask(shard, &call.commands, deadline).await,
+    };
+    let answered = answered.and_then(|replies| check(&call.commands, replies));
+    if let Err(fault) = &answered {
+        let count = &redis.faults[*fault as usize];
+        count.set(count.get() + 1);
+    }
+    answered
+}
+
+/// Sends the calls that nobody waits for.
+pub(super) fn send_outbox(shard: &Rc<Shard>) {
+    let calls = std::mem::take(&mut shard.locals.borrow_mut().of(Outbox::default).0);
+    for call in calls {
+        let shard = shard.clone();
+        crate::io::spawn(async move {
+            // Counted; there is nobody to tell.
+            let _ = ask(&shard, &call).await;
+        });
+    }
+}
+
+/// The replies, if each has the shape that its command asks for.
+fn check(commands: &[Command], replies: Vec<Reply>) -> Result<Vec<Reply>, Fault> {
+    for (command, reply) in commands.iter().zip(&replies) {
+        match reply {
+            Reply::Error(error) => return Err(Fault::of_error(error)),
+            reply if !command.shape.fits(reply) => return Err(Fault::Rubbish),
+            _ => {}
+        }
+    }
+    Ok(replies)
+}
+
+impl Redis {
+    /// The client of a server; O(servers), of which there are a handful.
+    fn client(&self, shard: &Rc<Shard>, server: &Arc<Server>) -> Rc<Client> {
+        if let Some(client) = self.clients.borrow().iter().find(|client| client.server == *server) {
+            return client.clone();
+        }
+        let conn = |host: &Host| Conn::new(host.clone(), Kind::Server, server.clone());
+        let group = match &server.place {
+            Place::Single(host) => Group::Single(conn(host)),
+            Place::Cluster(seeds) => Group::Cluster(Rc::new(cluster::Cluster::new(server.clone(), seeds.clone()))),
+            Place::Sentinel { sentinels, master, .. } => {
+                Group::Sentinel(Rc::new(sentinel::Sentinels::new(server.clone(), sentinels, master)))
+            }
+        };
+        let (server, label, used) = (server.clone(), server.label(), Cell::new(clock::millis()));
+        let client = Rc::new(Client { server, label, used, group });
+        self.clients.borrow_mut().push(client.clone());
+        if !self.ticking.replace(true) {
+            crate::io::spawn(tick(shard.clone()));
+        }
+        client
+    }
+
+    /// Adds what was counted here to a snapshot.
+    pub(super) fn count_into(&self, snapshot: &mut Snapshot) {
+        let clients = self.clients.borrow();
+        if self.calls.get() == 0 && clients.is_empty() {
+            return;
+        }
+        snapshot.counters.push(("redis_calls_total", self.calls.get()));
+        for (fault, count) in Fault::ALL.iter().zip(&self.faults) {
+            snapshot.labelled.push(("redis_errors_total", "kind", fault.word().to_owned(), count.get()));
+        }
+        for client in clients.iter() {
+            let (mut up, mut down) = (0, 0);
+            client.each_conn(&mut |conn| {
+                up += u64::from(conn.is_up());
+                down += u64::from(conn.is_down());
+            });
+            snapshot.labelled.push(("redis_connections", "server", client.label.clone(), up));
+            snapshot.labelled.push(("redis_connections_down", "server", client.label.clone(), down));
+        }
+    }
+}
+
+impl Client {
+    fn each_conn(&self, each: &mut dyn FnMut(&Rc<Conn>)) {
+        match &self.group {
+            Group::Single(conn) => each(conn),
+            Group::Cluster(cluster) => cluster.each_conn(each),
+            Group::Sentinel(sentinels) => sentinels.each_conn(each),
+        }
+    }
+}
+
+/// Looks for calls that wait too long and for connections that nobody needs, as long as there are any.
+async fn tick(shard: Rc<Shard>) {
+    loop {
+        crate::io::sleep_ms(limits::REDIS_TICK_MS).await;
+        let now = clock::millis();
+        let clients = shard.redis.clients.borrow().clone();
+        clients.iter().for_each(|client| client.each_conn(&mut |conn| conn.tick(now)));
+        // A server that no configuration names any more is forgotten once its connections have gone.
+        let idle = |client: &Client| now.0.saturating_sub(client.used.get().0) > 2 * limits::REDIS_IDLE_MS;
+        if clients.iter().any(|client| idle(client)) {
+            shard.redis.clients.borrow_mut().retain(|client| !idle(client));
+            if shard.redis.clients.borrow().is_empty() {
+                shard.redis.ticking.set(false);
+                return;
+            }
+        }
+    }
+}
+
+/// Where `host` is. Asks the control thread for a name that it has not told of yet, and waits until `by`; none where it
+/// does not resolve.
+async fn locate(shard: &Shard, host: &Host, by: Millis) -> Vec<SocketAddr> {
+    let at = |ip: IpAddr| SocketAddr::new(ip, host.port);
+    if let Ok(ip) = host.name.parse() {
+        return vec![at(ip)];
+    }
+    let known = |shard: &Shard| {
+        let endpoints = shard.endpoints.borrow().clone();
+        endpoints.names.get(&host.name).map(|ips| ips.iter().map(|&ip| at(ip)).collect::<Vec<_>>())
+    };
+    let mut asked = false;
+    loop {
+        if let Some(found) = known(shard) {
+            return found;
+        }
+        if clock::millis() >= by {
+            return Vec::new();
+        }
+        if !std::mem::replace(&mut asked, true) {
+            (shard.report)(crate::bus::FromShard::Wanted { name: host.name.clone() });
+        }
+        crate::io::sleep_ms(limits::REDIS_TICK_MS).await;
+    }
+}
