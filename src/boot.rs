@@ -6,7 +6,7 @@ use crate::control::access_log::AccessLog;
 use crate::control::journal::Journal;
 use crate::control::sink::Reopen;
 use crate::control::{self, First, Hands, Inbox, Line, Load};
-use crate::hook::{Descriptor, Shelf};
+use crate::hook::{Descriptor, Shelf, ThisNode};
 use crate::io::listen::{self, Bound};
 use crate::io::mailbox::{mailbox, Seat, Sender};
 use crate::io::runtime::{self, Wait};
@@ -133,7 +133,9 @@ pub fn serve(start: Start) -> ExitCode {
     let expiry = Arc::new(AtomicU64::new(0));
     let soonest = expiry.clone();
     readings.push(("certificates_expiry_seconds", Box::new(move || soonest.load(Ordering::Relaxed))));
-    let fleet = Fleet { expiry, senders, gauges, shelf: Shelf::default() };
+    let shelf = Shelf::default();
+    let node = shelf.take_or(|| ThisNode { id: uuid::Uuid::new_v4(), hostname: runtime::hostname() });
+    let fleet = Fleet { expiry, senders, gauges, shelf };
     let code = control::run(Hands {
         shards: Arc::new(fleet),
         load: start.load,
@@ -142,6 +144,7 @@ pub fn serve(start: Start) -> ExitCode {
         reopen: start.reopen,
         journal: start.journal,
         readings,
+        node,
         descriptors: descriptors(),
     });
     if let Some(log) = access_log {

@@ -1,9 +1,12 @@
 //! Every example of `config/` is loaded as a user would load it, so that none rots.
 
 use ringway::config::gather::{load, Loaded};
+use ringway::hook::Shelf;
 use ringway::plan::balancing::HashOn;
 use ringway::plan::{Plan, Secret, Upstream};
+use ringway::shard::Tables;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Loads files of `config/`, with these variables and no others.
 fn run(files: &[&str], env: &[(&str, &str)]) -> Loaded {
@@ -85,6 +88,28 @@ fn the_kong_example_of_policies_is_served() {
 }
 
 #[test]
+fn the_kong_example_of_validation_is_served() {
+    let plan = plan(&["validation-kong.yml"]);
+    assert_eq!(names(&plan), ["order", "orders-old", "payments", "prices"]);
+    let mut used: Vec<&str> = plan.plugins.iter().map(|plugin| plugin.name.as_str()).collect();
+    used.sort_unstable();
+    assert_eq!(used, ["fault-injection", "request-termination", "request-validator", "request-validator"]);
+    let tables = Tables::compile(Arc::new(plan), ringway::plugins::ALL, &Shelf::default());
+    assert!(tables.is_ok(), "{:?}", tables.err());
+}
+
+#[test]
+fn the_kong_example_of_limits_is_served() {
+    let plan = plan(&["limits-kong.yml"]);
+    assert_eq!(names(&plan), ["search", "legacy", "reports", "media"]);
+    let algorithms: Vec<&str> =
+        plan.plugins.iter().filter_map(|plugin| plugin.config.get("algorithm")?.as_str()).collect();
+    assert_eq!(algorithms, ["token-bucket", "leaky-bucket", "sliding-window"]);
+    let tables = ringway::shard::Tables::compile(std::sync::Arc::new(plan), ringway::plugins::ALL, &Default::default());
+    assert_eq!(tables.err(), None);
+}
+
+#[test]
 fn the_kong_example_of_shared_limits_is_served() {
     let loaded = run(&["redis-limits-kong.yml"], &[("REDIS_PASSWORD", "s3")]);
     let said: Vec<String> = loaded.report.findings.iter().map(ToString::to_string).collect();
@@ -92,7 +117,7 @@ fn the_kong_example_of_shared_limits_is_served() {
     let plan = loaded.plan.expect("a report without faults has a plan");
     assert_eq!(names(&plan), ["orders", "reports", "search"]);
     assert_eq!(plan.plugins[0].config["redis"]["password"], "s3");
-    let tables = ringway::shard::Tables::compile(std::sync::Arc::new(plan), ringway::plugins::ALL, &Default::default());
+    let tables = Tables::compile(Arc::new(plan), ringway::plugins::ALL, &Default::default());
     assert_eq!(tables.err(), None);
 }
 
@@ -158,6 +183,33 @@ fn kong_yml_is_served_with_secrets_and_hosts_beside_it() {
     // Neither file needs the others to be well-formed, but for the consumers that the secrets name.
     assert!(run(&["kong.yml"], &[]).report.is_clean());
     assert!(run(&["jwt-secrets.yml"], &[]).plan.is_none());
+}
+
+/// What `ringway plugins NAME` shows is served as it stands, nothing said about it.
+#[test]
+fn the_example_of_every_plugin_is_served() {
+    for row in ringway::plugins::ALL {
+        let text = format!("_format_version: \"3.0\"\n{}", row.example);
+        let open = |path: &str| match path {
+            "example.yml" => Ok(text.clone()),
+            _ => Err(std::io::ErrorKind::NotFound.into()),
+        };
+        let mut random = |bytes: &mut [u8]| bytes.fill(7);
+        let loaded = load(&["example.yml".to_owned()], None, &[], &open, ringway::plugins::ALL, &mut random);
+        let said: Vec<String> = loaded.report.findings.iter().map(ToString::to_string).collect();
+        assert_eq!(said, Vec::<String>::new(), "the example of {}:\n{text}", row.name);
+        let plan = loaded.plan.expect("a report without faults has a plan");
+        assert!(plan.plugins.iter().any(|plugin| plugin.name == row.name), "{} is not in its own example", row.name);
+        let tables = Tables::compile(Arc::new(plan), ringway::plugins::ALL, &Shelf::default());
+        assert!(tables.is_ok(), "{}: {:?}", row.name, tables.err());
+    }
+}
+
+#[test]
+fn what_is_served_is_not_said_to_be_unbuilt() {
+    for row in ringway::plugins::ALL {
+        assert!(ringway::hook::unbuilt(row.name).is_none(), "{}: take its row out of hook/unbuilt.rs", row.name);
+    }
 }
 
 /// The environment of the compose file that people try images with: none of it may keep the gateway from starting.

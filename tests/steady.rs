@@ -15,7 +15,7 @@ use ringway::base::rng::Rng;
 use ringway::base::span::Span;
 use ringway::base::time::{Millis, WallMs};
 use ringway::hook::directory::Directory;
-use ringway::hook::{Ctx, Edits, Env, Facts, Identity, Locals, Plugin, Shelf, Verdict};
+use ringway::hook::{Ctx, Edits, Env, Facts, Identity, Locals, Plugin, Shelf, Tally, Verdict};
 use ringway::http::parse::{Parser, Progress};
 use ringway::http::Head;
 use ringway::plan::balancing::{Checks, Criteria, Hashing};
@@ -185,6 +185,10 @@ fn config(name: &str) -> Value {
             json!({"key_names": ["apikey"], "hide_credentials": true, "anonymous": null, "key_in_header": true,
             "key_in_query": true, "key_in_body": false, "run_on_preflight": true, "realm": null})
         }
+        "rate-limiting used up" => {
+            json!({"hour": 3, "year": 10, "algorithm": "sliding-window", "limit_by": ["consumer", "ip"], "policy": "local",
+                "cost_header": "x-cost", "error_code": 429, "error_message": "no", "tiers": {"none": {"hour": 1}}})
+        }
         _ => {
             json!({"second": 1_000_000, "minute": 2_000_000, "hour": 3_000_000, "day": null, "month": null, "year": null,
             "limit_by": "consumer", "header_name": null, "path": null, "policy": "local", "fault_tolerant": true,
@@ -223,6 +227,7 @@ fn a_request_that_passes_its_plugins_allocates_nothing() {
     let signed =
         format!("hmac username=\"bob\", algorithm=\"hmac-sha256\", headers=\"date\", signature=\"{signature}\"");
     allocates_nothing(&["hmac-auth"], &signed);
+    allocates_nothing(&["key-auth", "rate-limiting used up"], "Bearer none");
 }
 
 #[track_caller]
@@ -231,7 +236,8 @@ fn allocates_nothing(names: &[&str], authorization: &str) {
     let directory = Directory::of(&plan).loaded_at(NOW);
     let (shelf, generation) = (Shelf::default(), Shelf::default());
     let build = |name: &str| -> Arc<dyn Plugin> {
-        let row = ringway::plugins::ALL.iter().find(|row| row.name == name).expect("there is such a plugin");
+        let (plain, _) = name.split_once(' ').unwrap_or((name, ""));
+        let row = ringway::plugins::ALL.iter().find(|row| row.name == plain).expect("there is such a plugin");
         let instance = PluginInstance {
             id: Uuid::nil(),
             name: name.into(),
@@ -290,7 +296,15 @@ fn allocates_nothing(names: &[&str], authorization: &str) {
             made_here: false,
         };
         for plugin in &plugins {
-            assert!(matches!(plugin.on_request(&mut cx), Verdict::Next));
+            match plugin.on_request(&mut cx) {
+                Verdict::Next => {}
+                Verdict::Refuse(status) if names.last() == Some(&"rate-limiting used up") => {
+                    let consumer = cx.identity.consumer.map(|ix| &plan.consumers[ix.ix()]);
+                    let tally = cx.locals.of(Tally::default);
+                    tally.add("rate-limiting", cx.route, cx.service, consumer, status, false);
+                }
+                verdict => panic!("{verdict:?}"),
+            }
         }
         for plugin in &plugins {
             plugin.on_response(&mut cx, 200);

@@ -15,6 +15,28 @@ pub const PLUGIN_PATTERNS_MEMORY_BYTES: usize = 512 * 1024;
 /// Largest body that is shown back to who sent it, bytes.
 pub const ECHO_BODY_BYTES_MAX: usize = 1024 * 1024;
 
+/// Deepest nesting of a JSON body that is checked against a schema, and of a schema. Each level is a few frames of the stack.
+pub const JSON_DEPTH_MAX: usize = 64;
+
+/// Most values of such a body; each takes up to 100 bytes while it is judged.
+pub const JSON_NODES_MAX: usize = 100_000;
+
+/// Longest text of a schema, bytes. The schemas of whole standards have 100 KiB.
+pub const SCHEMA_BYTES_MAX: usize = 256 * 1024;
+
+/// Largest expression of a schema, bytes compiled, and what matching it may learn.
+pub const SCHEMA_PATTERN_BYTES_MAX: usize = 1 << 20;
+
+/// Most values of a body of which it is told where it misses a schema with branches (`anyOf`, `oneOf`): looking for that
+/// copies what each branch refuses.
+pub const SCHEMA_DETAIL_NODES_MAX: usize = 1000;
+
+/// Longest pointer that is shown of where a body misses a schema, bytes. The names in it are the sender's.
+pub const POINTER_SHOWN_BYTES_MAX: usize = 256;
+
+/// Groups of a path's expression that are shown back, by place.
+pub const ECHO_GROUPS_MAX: usize = 32;
+
 /// Largest request head, bytes: request line, fields and the empty line. 32 KiB holds every cookie jar we have seen
 /// and is what four of nginx's 8 KiB buffers hold; one such buffer per connection that is busy with a head.
 pub const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -286,6 +308,25 @@ pub const DOC_NODES_MAX: usize = 4_000_000;
 /// when very many clients come at once (counted); more: memory that nobody touches.
 pub const BANK_SETS: usize = 64 * 1024;
 
+/// The most that one request may cost where `cost_header` says what it costs and nothing bounds it, tokens.
+pub const LIMIT_COST_DEFAULT: u64 = 100;
+
+/// The most that a bound of such costs may be. Larger ones would be mistakes: one request would empty any limit.
+pub const LIMIT_COST_MAX: u64 = 1_000_000;
+
+/// Tiers of a limit. Each is a search through the groups and tags of the consumer.
+pub const LIMIT_TIERS_MAX: usize = 32;
+
+/// Names of usage that one answer may raise, and limits by name that one instance may have. Each is a take per period.
+pub const NAMED_LIMITS_MAX: usize = 32;
+
+/// Rows of a shard's refusals by plugin, service, route, consumer and kind of key, some 300 bytes each; later ones are
+/// counted under `other`. Consumers are many, and whoever attacks chooses among them.
+pub const REFUSAL_ROWS_MAX: usize = 4 * 1024;
+
+/// Rows of refusals that metrics show, of all shards; later ones are counted under `other`. One line each, some 200 bytes.
+pub const METRIC_REFUSALS_MAX: usize = 8 * 1024;
+
 /// Longest JSON Web Token, bytes; longer ones are not decoded. Real ones have 300 to 2000, those with group lists 6000.
 pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
@@ -391,6 +432,14 @@ pub const REDIS_NODES_MAX: usize = 1_024;
 
 /// Exhausted limits that a shard remembers, some 80 bytes each; more ask Redis again, each time.
 pub const REDIS_DENIALS_MAX: usize = 65_536;
+
+/// Counts that a shard keeps between two exchanges with Redis, some 250 bytes each; for more askers than that Redis is asked
+/// with each request.
+pub const REDIS_SYNCED_MAX: usize = 65_536;
+
+/// Counts of one exchange; more follow in the next. One command each, half of what may wait for answers.
+pub const REDIS_SYNCED_AT_ONCE_MAX: usize = 4_096;
+const _: () = assert!(REDIS_SYNCED_AT_ONCE_MAX < REDIS_IN_FLIGHT_MAX);
 
 /// Names that shards may ask to have resolved, over the life of the process. They come from configurations and from what
 /// clusters and sentinels say.

@@ -482,6 +482,7 @@ mod tests {
             priority,
             version: "1",
             about: "",
+            example: "",
             fields: FIELDS,
             consumer_scope: true,
             protocols: &[],

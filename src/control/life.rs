@@ -207,7 +207,7 @@ impl Life {
     /// # Errors
     /// A sentence: why the Admin API cannot listen.
     fn begin(hands: Hands) -> Result<(Life, UnboundedReceiver<Event>), String> {
-        let Hands { shards, load, first, inbox, reopen, journal, readings, descriptors } = hands;
+        let Hands { shards, load, first, inbox, reopen, journal, readings, node, descriptors } = hands;
         let First { plan, report, files, written } = first;
         let store = Arc::new(Store::of(written, wall()));
         let line = inbox.line;
@@ -235,7 +235,7 @@ impl Life {
             shards.clone(),
             readings,
         ));
-        admin::start(&plan.node, admin::Desk::new(&board, &line, descriptors), &reopen)?;
+        admin::start(&plan.node, admin::Desk::new(&board, &line, descriptors, node), &reopen)?;
         let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
         let mut life = Life {
             shards,

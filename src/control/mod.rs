@@ -38,7 +38,7 @@ mod watch;
 pub use board::Reading;
 
 use crate::bus::{FromShard, Shards};
-use crate::hook::Descriptor;
+use crate::hook::{Descriptor, ThisNode};
 use crate::plan::record::Written;
 use crate::plan::report::Report;
 use crate::plan::Plan;
@@ -65,7 +65,9 @@ pub struct Hands {
     pub journal: Option<Journal>,
     /// Counters beside those of the shards.
     pub readings: Vec<Reading>,
-    /// The plugins there are, for the Admin API.
+    /// This process, for the Admin API.
+    pub node: Arc<ThisNode>,
+    /// The plugins there are, likewise.
     pub descriptors: &'static [Descriptor],
 }
 

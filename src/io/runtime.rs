@@ -30,6 +30,11 @@ impl Wait {
     }
 }
 
+/// The machine's name; empty where the kernel does not say.
+pub fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
+
 /// Can this process have a ring of so many entries?
 ///
 /// # Errors

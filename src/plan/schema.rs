@@ -105,6 +105,8 @@ pub enum Rule {
     Url,
     /// One of these numbers.
     OneOfNumbers(&'static [i64]),
+    /// A list of such values may stand in the place of one.
+    OrList,
     /// Text of its own shape; the error is a sentence.
     Text(fn(&str) -> Result<(), String>),
 }

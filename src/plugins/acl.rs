@@ -19,6 +19,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     about:
         "Lets consumers pass by the groups that they are in, and tells the upstream these groups. Needs a plugin that \
             says who the consumer is.",
+    example: EXAMPLE,
     fields: FIELDS,
     consumer_scope: false,
     protocols: HTTP_PROTOCOLS,
@@ -26,6 +27,26 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     build,
     hooks: Hooks { request: true, response: false },
 };
+
+const EXAMPLE: &str = r"
+services:
+  - name: reports
+    url: http://reports.internal:8080
+    routes:
+      - name: reports
+        paths: [/reports]
+    plugins:
+      - name: key-auth
+      - name: acl
+        config:
+          allow: [staff]
+consumers:
+  - username: ann
+    keyauth_credentials:
+      - key: replace-this-key
+    acls:
+      - group: staff
+";
 
 const TEXT: Element = Element { kind: Kind::String, rules: &[] };
 

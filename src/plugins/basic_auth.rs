@@ -24,6 +24,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     priority: 1100,
     version: env!("CARGO_PKG_VERSION"),
     about: "Lets those pass who bring a consumer's username and password, and tells the upstream who they are.",
+    example: EXAMPLE,
     fields: FIELDS,
     consumer_scope: false,
     protocols: HTTP_PROTOCOLS,
@@ -31,6 +32,24 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     build,
     hooks: Hooks { request: true, response: false },
 };
+
+const EXAMPLE: &str = r"
+services:
+  - name: reports
+    url: http://reports.internal:8080
+    routes:
+      - name: reports
+        paths: [/reports]
+    plugins:
+      - name: basic-auth
+        config:
+          hide_credentials: true
+consumers:
+  - username: ann
+    basicauth_credentials:
+      - username: ann
+        password: replace-this-password
+";
 
 const FIELDS: &[Field] = &[
     authentication::ANONYMOUS,

@@ -24,6 +24,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     version: env!("CARGO_PKG_VERSION"),
     about:
         "Lets those pass who bring a JSON Web Token signed by a consumer's key, and tells the upstream who they are.",
+    example: EXAMPLE,
     fields: FIELDS,
     consumer_scope: false,
     protocols: HTTP_PROTOCOLS,
@@ -31,6 +32,26 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     build,
     hooks: Hooks { request: true, response: false },
 };
+
+const EXAMPLE: &str = r"
+services:
+  - name: orders
+    url: http://orders.internal:8080
+    routes:
+      - name: orders
+        paths: [/orders]
+    plugins:
+      - name: jwt
+        config:
+          claims_to_verify: [exp]
+          maximum_expiration: 3600
+consumers:
+  - username: mobile-app
+    jwt_secrets:
+      - key: https://login.example.com
+        algorithm: HS256
+        secret: replace-this-secret-of-32-bytes-or-more
+";
 
 const TEXT: Element = Element { kind: Kind::String, rules: &[] };
 

@@ -22,6 +22,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     priority: 1250,
     version: env!("CARGO_PKG_VERSION"),
     about: "Lets those pass who bring a consumer's API key, and tells the upstream who they are.",
+    example: EXAMPLE,
     fields: FIELDS,
     consumer_scope: false,
     protocols: HTTP_PROTOCOLS,
@@ -29,6 +30,25 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     build,
     hooks: Hooks { request: true, response: false },
 };
+
+const EXAMPLE: &str = r"
+services:
+  - name: orders
+    url: http://orders.internal:8080
+    routes:
+      - name: orders
+        paths: [/orders]
+    plugins:
+      - name: key-auth
+        config:
+          key_names: [X-API-Key]
+          key_in_query: false
+          hide_credentials: true
+consumers:
+  - username: nightly
+    keyauth_credentials:
+      - key: replace-this-key
+";
 
 const FIELDS: &[Field] = &[
     Field::with_default(

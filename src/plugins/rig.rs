@@ -63,6 +63,8 @@ pub(super) struct Seen {
     pub(super) identity: Identity,
     /// Was a body asked for?
     pub(super) asked_body: bool,
+    /// How long it was held back, ms.
+    pub(super) slept_ms: u64,
     edits: Edits,
 }
 
@@ -170,7 +172,8 @@ impl Rig {
             connection: 42,
             connection_request: 3,
         };
-        let mut seen = Seen { reply: None, identity: self.identity, asked_body: false, edits: Edits::default() };
+        let mut seen =
+            Seen { reply: None, identity: self.identity, asked_body: false, slept_ms: 0, edits: Edits::default() };
         let groups = &self.captures;
         let captures = |group: Group<'_>| {
             let (_, word) = match group {
@@ -202,6 +205,10 @@ impl Rig {
                 let whole = (body.len() <= bytes_max).then_some(body.as_bytes());
                 verdict = self.plugin.on_outcome(&mut cx, Outcome::Body(whole));
             }
+            if let Verdict::Need(Need::Sleep(ms)) = verdict {
+                seen.slept_ms = ms;
+                verdict = self.plugin.on_outcome(&mut cx, Outcome::Slept);
+            }
             if let Verdict::Need(Need::Redis(call)) = verdict {
                 let answers = self.redis.pop_front().expect("Redis was not expected to be asked");
                 let outcome = Outcome::Redis(&call, answers.as_deref().map_err(|fault| *fault));
@@ -211,6 +218,7 @@ impl Rig {
             seen.reply = match verdict {
                 Verdict::Next => None,
                 Verdict::Reply(reply) => Some(*reply),
+                Verdict::Refuse(status) => Some(Reply::message(status, cx.edits.message().to_owned())),
                 Verdict::Need(need) => panic!("asked again: {need:?}"),
             };
         }
@@ -236,6 +244,7 @@ impl Seen {
         let Some(reply) = &self.reply else { return "next".to_owned() };
         match &reply.body {
             ReplyBody::Empty => format!("{}", reply.status),
+            ReplyBody::Noted => unreachable!("made by who serves"),
             ReplyBody::Message(text) => format!("{} E({text})", reply.status),
             ReplyBody::Json(text) => format!("{} {text}", reply.status),
             ReplyBody::Raw { content_type, bytes } => {
@@ -276,6 +285,11 @@ impl Seen {
     /// The most that the body may have, where it is cut off.
     pub(super) fn body_limit(&self) -> Option<u64> {
         self.edits.body_limit().map(|limit| limit.bytes)
+    }
+
+    /// The status that stands in the place of the upstream's answer.
+    pub(super) fn replaced(&self) -> Option<u16> {
+        self.edits.replaced()
     }
 
     /// Names of query arguments that are kept from the upstream.

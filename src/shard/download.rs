@@ -196,6 +196,9 @@ impl Download<'_> {
         let may_go_on = length == Length::None && (announces || reply.has(Known::TransferEncoding));
         phase::response(shard, world, parts, identity, edits, reply, false);
         record.responded = true;
+        if let Some(status) = edits.replaced() {
+            return Err(Refusal::Replaced(status).into());
+        }
         record.status = head.status;
         let to = ToClient { length: to_client, keep, switching };
         forward::answer(shard, &world.tables.plan.node, parts, reply, record, edits, &to, out)

@@ -4,7 +4,8 @@
 use super::request::Parts;
 use super::tables::World;
 use super::Shard;
-use crate::hook::{Ctx, Edits, Group, Identity, Need, Outcome, Reply, Verdict};
+use crate::base::id::PluginIx;
+use crate::hook::{Ctx, Edits, Group, Identity, Locals, Need, Outcome, Reply, Tally, Verdict};
 use crate::http::HeadRef;
 use crate::io::clock;
 use std::ops::Range;
@@ -15,6 +16,8 @@ pub(super) enum Phase {
     Done,
     /// A plugin answers.
     Reply(Box<Reply>),
+    /// A plugin refuses with this status; its message stands in the edits.
+    Refuse(u16),
     /// The plugin at this step needs something; call again with the outcome.
     Need(usize, Need),
 }
@@ -61,11 +64,36 @@ pub(super) fn request(
         };
         match verdict {
             Verdict::Next => {}
-            Verdict::Reply(reply) => return Phase::Reply(reply),
+            Verdict::Reply(reply) => {
+                count_refusal(&mut locals, world, parts, ix, *identity, reply.status);
+                return Phase::Reply(reply);
+            }
+            Verdict::Refuse(status) => {
+                count_refusal(&mut locals, world, parts, ix, *identity, status);
+                return Phase::Refuse(status);
+            }
             Verdict::Need(need) => return Phase::Need(at, need),
         }
     }
     Phase::Done
+}
+
+/// Counts that a plugin has refused a request, where it has: an answer of another kind is none.
+fn count_refusal(
+    locals: &mut Locals,
+    world: &World,
+    parts: &Parts<'_>,
+    plugin: PluginIx,
+    identity: Identity,
+    status: u16,
+) {
+    if status < 400 {
+        return;
+    }
+    let plan = &world.tables.plan;
+    let consumer = identity.consumer.map(|ix| &plan.consumers[ix.ix()]);
+    let name = &plan.plugins[plugin.ix()].name;
+    locals.of(Tally::default).add(name, parts.route, parts.service, consumer, status, false);
 }
 
 /// Runs response hooks for an answer with this head, whoever made it: those of every plugin of the chain, whether or not

@@ -32,6 +32,10 @@ pub(super) enum Refusal {
     Asterisk,
     /// A plugin answered; not a failure.
     Policy(Box<Reply>),
+    /// The same with a message that stands in the edits.
+    Noted(u16),
+    /// A plugin has put this status in the place of an upstream's answer; not a failure.
+    Replaced(u16),
     /// There is no target to ask.
     NoPeer(NoPeer),
     /// The upstream could not be reached, or closed, or sent what is no answer.
@@ -108,6 +112,10 @@ fn told(refusal: Refusal, https_location: impl FnOnce() -> String) -> Option<Tol
             let Reply { status, headers, body } = *reply;
             Told { headers, body, ..Told::message(status, "", "policy") }
         }
+        Refusal::Noted(status) => Told { body: ReplyBody::Noted, ..Told::message(status, "", "policy") },
+        Refusal::Replaced(status) => {
+            Told { body: ReplyBody::Empty, proxied: true, ..Told::message(status, "", "policy") }
+        }
         Refusal::NoPeer(NoPeer::Name) => Told::message(503, "name resolution failed", "name"),
         Refusal::NoPeer(NoPeer::Empty) => Told::message(503, NO_PEER, "no_peer"),
         Refusal::NoPeer(NoPeer::Down) => Told::message(503, NO_PEER, "unhealthy"),
@@ -173,12 +181,17 @@ pub(super) fn render(
     let version = head.map_or(Version::H11, |head| head.head.version);
     let is_head = head.is_some_and(|head| head.head.method == crate::http::Method::Head);
 
-    let mut body = Vec::new();
+    let mut body = shard.small.take();
     let content_type: Cow<'_, str> = match &told.body {
         ReplyBody::Empty => "".into(),
         ReplyBody::Message(message) => {
             let format = format_of(head, dress, told.transport);
             template(format, message, &record.id, &mut body);
+            format.content_type().into()
+        }
+        ReplyBody::Noted => {
+            let format = format_of(head, dress, told.transport);
+            template(format, edits.message(), &record.id, &mut body);
             format.content_type().into()
         }
         ReplyBody::Json(text) => {
@@ -231,6 +244,7 @@ pub(super) fn render(
     if !is_head && !bodyless {
         out.extend_from_slice(&body);
     }
+    shard.put_buf(body);
     Some(Rendered { close: !keep })
 }
 

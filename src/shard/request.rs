@@ -488,6 +488,7 @@ impl Exchange<'_> {
             let (at, need) = match phase {
                 Phase::Done => return Ok(()),
                 Phase::Reply(reply) => return Err(Refusal::Policy(reply)),
+                Phase::Refuse(status) => return Err(Refusal::Noted(status)),
                 Phase::Need(at, need) => (at, need),
             };
             let bytes_max = match need {

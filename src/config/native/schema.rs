@@ -220,6 +220,10 @@ fn apply(rule: &Rule, schema: &mut Json) {
         Rule::HeaderName => schema["pattern"] = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$".into(),
         Rule::Url => schema["format"] = "uri".into(),
         Rule::OneOfNumbers(numbers) => schema["enum"] = json!(numbers),
+        Rule::OrList => {
+            let one = schema.clone();
+            *schema = json!({"anyOf": [one, {"type": "array", "items": one}]});
+        }
         Rule::Referenceable | Rule::Text(_) => {}
     }
 }
