@@ -95,6 +95,7 @@ fn plan() -> Plan {
         dress,
         hosts: Default::default(),
         dns_servers: Vec::new(),
+        tls: Default::default(),
     };
     let service = Service {
         id: id(1),
@@ -108,7 +109,7 @@ fn plan() -> Plan {
         write_timeout_ms: 1,
         read_timeout_ms: 1,
         upstream: UpstreamIx(0),
-        tls_verify: None,
+        tls: Default::default(),
         tags: Vec::new(),
         at: at.clone(),
     };
@@ -158,6 +159,7 @@ fn plan() -> Plan {
             credential(7, Secret::Hmac { username: "bob".into(), secret: "secret".into() }),
         ],
         plugins: Vec::new(),
+        secure: Default::default(),
     }
 }
 

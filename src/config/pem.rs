@@ -27,7 +27,7 @@ pub(super) fn resolve(
         reading.file(&mut secret.0, &at);
         if !secret.0.is_empty() && secret.0.trim().len() < 32 {
             let message = "a secret of session tickets needs 32 characters at least";
-            reading.report.fault(&at, "tls.ticket_keys", message, "make one: openssl rand -base64 48");
+            reading.report.fault(&at, "tls.ticket_keys", message, "make one: head -c 48 /dev/urandom | base64");
         }
     }
     for listener in &mut node.listeners {

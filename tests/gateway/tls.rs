@@ -1,6 +1,7 @@
 //! TLS from outside: curl and openssl as clients, openssl as upstream; certificates made when the tests run.
 
-use crate::harness::{ringway, Gateway, Setup, Upstream};
+use crate::harness::gateway::ringway;
+use crate::harness::{Gateway, Setup, Upstream};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -153,7 +154,8 @@ fn large_bodies_pass_both_ways() {
         let (code, out) = curl(&gateway, "a.test", &["--data-binary", &data, "-H", expect]);
         assert_eq!(code, 0, "{out}");
         let seen = upstream.log().requests.pop().unwrap();
-        assert!(seen.body == bytes, "{} bytes came", seen.body.len());
+        let body = seen.message.unwrap().unwrap().body;
+        assert!(body == bytes, "{} bytes came", body.len());
     }
 }
 
