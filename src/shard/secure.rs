@@ -195,6 +195,9 @@ fn tickets(plan: &Plan, shelf: &Shelf, now: i64) -> Arc<Tickets> {
     tickets
 }
 
+/// What is said of a certificate that may sign no other.
+const NO_AUTHORITY: &str = "certificate does not appear to be a CA because it is missing the \"CA\" basic constraint";
+
 struct Compiling<'a> {
     plan: &'a Plan,
     shelf: &'a Shelf,
@@ -259,10 +262,7 @@ impl Compiling<'_> {
                 _ => Err("please submit only one certificate at a time".to_owned()),
             });
             let fault = match read {
-                Ok(identity) if !identity.is_authority => {
-                    Some("certificate does not appear to be a CA because it is missing the \"CA\" basic constraint")
-                        .map(str::to_owned)
-                }
+                Ok(identity) if !identity.is_authority => Some(NO_AUTHORITY.to_owned()),
                 Ok(identity) if identity.not_after <= self.now => {
                     Some("certificate expired, \"Not After\" time is in the past".to_owned())
                 }

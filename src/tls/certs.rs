@@ -288,7 +288,7 @@ mod tests {
         };
         let ((cert, key), (_, other)) = (make(), make());
         assert!(Pair::read(&cert, &key, None).is_ok());
-        let why = |pair: Result<Pair, String>| pair.err().expect("refused");
+        let why = |pair: Result<Pair, String>| pair.expect_err("refused");
         assert_eq!(why(Pair::read(&cert, &other, None)), "certificate does not match key");
         assert!(why(Pair::read(&cert, "nonsense", None)).starts_with("no private key"));
         assert!(why(Pair::read("", &key, None)).starts_with("no certificate"));

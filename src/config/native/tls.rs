@@ -18,7 +18,7 @@ const OF_NODE: [&str; 4] = ["ticket_keys", "upstream_authorities", "system_autho
 /// The section of the node.
 pub(super) fn node(doc: &Node, path: &str, draft: &mut NodeDraft, report: &mut Report) {
     draft.tls_at = doc.span.clone();
-    for (key, value) in map(doc, path, report).unwrap_or_default() {
+    for (key, value) in map(doc, path, report).unwrap_or_default().iter().filter(|(_, value)| !value.is_null()) {
         let field = join(path, &key.text);
         let tls = &mut draft.node.tls;
         match key.text.as_str() {
@@ -48,7 +48,7 @@ pub(super) fn node(doc: &Node, path: &str, draft: &mut NodeDraft, report: &mut R
 /// `tls:` of a listener where it is a map.
 pub(super) fn listener(doc: &Node, path: &str, report: &mut Report) -> TlsOptions {
     let mut options = TlsOptions::default();
-    for (key, value) in map(doc, path, report).unwrap_or_default() {
+    for (key, value) in map(doc, path, report).unwrap_or_default().iter().filter(|(_, value)| !value.is_null()) {
         match key.text.as_str() {
             name if OF_LISTENER.contains(&name) => option(name, value, &join(path, name), &mut options, report),
             _ => unknown(key, OF_LISTENER.into_iter(), path, report),
