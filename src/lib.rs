@@ -48,6 +48,7 @@
 //! * who is healthy and who says so: `src/balance/health.rs`; probes: `src/control/probe.rs`
 //! * what a hash is made of: `src/shard/affinity.rs`
 //! * what happens while Redis is slow, down or wrong: `src/shard/redis/conn.rs`
+//! * what plugins can change, and what none can: `src/hook/edits.rs`; templates: `src/plugins/transform/template.rs`
 //! * timeouts: `src/io/deadline.rs`; bounds: `src/base/limits.rs`
 //! * precedence of routes: `src/plan/rank.rs`; of plugin instances: `src/plan/chain.rs`
 //! * what a setting is called: `src/config/native/knobs.rs`, `src/config/kong/conf/mod.rs`, `src/config/kong/fields.rs`

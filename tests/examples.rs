@@ -171,6 +171,16 @@ fn the_kong_example_of_tls_is_served() {
 }
 
 #[test]
+fn the_kong_example_of_transformers_is_served() {
+    let plan = plan(&["transform-kong.yml"]);
+    assert_eq!(names(&plan), ["orders", "legacy", "texts", "keyed"]);
+    let of = |name: &str| plan.plugins.iter().filter(|plugin| plugin.name == name).count();
+    assert_eq!((of("request-transformer"), of("response-transformer")), (3, 1));
+    let limit = plan.plugins.iter().find(|plugin| plugin.name == "rate-limiting").expect("there is one");
+    assert_eq!(limit.ordering.as_ref().map(|ordering| &ordering.before[..]), Some(&["key-auth".to_owned()][..]));
+}
+
+#[test]
 fn kong_yml_is_served_with_secrets_and_hosts_beside_it() {
     let plan = plan(&["kong.yml", "jwt-secrets.yml", "hosts.yaml"]);
     assert_eq!(names(&plan), ["user-service-route", "product-service-route"]);

@@ -179,6 +179,16 @@ fn config(name: &str) -> Value {
         "ip-restriction" => json!({"allow": ["10.0.0.0/8"], "deny": ["10.9.0.0/16"], "status": null, "message": null}),
         "request-size-limiting" => json!({"allowed_payload_size": 1, "size_unit": "megabytes",
             "require_content_length": false}),
+        "request-transformer" => json!({"http_method": "POST",
+            "remove": {"headers": ["x-none"], "querystring": ["y"], "body": []},
+            "rename": {"headers": ["cookie:x-cookie"], "querystring": ["x:z"], "body": []},
+            "replace": {"uri": "/b/$(headers.user_agent)", "headers": ["user-agent:other", "host:b.test"], "querystring": [], "body": []},
+            "add": {"headers": ["x-version:1", "x-who:$(headers.x_consumer_username or 'nobody')"], "querystring": ["n:$(query_params.x)"], "body": []},
+            "append": {"headers": ["x-version:2"], "querystring": ["m:1"], "body": []}, "dots_in_keys": null}),
+        "response-transformer" => json!({"remove": {"headers": ["x-none"], "json": []},
+            "rename": {"headers": ["x-id:x-other"], "json": []}, "replace": {"headers": [], "json": [], "json_types": []},
+            "add": {"headers": ["x-version:1"], "json": [], "json_types": []},
+            "append": {"headers": ["x-version:2"], "json": [], "json_types": []}, "dots_in_keys": null}),
         "correlation-id" => json!({"header_name": "X-Id", "generator": "uuid#counter", "echo_downstream": true}),
         "jwt" => json!({"uri_param_names": ["jwt"], "cookie_names": ["jwt"], "header_names": ["authorization"],
             "key_claim_name": "iss", "secret_is_base64": false, "claims_to_verify": ["exp"], "anonymous": null,
@@ -221,6 +231,8 @@ fn a_request_that_passes_its_plugins_allocates_nothing() {
         "request-size-limiting",
         "acl",
         "rate-limiting",
+        "request-transformer",
+        "response-transformer",
     ];
     allocates_nothing(&most, &format!("Bearer {token}"));
     let date = format!("date: {}", String::from_utf8_lossy(&NOW.imf_fixdate()));
@@ -278,6 +290,9 @@ fn allocates_nothing(names: &[&str], authorization: &str) {
         connection: 1,
         connection_request: 1,
     };
+    let reply = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nServer: up\r\n\r\n";
+    let mut reply_head = Head::new();
+    assert_eq!(Parser::default().reply(reply, &mut reply_head), Ok(Progress::Done));
     let (mut edits, mut locals, mut rng) = (Edits::default(), Locals::default(), Rng::new(1));
     let mut serve = |n: u64| {
         edits.clear();
@@ -294,7 +309,7 @@ fn allocates_nothing(names: &[&str], authorization: &str) {
             locals: &mut locals,
             rng: &mut rng,
             captures: &|_| None,
-            reply: None,
+            reply: Some(reply_head.on(reply)),
             made_here: false,
         };
         for plugin in &plugins {

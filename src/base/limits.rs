@@ -345,6 +345,11 @@ pub const HALF_CLOSED_MS: u64 = 5000;
 /// not know the field would wait for the body as long as the client waits for them.
 pub const EXPECT_SILENCE_MS: u64 = 250;
 
+/// Largest body that a transformer changes, bytes, before and after: it is held whole, and JSON takes some ten times its text
+/// meanwhile. A larger request is told 413, a larger answer becomes a 502: what was to be changed never passes unchanged.
+pub const TRANSFORMED_BODY_BYTES_MAX: usize = 1024 * 1024;
+const _: () = assert!(TRANSFORMED_BODY_BYTES_MAX <= BODY_KEPT_BYTES_MAX, "a plugin is given no larger one");
+
 /// How long a plugin may hold a request back, ms: what a queueing limit or an injected delay asks for beyond it is cut.
 pub const SLEEP_MS_MAX: u64 = 60_000;
 

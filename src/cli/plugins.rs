@@ -141,7 +141,9 @@ fn push_fields(out: &mut String, fields: &[Field], within: &str) {
 fn inner_fields(kind: &Kind) -> Option<&'static [Field]> {
     match kind {
         Kind::Record(fields) => Some(fields),
-        Kind::Array(element) | Kind::Set(element) | Kind::Map(element) => inner_fields(&element.kind),
+        Kind::Array(element) | Kind::Set(element) | Kind::Lines(element) | Kind::Map(element) => {
+            inner_fields(&element.kind)
+        }
         Kind::Boolean | Kind::Integer | Kind::Number | Kind::String => None,
     }
 }
@@ -156,6 +158,7 @@ fn kind(kind: &Kind, rules: &[Rule]) -> String {
         Kind::String => "string".to_owned(),
         Kind::Array(element) => format!("list of ({})", of(element)),
         Kind::Set(element) => format!("set of ({})", of(element)),
+        Kind::Lines(_) => "list of (name:value), or map of name to value".to_owned(),
         Kind::Map(element) => format!("map of name to ({})", of(element)),
         Kind::Record(_) => "record".to_owned(),
     };

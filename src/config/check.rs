@@ -120,6 +120,26 @@ fn typed(kind: &Kind, rules: &[Rule], node: &Node, path: &str, cx: &mut Cx<'_>) 
             Json::Array(values)
         }
         (Kind::Set(_), _) => return expected("a set", cx),
+        (Kind::Lines(element), Value::Seq(nodes)) => Json::Array(elements(element, nodes, path, cx)),
+        (Kind::Lines(element), Value::Map(entries)) => {
+            let mut out = Map::new();
+            for (key, node) in entries {
+                let path = join(path, &key.text);
+                let Value::Str(text) = &node.value else {
+                    cx.report.fault(&node.span, path, "expected a string", hint_of_type(&Kind::String, &node.value));
+                    continue;
+                };
+                let line = Json::from(format!("{}:{text}", key.text));
+                match element.rules.iter().find_map(|rule| broken(rule, &line)) {
+                    Some((message, hint)) => cx.report.fault(&node.span, path, message, hint),
+                    None => {
+                        out.insert(key.text.clone(), Json::from(text.clone()));
+                    }
+                }
+            }
+            Json::Object(out)
+        }
+        (Kind::Lines(_), _) => return expected("an array", cx),
         (Kind::Map(element), Value::Map(entries)) => {
             let mut out = Map::new();
             for (key, node) in entries {

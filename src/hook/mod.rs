@@ -50,6 +50,25 @@ pub trait Plugin: Send + Sync {
     fn on_response(&self, cx: &mut Ctx<'_>, status: u16) {
         let _ = (cx, status);
     }
+
+    /// May it rewrite bodies of answers? Asked when the generation is compiled: only answers to routes with such a plugin
+    /// are held back until they are whole, all others leave as they come.
+    fn rewrites(&self) -> bool {
+        false
+    }
+
+    /// Does it want the body of this answer? Asked after every plugin's [`Plugin::on_response`].
+    fn wants_body(&self, cx: &Ctx<'_>) -> bool {
+        let _ = cx;
+        false
+    }
+
+    /// The whole body of an answer it wanted, without framing; gives the new one, or `None` where it stays. A body of more
+    /// than [`crate::base::limits::TRANSFORMED_BODY_BYTES_MAX`] never comes here: the client gets a 502 instead.
+    fn on_response_body(&self, cx: &mut Ctx<'_>, body: &[u8]) -> Option<Vec<u8>> {
+        let _ = (cx, body);
+        None
+    }
 }
 
 /// What a plugin decided.

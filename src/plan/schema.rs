@@ -57,6 +57,8 @@ pub enum Kind {
     Array(&'static Element),
     /// A list without duplicates.
     Set(&'static Element),
+    /// A list of `name:value`, or string keys to the same values; kept as written. The element's rules are those of a line.
+    Lines(&'static Element),
     /// String keys to values.
     Map(&'static Element),
     /// Fields.

@@ -19,10 +19,13 @@ mod redirect;
 mod redis_fields;
 mod request_size_limiting;
 mod request_termination;
+mod request_transformer;
 mod request_validator;
 mod response_ratelimiting;
+mod response_transformer;
 #[cfg(test)]
 mod rig;
+mod transform;
 
 use crate::hook::Descriptor;
 
@@ -42,8 +45,10 @@ pub static ALL: &[Descriptor] = &[
     redirect::DESCRIPTOR,
     request_size_limiting::DESCRIPTOR,
     request_termination::DESCRIPTOR,
+    request_transformer::DESCRIPTOR,
     request_validator::DESCRIPTOR,
     response_ratelimiting::DESCRIPTOR,
+    response_transformer::DESCRIPTOR,
 ];
 
 #[cfg(test)]

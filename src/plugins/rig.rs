@@ -65,6 +65,8 @@ pub(super) struct Seen {
     pub(super) asked_body: bool,
     /// How long it was held back, ms.
     pub(super) slept_ms: u64,
+    /// The upstream's body as the client gets it, where it was rewritten.
+    rewritten: Option<String>,
     edits: Edits,
 }
 
@@ -135,16 +137,22 @@ impl Rig {
     /// What happens to a request: `GET /path?query`, then fields, then after an empty line a body; one per line.
     #[track_caller]
     pub(super) fn ask(&mut self, request: &str) -> Seen {
-        self.run(request, true, None)
+        self.run(request, true, None, None)
     }
 
     /// The same with the response hook after it, which sees `status` or the plugin's own.
     #[track_caller]
     pub(super) fn ask_and_answer(&mut self, request: &str, status: u16) -> Seen {
-        self.run(request, self.matched, Some(status))
+        self.run(request, self.matched, Some(status), None)
     }
 
-    fn run(&mut self, request: &str, hooked: bool, status: Option<u16>) -> Seen {
+    /// What becomes of the body of an upstream's answer with these fields.
+    pub(super) fn rewritten(&mut self, fields: &[(&'static str, &'static str)], body: &str) -> Option<String> {
+        self.reply = fields.to_vec();
+        self.run("GET /", false, Some(200), Some(body)).rewritten
+    }
+
+    fn run(&mut self, request: &str, hooked: bool, status: Option<u16>, reply_body: Option<&str>) -> Seen {
         let (text, body) = request.split_once("\n\n").unwrap_or((request, ""));
         let mut lines = text.lines();
         let (method, target) = lines.next().and_then(|line| line.split_once(' ')).expect("METHOD target");
@@ -172,8 +180,14 @@ impl Rig {
             connection: 42,
             connection_request: 3,
         };
-        let mut seen =
-            Seen { reply: None, identity: self.identity, asked_body: false, slept_ms: 0, edits: Edits::default() };
+        let mut seen = Seen {
+            reply: None,
+            identity: self.identity,
+            asked_body: false,
+            slept_ms: 0,
+            rewritten: None,
+            edits: Edits::default(),
+        };
         let groups = &self.captures;
         let captures = |group: Group<'_>| {
             let (_, word) = match group {
@@ -233,6 +247,10 @@ impl Rig {
             cx.reply = Some(reply.on(&reply_buf));
             cx.made_here = seen.reply.is_some();
             self.plugin.on_response(&mut cx, reply.status);
+            if let Some(body) = reply_body.filter(|_| self.plugin.rewrites() && self.plugin.wants_body(&cx)) {
+                let new = self.plugin.on_response_body(&mut cx, body.as_bytes());
+                seen.rewritten = new.map(|new| String::from_utf8_lossy(&new).into_owned());
+            }
         }
         seen
     }
@@ -270,6 +288,29 @@ impl Seen {
     pub(super) fn client(&self, name: &str) -> Option<&str> {
         let edit = self.edits.of_reply().iter().rev().find(|edit| self.edits.name(edit) == name.as_bytes())?;
         Some(std::str::from_utf8(self.edits.value(edit)).unwrap())
+    }
+
+    /// What the client gets under `name` of an answer with these fields.
+    pub(super) fn client_values(&self, name: &str, reply: &[(&str, &str)]) -> Vec<String> {
+        let (mut head, mut buf) = (Head::new(), Vec::new());
+        reply.iter().for_each(|(name, value)| head.append(&mut buf, name.as_bytes(), value.as_bytes()));
+        let values = self.edits.reply_values(head.on(&buf), name.as_bytes());
+        values.map(|value| String::from_utf8_lossy(value).into_owned()).collect()
+    }
+
+    /// What the upstream gets under `name` of a request that brings it itself with these values.
+    pub(super) fn upstream_values(&self, name: &str, brought: &[&str]) -> Vec<String> {
+        let (mut head, mut buf) = (Head::new(), Vec::new());
+        brought.iter().for_each(|value| head.append(&mut buf, name.as_bytes(), value.as_bytes()));
+        let values = self.edits.request_values(head.on(&buf), name.as_bytes());
+        values.map(|value| String::from_utf8_lossy(value).into_owned()).collect()
+    }
+
+    /// Method, path, query and host that edits ask the upstream with; `-` where they say nothing.
+    pub(super) fn aim(&self) -> [String; 4] {
+        let edits = &self.edits;
+        [edits.method(), edits.path(), edits.query(), edits.host()]
+            .map(|part| part.map_or("-".to_owned(), |part| String::from_utf8_lossy(part).into_owned()))
     }
 
     /// Names of the fields that the client gets by edits, in order.

@@ -158,7 +158,8 @@ pub(super) struct Rendered {
 }
 
 /// Renders the answer to a refusal into `out`; `None` where there is nobody to tell. `parts` is `None` for requests that
-/// could not be read. `keep`: may the connection be kept, as far as the caller knows? `hooks` runs the response hooks over its head, for which `own` is the room.
+/// could not be read. `keep`: may the connection be kept, as far as the caller knows? `hooks` runs the response hooks over its head, for which `own` is the room, and
+/// its body.
 #[expect(clippy::too_many_arguments, reason = "each is a piece of the exchange's state, borrowed apart")]
 pub(super) fn render(
     shard: &Shard,
@@ -168,7 +169,7 @@ pub(super) fn render(
     keep: bool,
     edits: &mut Edits,
     own: &mut Head,
-    mut hooks: impl FnMut(HeadRef<'_>, &mut Edits),
+    mut hooks: impl FnMut(HeadRef<'_>, &mut Edits, &mut Vec<u8>),
     out: &mut Vec<u8>,
 ) -> Option<Rendered> {
     let told = told(refusal, || parts.map_or(String::new(), https_location))?;
@@ -215,7 +216,7 @@ pub(super) fn render(
         own_field(own, &mut buf, name, value);
     }
     let head = own.on(&buf);
-    hooks(head, edits);
+    hooks(head, edits, &mut body);
     encode::status_line(Version::H11, told.status, reply::reason(told.status).as_bytes(), out);
     field(out, "Date", &shard.date());
     let mut drop = Drop::none();

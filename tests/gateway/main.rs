@@ -19,4 +19,5 @@ mod life;
 mod raw;
 mod redis;
 mod redis_groups;
+mod rewriting;
 mod tls;

@@ -193,6 +193,10 @@ fn value(kind: &'static FieldKind, rules: &[Rule], place: &mut Vec<&'static str>
         FieldKind::Number => json!({"type": "number"}),
         FieldKind::String => json!({"type": "string", "minLength": 1}),
         FieldKind::Array(of) | FieldKind::Set(of) => json!({"type": "array", "items": element(of, place)}),
+        FieldKind::Lines(_) => json!({"anyOf": [
+            {"type": "array", "items": {"type": "string"}},
+            {"type": "object", "additionalProperties": {"type": "string"}},
+        ]}),
         FieldKind::Map(of) => json!({"type": "object", "additionalProperties": element(of, place)}),
         FieldKind::Record(fields) => record(fields, place),
     };

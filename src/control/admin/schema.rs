@@ -144,6 +144,7 @@ fn kind(of: &Kind, rules: &[Rule]) -> Map<String, Value> {
         Kind::Number => ("number", None),
         Kind::String => ("string", None),
         Kind::Array(of) => ("array", Some(("elements", element(of)))),
+        Kind::Lines(of) => ("array", Some(("elements", element(of)))),
         Kind::Set(of) => ("set", Some(("elements", element(of)))),
         Kind::Map(of) => ("map", Some(("values", element(of)))),
         Kind::Record(of) => ("record", Some(("fields", fields(of).into()))),
