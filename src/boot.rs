@@ -131,6 +131,9 @@ pub fn serve(start: Start) -> ExitCode {
         }
     }
 
+    let expiry = Arc::new(AtomicU64::new(0));
+    let soonest = expiry.clone();
+    readings.push(("certificates_expiry_seconds", Box::new(move || soonest.load(Ordering::Relaxed))));
     let shelf = Shelf::default();
     let node = shelf.take_or(|| ThisNode { id: uuid::Uuid::new_v4(), hostname: runtime::hostname() });
     let issuers: Arc<Issuers> = shelf.take_or(Issuers::default);
@@ -144,7 +147,7 @@ pub fn serve(start: Start) -> ExitCode {
         let issuers = issuers.clone();
         (name, Box::new(move || counter(&issuers).load(Ordering::Relaxed)))
     }));
-    let fleet = Fleet { senders, gauges, shelf };
+    let fleet = Fleet { expiry, senders, gauges, shelf };
     let code = control::run(Hands {
         shards: Arc::new(fleet),
         load: start.load,
@@ -230,6 +233,8 @@ fn bind(listeners: &[Listener], shards: usize) -> Option<Vec<Vec<(Arc<Listener>,
 
 /// The shards, as the control thread sees them.
 struct Fleet {
+    /// When the first of the certificates ends that are shown, seconds of the wall clock; 0 where none is.
+    expiry: Arc<AtomicU64>,
     senders: Vec<Sender<ToShard<Tables>>>,
     gauges: Vec<Arc<Gauges>>,
     /// What outlives a reload: counters of limits, cursors of upstreams.
@@ -257,6 +262,8 @@ impl Fleet {
 impl Shards for Fleet {
     fn publish(&self, plan: Arc<Plan>, endpoints: Arc<Endpoints>) -> Result<(), Vec<String>> {
         let tables = Arc::new(Tables::compile(plan, descriptors(), &self.shelf)?);
+        let soonest = tables.secure.expiries.iter().map(|(_, end)| *end).min().unwrap_or(0);
+        self.expiry.store(u64::try_from(soonest).unwrap_or(0), Ordering::Relaxed);
         self.tell(|| ToShard::Endpoints(endpoints.clone()));
         self.tell(|| ToShard::Publish(tables.clone()));
         Ok(())

@@ -22,6 +22,7 @@
 //! | [`base`] | bounds (`limits`), time, ids, units, places in files | nothing |
 //! | [`plan`] | the one model, the draft it is linked from, the report of what is wrong | base |
 //! | [`http`] | HTTP/1.1 over byte slices: heads, framing, chunks, targets | base |
+//! | [`tls`] | handshakes, records, certificates, tickets: bytes in, bytes out | base |
 //! | [`route`] | which route takes a request, and the path towards its upstream | base plan http |
 //! | [`balance`] | which target is next, and which may be asked | base plan |
 //! | [`limit`] | counts of the node, exact over all shards | base |
@@ -30,10 +31,10 @@
 //! | [`hook`] | the plugin contract | base plan http redis |
 //! | [`plugins`] | one file and one row per plugin | base plan http hook limit auth redis |
 //! | [`config`] | text of any dialect → draft | base plan auth hook |
-//! | [`io`] | sockets, clocks, the runtime: all that names monoio | base |
+//! | [`io`] | sockets, clocks, the runtime: all that names monoio | base tls |
 //! | [`bus`] | the messages between control and shards | base plan balance |
 //! | [`shard`] | the data plane; `shard/request.rs` is the story of one request | all of the above but plugins, config |
-//! | [`control`] | the control plane: one loop over one enum of events | base plan http route balance auth hook config io bus |
+//! | [`control`] | the control plane: one loop over one enum of events | base plan http tls route balance auth hook config io bus |
 //! | [`boot`], [`cli`] | wiring, commands | anything |
 //!
 //! The table is checked by `tests/tidy.rs`.
@@ -73,3 +74,4 @@ pub mod plugins;
 pub mod redis;
 pub mod route;
 pub mod shard;
+pub mod tls;

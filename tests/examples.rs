@@ -121,6 +121,55 @@ fn the_kong_example_of_shared_limits_is_served() {
     assert_eq!(tables.err(), None);
 }
 
+/// The files that it names are made here: an authority, and two certificates of different kinds of key.
+#[test]
+fn the_example_of_tls_says_nothing_but_what_holds() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let made = |algorithm| {
+        let key = rcgen::KeyPair::generate_for(algorithm).expect("a key");
+        let mut params = rcgen::CertificateParams::new(vec!["a.test".to_owned()]).expect("a name");
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        (params.self_signed(&key).expect("signs").pem(), key.serialize_pem())
+    };
+    let (one, two) = (made(&rcgen::PKCS_ECDSA_P256_SHA256), made(&rcgen::PKCS_ECDSA_P384_SHA384));
+    let open = |path: &str| match path {
+        "certs/ecdsa.pem" | "certs/inside.pem" => Ok(one.0.clone()),
+        "certs/ecdsa.key" => Ok(one.1.clone()),
+        "certs/rsa.pem" => Ok(two.0.clone()),
+        "certs/rsa.key" => Ok(two.1.clone()),
+        "certs/tickets.new" | "certs/tickets.old" => Ok(format!("{path} 0123456789abcdef0123456789abcdef")),
+        path if Path::new(path).starts_with(&folder) => std::fs::read_to_string(path),
+        _ => Err(std::io::ErrorKind::NotFound.into()),
+    };
+    let files = [folder.join("tls.yaml").display().to_string()];
+    let loaded = load(&files, None, &[], &open, ringway::plugins::ALL, &mut |bytes: &mut [u8]| bytes.fill(1));
+    let said: Vec<String> = loaded.report.findings.iter().map(ToString::to_string).collect();
+    assert_eq!(said, Vec::<String>::new());
+    let plan = loaded.plan.expect("a report without faults has a plan");
+    assert!(plan.listeners[1].bind.tls && plan.node.tls.listeners.default.len() == 2);
+    let compiled = ringway::shard::secure::Secure::compile(&plan, &Default::default(), 1_800_000_000);
+    let (secure, findings) = compiled.unwrap_or_else(|findings| panic!("{}", findings[0].what));
+    assert!(findings.is_empty() && secure.expiries.len() == 2);
+}
+
+#[test]
+fn the_kong_example_of_tls_is_served() {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let mut params = rcgen::CertificateParams::new(vec!["shop.test".to_owned()]).expect("a name");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let (cert, key) = (params.self_signed(&key).expect("signs").pem(), key.serialize_pem());
+    let loaded = run(&["tls-kong.yml"], &[("SHOP_CERT", &cert), ("SHOP_KEY", &key), ("INSIDE_CA", &cert)]);
+    let said: Vec<String> = loaded.report.findings.iter().map(ToString::to_string).collect();
+    assert_eq!(said, Vec::<String>::new());
+    let plan = loaded.plan.expect("a report without faults has a plan");
+    assert_eq!(plan.services[0].tls.authorities, Some(vec![0]));
+    assert_eq!(plan.secure.certificates[0].names, ["shop.test", "*.shop.test"]);
+    let compiled = ringway::shard::secure::Secure::compile(&plan, &Default::default(), 1_800_000_000);
+    let (secure, findings) = compiled.unwrap_or_else(|findings| panic!("{}", findings[0].what));
+    assert!(findings.is_empty(), "{}", findings[0].what);
+    assert_eq!(secure.expiries.len(), 1);
+}
+
 #[test]
 fn the_kong_example_of_transformers_is_served() {
     let plan = plan(&["transform-kong.yml"]);

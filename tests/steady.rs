@@ -106,6 +106,7 @@ fn plan() -> Plan {
         dress,
         hosts: Default::default(),
         dns_servers: Vec::new(),
+        tls: Default::default(),
     };
     let service = Service {
         id: id(1),
@@ -119,7 +120,7 @@ fn plan() -> Plan {
         write_timeout_ms: 1,
         read_timeout_ms: 1,
         upstream: UpstreamIx(0),
-        tls_verify: None,
+        tls: Default::default(),
         tags: Vec::new(),
         at: at.clone(),
     };
@@ -168,6 +169,7 @@ fn plan() -> Plan {
             credential(7, Secret::Hmac { username: "bob".into(), secret: "secret".into() }),
         ],
         plugins: Vec::new(),
+        secure: Default::default(),
     }
 }
 

@@ -10,6 +10,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("plan", &["base"]),
     ("http", &["base"]),
+    ("tls", &["base"]),
     ("route", &["base", "plan", "http"]),
     ("balance", &["base", "plan"]),
     ("limit", &["base"]),
@@ -18,10 +19,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("hook", &["base", "plan", "http", "redis"]),
     ("plugins", &["base", "plan", "http", "hook", "limit", "auth", "redis"]),
     ("config", &["base", "plan", "auth", "hook"]),
-    ("io", &["base"]),
+    ("io", &["base", "tls"]),
     ("bus", &["base", "plan", "balance"]),
-    ("shard", &["base", "plan", "http", "route", "balance", "limit", "redis", "hook", "io", "bus"]),
-    ("control", &["base", "plan", "http", "route", "balance", "auth", "hook", "config", "io", "bus"]),
+    ("shard", &["base", "plan", "http", "tls", "route", "balance", "limit", "redis", "hook", "io", "bus"]),
+    ("control", &["base", "plan", "http", "tls", "route", "balance", "auth", "hook", "config", "io", "bus"]),
 ];
 
 struct Source {

@@ -398,6 +398,42 @@ const _: () = assert!(TRANSFORMED_BODY_BYTES_MAX <= BODY_KEPT_BYTES_MAX, "a plug
 /// How long a plugin may hold a request back, ms: what a queueing limit or an injected delay asks for beyond it is cut.
 pub const SLEEP_MS_MAX: u64 = 60_000;
 
+/// Bytes of one TLS handshake that a peer may send. A ClientHello has 300 to 1800, a chain of client certificates 3000 to
+/// 10000; larger is memory for nothing.
+pub const TLS_HANDSHAKE_BYTES_MAX: usize = 32 * 1024;
+
+/// Largest ClientHello, bytes, and so the most that is held for a peer before it is known what it asks for. With the key
+/// shares of the post-quantum groups they have 1800.
+pub const TLS_HELLO_BYTES_MAX: usize = 8 * 1024;
+const _: () = assert!(TLS_HELLO_BYTES_MAX <= TLS_HANDSHAKE_BYTES_MAX, "a hello is part of a handshake");
+
+/// From the first byte of a handshake to its end, ms. Two round trips over a bad line; longer is a slot for nothing.
+pub const TLS_HANDSHAKE_MS: u64 = 10_000;
+
+/// Handshakes under way on a shard. Each holds about 20 KB, and 70 µs of work that others wait for: a thousand of them are
+/// 70 ms. One more is closed, and counted.
+pub const TLS_HANDSHAKES_MAX: u64 = 1_000;
+
+/// Records in a row without data: empty ones, key updates, tickets. Two are usual at a session's start; each costs the peer
+/// nothing and us a decryption, a key update some µs more.
+pub const TLS_IDLE_RECORDS_MAX: u32 = 32;
+
+/// Largest handshake message after the handshake, bytes: a ticket of a server that puts client certificates into it.
+pub const TLS_MESSAGE_BYTES_MAX: usize = 16 * 1024;
+
+/// How long a random key of session tickets seals, seconds; it opens for as long again. Whoever takes it can read the
+/// sessions of this time.
+pub const TICKET_KEY_S: u64 = 6 * 3600;
+
+/// Ticket keys from files. Two are needed while they change.
+pub const TICKET_KEYS_MAX: usize = 8;
+
+/// Certificates of one PEM text; a system's store of authorities has 150.
+pub const PEM_CERTIFICATES_MAX: usize = 1_000;
+
+/// Sessions with upstreams that a shard remembers per setting: one per name is used.
+pub const TLS_CLIENT_SESSIONS_MAX: usize = 256;
+
 // ---- Redis ----------------------------------------------------------------------------------------------------------
 
 /// Largest reply of a Redis, bytes. The largest we ask for is a cluster's map, some 100 bytes a node.
@@ -458,3 +494,6 @@ const _: () = assert!(REDIS_SYNCED_AT_ONCE_MAX < REDIS_IN_FLIGHT_MAX);
 /// Names that shards may ask to have resolved, over the life of the process. They come from configurations and from what
 /// clusters and sentinels say.
 pub const NAMES_WANTED_MAX: usize = 1_024;
+
+/// How long before a certificate's end it is warned of, seconds: 14 days, the last of two renewals that have failed.
+pub const EXPIRY_WARNED_S: i64 = 14 * 86_400;

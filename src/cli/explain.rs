@@ -520,7 +520,7 @@ mod tests {
             write_timeout_ms: 1,
             read_timeout_ms: 1,
             upstream: UpstreamIx(0),
-            tls_verify: None,
+            tls: Default::default(),
             tags: Vec::new(),
             at: Span::nowhere(),
         }];

@@ -117,6 +117,7 @@ impl Node {
             proxy_protocol: false,
             backlog: 16,
             at: "a test".to_owned(),
+            options: None,
         }];
         let (line, inbox) = Line::new();
         let shards = Arc::new(Fake {
@@ -484,6 +485,7 @@ fn an_address_in_use_is_an_end_before_the_start() {
         proxy_protocol: false,
         backlog: 16,
         at: "a test".to_owned(),
+        options: None,
     }];
     let (line, inbox) = Line::new();
     let shards = Arc::new(Fake {

@@ -15,6 +15,7 @@ pub mod rank;
 pub mod record;
 pub mod report;
 pub mod schema;
+pub mod tls;
 
 use crate::base::id::{ConsumerIx, PluginIx, ServiceIx, UpstreamIx};
 use crate::base::span::Span;
@@ -44,6 +45,8 @@ pub struct Plan {
     pub credentials: Vec<Credential>,
     /// Plugin instances; disabled ones are not here.
     pub plugins: Vec<PluginInstance>,
+    /// Certificates and authorities.
+    pub secure: tls::Secure,
 }
 
 /// Settings of the process and its shards.
@@ -76,6 +79,8 @@ pub struct Node {
     pub hosts: BTreeMap<String, Vec<IpAddr>>,
     /// DNS servers; empty means the system's.
     pub dns_servers: Vec<SocketAddr>,
+    /// TLS of all sockets and services.
+    pub tls: tls::NodeTls,
 }
 
 impl Node {
@@ -330,6 +335,8 @@ pub struct Bind {
     pub backlog: u32,
     /// Where it was written.
     pub at: String,
+    /// What its TLS is set to; `None`: as the node's.
+    pub options: Option<Box<tls::TlsOptions>>,
 }
 
 /// A socket that accepts clients; every shard opens its own beside the others (SO_REUSEPORT).
@@ -366,8 +373,8 @@ pub struct Service {
     pub read_timeout_ms: u64,
     /// Its targets.
     pub upstream: UpstreamIx,
-    /// Verify the upstream's certificate? `None`: as the node does.
-    pub tls_verify: Option<bool>,
+    /// How its upstreams are asked, where that is over TLS.
+    pub tls: tls::ServiceTls,
     /// Tags.
     pub tags: Vec<String>,
     /// Where it was written.

@@ -386,7 +386,7 @@ fn plan(name: &str, config: Value, more: Vec<Credential>) -> Plan {
             write_timeout_ms: 60_000,
             read_timeout_ms: 60_000,
             upstream: UpstreamIx(0),
-            tls_verify: None,
+            tls: Default::default(),
             tags: Vec::new(),
             at: Span::nowhere(),
         }],
@@ -416,6 +416,7 @@ fn plan(name: &str, config: Value, more: Vec<Credential>) -> Plan {
             consumer(0xb2, "guest", None, &["guests"]),
         ],
         credentials,
+        secure: Default::default(),
         plugins: vec![PluginInstance {
             id: Uuid::from_u128(0x30),
             name: name.to_owned(),
@@ -461,5 +462,6 @@ fn node() -> Node {
         },
         hosts: Default::default(),
         dns_servers: Vec::new(),
+        tls: Default::default(),
     }
 }

@@ -49,6 +49,18 @@ counters! {
     upstream_retries "upstream_retries_total",
     /// Access-log lines that found their ring full.
     log_dropped "access_log_dropped_total",
+    /// TLS handshakes with clients.
+    handshakes "tls_handshakes_total",
+    /// Those that went on from an earlier session.
+    handshakes_resumed "tls_handshakes_resumed_total",
+    /// Those that failed.
+    handshakes_failed "tls_handshakes_failed_total",
+    /// Clients closed because too many handshakes were under way.
+    handshakes_refused "tls_handshakes_refused_total",
+    /// TLS handshakes with upstreams.
+    upstream_handshakes "upstream_tls_handshakes_total",
+    /// Those that went on from an earlier session.
+    upstream_handshakes_resumed "upstream_tls_handshakes_resumed_total",
     /// Tunnels opened.
     tunnels "tunnels_total",
     /// Bytes through tunnels, both ways.

@@ -290,7 +290,11 @@ impl Download<'_> {
                 *input = buf;
                 match result {
                     Ok(1..) => {}
-                    Ok(_) if self.link.watch.fired().is_none() && decoding.close(chunks, out) => {
+                    Ok(_)
+                        if self.link.watch.fired().is_none()
+                            && !self.link.stream.is_cut()
+                            && decoding.close(chunks, out) =>
+                    {
                         (self.ended)();
                         if !out.is_empty() {
                             self.send(out, 0, record).await?;

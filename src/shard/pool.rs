@@ -1,9 +1,11 @@
 //! Idle connections to upstreams: per shard and address, last in first out, so that the warm ones are used and the
 //! surplus grows old and is closed.
 
+use super::secure::Made;
 use crate::base::time::Millis;
+use crate::io::channel::Channel;
 use crate::io::deadline::Watch;
-use crate::io::tcp::{Peek, Stream};
+use crate::io::tcp::Peek;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
@@ -11,7 +13,9 @@ use std::collections::VecDeque;
 pub(super) struct Link {
     // Before `stream`, so that it is dropped first: a watched socket must not be closed.
     pub(super) watch: Watch,
-    pub(super) stream: Stream,
+    pub(super) stream: Channel,
+    /// Whom it was made to, where that was over TLS.
+    pub(super) toward: Option<Box<Made>>,
     /// Requests it has served.
     pub(super) served: u64,
     /// When its last answer ended.
@@ -19,8 +23,8 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(stream: Stream, watch: Watch) -> Link {
-        Link { watch, stream, served: 0, idle_since: Millis(0) }
+    pub(super) fn new(stream: Channel, watch: Watch) -> Link {
+        Link { watch, stream, toward: None, served: 0, idle_since: Millis(0) }
     }
 }
 

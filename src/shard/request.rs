@@ -9,12 +9,13 @@ use super::log::Entry;
 use super::phase::{self, Phase};
 use super::pool::Link;
 use super::refusal::{self, Refusal};
+use super::secure::Toward;
 use super::serve::{Client, Work};
 use super::tables::{Way, World};
 use super::upstream::Peer;
 use super::{redis, tunnel, Complaint, Shard};
 use crate::base::bytes;
-use crate::base::id::RouteIx;
+use crate::base::id::{RouteIx, ServiceIx};
 use crate::base::limits::{BODY_KEPT_BYTES_MAX, SLEEP_MS_MAX};
 use crate::base::time::{Millis, Nanos};
 use crate::hook::{Edits, Facts, Identity, Need, Outcome};
@@ -298,7 +299,7 @@ fn look<'a>(
         found: None,
         matched: 0,
         trusted,
-        tls: false,
+        tls: client.stream.facts().is_some(),
         websocket: false,
         trailers: false,
         expects: false,
@@ -369,7 +370,7 @@ fn look_into<'a>(
         port: host.and_then(|host| host.authority.port),
         listener_port: node.public_port(parts.facts.local.port()),
         path: parts.facts.path,
-        sni: None,
+        sni: client.stream.facts().and_then(|facts| facts.server_name.as_deref()),
         tls: parts.tls,
         headers: &HeadFields(head),
     };
@@ -464,7 +465,7 @@ impl Exchange<'_> {
         let Some(service) = self.parts.service else {
             return Err(Refusal::NoService);
         };
-        if service.protocol != Protocol::Http {
+        if !matches!(service.protocol, Protocol::Http | Protocol::Https) {
             return Err(Refusal::Unserved);
         }
         self.exchange(service, rest, body, identity, edits, reply_head, record).await
@@ -554,14 +555,15 @@ impl Exchange<'_> {
             let ended = || drop(open.take());
             record.tries += 1;
             record.upstream = Some(peer.addr);
-            let reused = if stale_left > 0 { peer.reuse(shard) } else { None };
+            let toward = self.toward(service, service_ix, &peer);
+            let reused = if stale_left > 0 { peer.reuse(shard, toward.as_ref()) } else { None };
             let was_reused = reused.is_some();
             let link = match reused {
                 Some(link) => Ok(link),
                 None => {
                     // Boxed, as all that is rare: an exchange's future is what every poll goes through, and the
                     // smaller it is, the fewer cache lines that takes.
-                    let connecting = Box::pin(peer.connect(shard, group, service.connect_timeout_ms));
+                    let connecting = Box::pin(peer.connect(shard, group, service.connect_timeout_ms, toward.as_ref()));
                     let connected = connecting.await;
                     record.asked = clock::nanos();
                     connected
@@ -773,6 +775,23 @@ impl Exchange<'_> {
             _ if body_read => Next::Close,
             _ => Next::Linger,
         }
+    }
+
+    /// To whom a connection to `peer` is made over TLS: to the host that it is told of. `None` in the clear.
+    fn toward<'p>(&'p self, service: &Service, ix: ServiceIx, peer: &'p Peer) -> Option<Toward<'p>> {
+        if service.protocol == Protocol::Http {
+            return None;
+        }
+        let plan = self.world.tables.secure.client(ix.ix())?;
+        let host = match self.world.tables.plan.upstream(service.upstream).host_header.as_deref() {
+            _ if self.parts.way.preserve_host && !self.parts.facts.host.is_empty() => self.parts.facts.host,
+            Some(host) => match host.rsplit_once(':') {
+                Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name.as_bytes(),
+                _ => host.as_bytes(),
+            },
+            None => peer.host.as_bytes(),
+        };
+        Some(Toward::new(self.shard, plan, host))
     }
 
     /// May it be sent again, although an upstream may have acted on it?

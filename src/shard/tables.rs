@@ -2,6 +2,7 @@
 //! all shards, and on each shard one `Rc` that requests hold.
 
 use super::count::RouteCount;
+use super::secure::Secure;
 use super::upstream::Group;
 use super::Shard;
 use crate::balance::round_robin::{Turn, Turns};
@@ -24,6 +25,8 @@ pub struct Tables {
     pub plan: Arc<Plan>,
     /// Consumers and credentials.
     pub directory: Directory,
+    /// Handshakes.
+    pub secure: Secure,
     pub(super) routes: route::Table,
     pub(super) chains: Chains,
     /// By [`PluginIx`].
@@ -92,11 +95,16 @@ impl Tables {
                 return Err(faults);
             }
         };
+        let now = crate::io::clock::wall_exact().seconds() as i64;
+        let (secure, _) = Secure::compile(&plan, shelf, now).map_err(|findings| {
+            let faults = findings.into_iter().filter(|finding| finding.is_fault);
+            faults.map(|finding| format!("{}: {}", finding.at, finding.what)).collect::<Vec<_>>()
+        })?;
         let chains = Chains::of(&plan, |name| rows.get(name).map_or(0, |row| row.priority));
         let turns: Arc<Turns> = shelf.take_or(Turns::default);
         let turns = plan.upstreams.iter().map(|upstream| turns.of(&upstream.name)).collect();
         let mut tables =
-            Tables { directory, routes, chains, plugins, labels: Vec::new(), ways: Vec::new(), turns, plan };
+            Tables { directory, secure, routes, chains, plugins, labels: Vec::new(), ways: Vec::new(), turns, plan };
         let all = || (0..tables.plan.routes.len()).map(|ix| Some(RouteIx(ix as u32))).chain([None]);
         (tables.labels, tables.ways) = all().map(|route| (tables.label_of(route), tables.way_of(route))).unzip();
         Ok(tables)

@@ -5,9 +5,9 @@ use super::pool::Link;
 use super::serve::Client;
 use super::Shard;
 use crate::base::time::Millis;
+use crate::io::channel::Channel;
 use crate::io::clock;
 use crate::io::deadline::Watch;
-use crate::io::tcp::Stream;
 use std::cell::Cell;
 
 /// Relays until the end. `early` is what the upstream sent right behind its 101, `late` what the client sent behind its
@@ -43,8 +43,8 @@ pub(super) async fn run(
 }
 
 async fn copy(
-    from: &Stream,
-    to: &Stream,
+    from: &Channel,
+    to: &Channel,
     to_watch: &Watch,
     mut buf: Vec<u8>,
     count: &Cell<u64>,

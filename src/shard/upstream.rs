@@ -2,6 +2,7 @@
 
 use super::count::bump;
 use super::pool::{Link, Pool};
+use super::secure::Toward;
 use super::{Complaint, Shard};
 use crate::balance::health::{suffices, Report};
 use crate::balance::member::Open;
@@ -208,14 +209,23 @@ impl Peer {
     }
 
     /// A connection that was used before, if a live one lies idle.
-    pub(super) fn reuse(&self, shard: &Shard) -> Option<Box<Link>> {
-        let link = self.pool.take()?;
+    pub(super) fn reuse(&self, shard: &Shard, toward: Option<&Toward<'_>>) -> Option<Box<Link>> {
+        let link = match toward {
+            None => self.pool.take()?,
+            Some(toward) => toward.take(&shard.secure_pool(self.addr, toward.key))?,
+        };
         bump(&shard.counters.upstream_reuses);
         Some(link)
     }
 
     /// A new connection.
-    pub(super) async fn connect(&self, shard: &Shard, group: &Group, timeout_ms: u64) -> std::io::Result<Box<Link>> {
+    pub(super) async fn connect(
+        &self,
+        shard: &Shard,
+        group: &Group,
+        timeout_ms: u64,
+        toward: Option<&Toward<'_>>,
+    ) -> std::io::Result<Box<Link>> {
         let mut connected = Stream::connect(self.addr, timeout_ms).await;
         if connected.as_ref().is_err_and(is_out_of_descriptors) {
             bump(&shard.counters.out_of_descriptors);
@@ -227,7 +237,19 @@ impl Peer {
             Ok(stream) => {
                 bump(&shard.counters.upstream_connects);
                 let watch = shard.deadlines.watch(stream.fd());
-                Ok(Box::new(Link::new(stream, watch)))
+                let mut link = Box::new(Link::new(stream.into(), watch));
+                if let Some(toward) = toward {
+                    let shaken = Box::pin(toward.shake(shard, &mut link, self.addr, timeout_ms)).await;
+                    if let Err(error) = shaken {
+                        shard.complain(Complaint::UpstreamHandshake, || {
+                            format!("no TLS with {} of upstream {:?}: {error}", self.addr, group.name)
+                        });
+                        bump(&shard.counters.upstream_connect_failures);
+                        self.on_failure(error.kind() == std::io::ErrorKind::TimedOut);
+                        return Err(error);
+                    }
+                }
+                Ok(link)
             }
             Err(error) => {
                 bump(&shard.counters.upstream_connect_failures);
@@ -248,7 +270,10 @@ impl Peer {
     pub(super) fn give_back(&self, shard: &Shard, mut link: Box<Link>) {
         link.served += 1;
         if !shard.is_draining() {
-            self.pool.put(link, clock::millis(), shard.pool_bounds);
+            match link.toward.as_ref().map(|toward| toward.key) {
+                None => self.pool.put(link, clock::millis(), shard.pool_bounds),
+                Some(key) => shard.secure_pool(self.addr, key).put(link, clock::millis(), shard.pool_bounds),
+            }
         }
     }
 }

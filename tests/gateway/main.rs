@@ -21,3 +21,4 @@ mod raw;
 mod redis;
 mod redis_groups;
 mod rewriting;
+mod tls;
