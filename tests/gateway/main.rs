@@ -4,7 +4,8 @@
 //! `raw.rs` replays the rows of `raw/*.toml` (HTTP/1.1 as bytes), `kong.rs` those of `cases/*.toml` (what users of a
 //! kong.yml rely on), `abuse.rs` holds slow, greedy and sick peers, `bombs.rs` bodies made to take a validator down,
 //! `announced.rs` load balancers that name their clients (PROXY protocol), `redis.rs` limits that gateways share,
-//! `balancing.rs` targets that fall ill and recover, `issuer.rs` issuers of tokens and their keys, `life.rs` signals, reloads and the admin listener.
+//! `balancing.rs` targets that fall ill and recover, `issuer.rs` issuers of tokens and their keys, `tls.rs` curl and openssl as clients
+//! and upstreams, `life.rs` signals, reloads and the admin listener.
 //!
 //! `tests/README.md` says how to run one group or one row.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so at once")]
