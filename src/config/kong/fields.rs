@@ -339,7 +339,7 @@ const SNI_FIELDS: &[Field] = &[
     Field::optional("certificate", Kind::String, "Its certificate: id."),
 ];
 const AUTHORITY: &[Field] = &[
-    Field::optional("cert", Kind::String, "Certificate, PEM.").required().rules(&[Rule::Text(others::pem)]),
+    Field::optional("cert", Kind::String, "Certificate, PEM.").required().rules(PEM),
     Field::optional("cert_digest", Kind::String, "SHA-256 of it, hex."),
 ];
 const VAULT: &[Field] = &[
