@@ -1,12 +1,13 @@
 //! Wiring: the only file that knows configuration, plugins, the control plane and the shards together.
 
+use crate::auth::issuer::Issuers;
 use crate::base::limits::MAILBOX_MESSAGES_MAX;
 use crate::bus::{Endpoints, FromShard, Gauges, Shards, Snapshot, ToShard};
 use crate::control::access_log::AccessLog;
 use crate::control::journal::Journal;
 use crate::control::sink::Reopen;
 use crate::control::{self, First, Hands, Inbox, Line, Load};
-use crate::hook::{Descriptor, Shelf};
+use crate::hook::{Descriptor, Shelf, ThisNode};
 use crate::io::listen::{self, Bound};
 use crate::io::mailbox::{mailbox, Seat, Sender};
 use crate::io::runtime::{self, Wait};
@@ -15,7 +16,7 @@ use crate::shard::{self, Tables};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -130,7 +131,23 @@ pub fn serve(start: Start) -> ExitCode {
         }
     }
 
-    let fleet = Fleet { senders, gauges, shelf: Shelf::default() };
+    let expiry = Arc::new(AtomicU64::new(0));
+    let soonest = expiry.clone();
+    readings.push(("certificates_expiry_seconds", Box::new(move || soonest.load(Ordering::Relaxed))));
+    let shelf = Shelf::default();
+    let node = shelf.take_or(|| ThisNode { id: uuid::Uuid::new_v4(), hostname: runtime::hostname() });
+    let issuers: Arc<Issuers> = shelf.take_or(Issuers::default);
+    type Counter = fn(&Issuers) -> &AtomicU64;
+    let counters: [(&str, Counter); 3] = [
+        ("jwks_fetches_total", |issuers| &issuers.fetches),
+        ("jwks_fetch_failures_total", |issuers| &issuers.failures),
+        ("jwks_keys_ignored_total", |issuers| &issuers.ignored),
+    ];
+    readings.extend(counters.map(|(name, counter)| -> control::Reading {
+        let issuers = issuers.clone();
+        (name, Box::new(move || counter(&issuers).load(Ordering::Relaxed)))
+    }));
+    let fleet = Fleet { expiry, senders, gauges, shelf };
     let code = control::run(Hands {
         shards: Arc::new(fleet),
         load: start.load,
@@ -138,7 +155,9 @@ pub fn serve(start: Start) -> ExitCode {
         inbox: start.inbox,
         reopen: start.reopen,
         journal: start.journal,
+        issuers,
         readings,
+        node,
         descriptors: descriptors(),
     });
     if let Some(log) = access_log {
@@ -214,6 +233,8 @@ fn bind(listeners: &[Listener], shards: usize) -> Option<Vec<Vec<(Arc<Listener>,
 
 /// The shards, as the control thread sees them.
 struct Fleet {
+    /// When the first of the certificates ends that are shown, seconds of the wall clock; 0 where none is.
+    expiry: Arc<AtomicU64>,
     senders: Vec<Sender<ToShard<Tables>>>,
     gauges: Vec<Arc<Gauges>>,
     /// What outlives a reload: counters of limits, cursors of upstreams.
@@ -241,6 +262,8 @@ impl Fleet {
 impl Shards for Fleet {
     fn publish(&self, plan: Arc<Plan>, endpoints: Arc<Endpoints>) -> Result<(), Vec<String>> {
         let tables = Arc::new(Tables::compile(plan, descriptors(), &self.shelf)?);
+        let soonest = tables.secure.expiries.iter().map(|(_, end)| *end).min().unwrap_or(0);
+        self.expiry.store(u64::try_from(soonest).unwrap_or(0), Ordering::Relaxed);
         self.tell(|| ToShard::Endpoints(endpoints.clone()));
         self.tell(|| ToShard::Publish(tables.clone()));
         Ok(())

@@ -6,7 +6,10 @@ use crate::config::{self, gather, Sources};
 use crate::control::journal::Journal;
 use crate::control::sink::Reopen;
 use crate::control::{First, Inbox, Line, Load, Loaded};
-use crate::hook::Descriptor;
+use crate::hook::{Descriptor, Shelf};
+use crate::plan::report::Report;
+use crate::plan::Plan;
+use crate::shard::secure::Secure;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -41,11 +44,14 @@ pub(super) fn load(files: &Files, posted: Option<&str>, overrides: &Overrides) -
         .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     let open = |path: &str| std::fs::read_to_string(path);
-    let gather::Loaded { mut plan, report, watch, written } =
+    let gather::Loaded { plan, mut report, watch, written } =
         gather::load(&named, posted, &env, &open, descriptors(), &mut random);
+    // A copy: the plan was made piece by piece between pieces of the text, and is what stays.
+    let mut plan = plan.map(|plan| crate::io::runtime::apart(|| plan.clone()));
     if let Some(plan) = &mut plan {
         overrides.apply(plan);
     }
+    let plan = plan.filter(|plan| is_secure(plan, &mut report));
     Loaded { plan, report, files: watch.into_iter().map(Into::into).collect(), written }
 }
 
@@ -58,8 +64,25 @@ pub(super) fn load_text(name: &str, text: &str, posted: Option<&str>) -> Loaded 
     let files = [(name.to_owned(), text.to_owned())];
     let read = |path: &str| Err(format!("{path} is not to be read from here"));
     let sources = Sources { files: &files, conf: None, env: &[], read: &read };
-    let config::Reading { plan, report, written } = config::read(&sources, posted, descriptors(), &mut random);
+    let config::Reading { plan, mut report, written } = config::read(&sources, posted, descriptors(), &mut random);
+    let plan = plan.filter(|plan| is_secure(plan, &mut report));
     Loaded { plan, report, files: Vec::new(), written }
+}
+
+/// Says what is wrong with the keys and certificates of a plan; `false` where it cannot be served.
+fn is_secure(plan: &Plan, report: &mut Report) -> bool {
+    let now = crate::io::clock::wall_exact().seconds() as i64;
+    let (findings, is_sound) = match Secure::compile(plan, &Shelf::default(), now) {
+        Ok((_, findings)) => (findings, true),
+        Err(findings) => (findings, false),
+    };
+    for finding in findings {
+        match finding.is_fault {
+            true => report.fault(&finding.at, "", finding.what, ""),
+            false => report.warning(&finding.at, "", finding.what, ""),
+        }
+    }
+    is_sound
 }
 
 /// The JSON Schema of the native dialect.

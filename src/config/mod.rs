@@ -10,6 +10,7 @@ pub mod doc;
 pub mod gather;
 pub mod kong;
 pub mod native;
+mod pem;
 
 pub use native::Shape;
 
@@ -148,6 +149,7 @@ pub fn read(
         let doc = doc::parse(&Arc::from(POSTED), text, &mut report);
         ready = doc.map(|doc| (Dialect::Kong, doc, sha256(text))).into_iter().collect();
     }
+    pem::resolve(&mut node, sources.read, &mut |text| digest(&mut hash, text), &mut report);
     ready.iter().for_each(|(_, doc, _)| vaults.learn(doc));
     let digest = match ready.as_slice() {
         [(Dialect::Kong, _, text)] => Some(*text),

@@ -70,6 +70,7 @@ pub(crate) fn plan_of(upstreams: &[(&str, &[Target])]) -> Plan {
             },
             hosts: BTreeMap::new(),
             dns_servers: Vec::new(),
+            tls: Default::default(),
         },
         listeners: Vec::new(),
         services: Vec::new(),
@@ -78,6 +79,7 @@ pub(crate) fn plan_of(upstreams: &[(&str, &[Target])]) -> Plan {
         consumers: Vec::new(),
         credentials: Vec::new(),
         plugins: Vec::new(),
+        secure: Default::default(),
     }
 }
 

@@ -9,6 +9,7 @@
 //! * Accepting is polling plus `accept4`: an accept operation that is dropped leaks the socket it accepted.
 
 pub mod buf;
+pub mod channel;
 pub mod clock;
 pub mod deadline;
 pub mod duplex;

@@ -265,6 +265,15 @@ pub fn last_words(socket: OwnedFd, bytes: &[u8]) {
     let _ = socket.shutdown(Shutdown::Write);
 }
 
+/// Sends `bytes` as far as they go without waiting; one syscall.
+pub(super) fn send_now(fd: RawFd, bytes: &[u8]) {
+    if !bytes.is_empty() {
+        // SAFETY: callers own the socket.
+        let socket = unsafe { BorrowedFd::borrow_raw(fd) };
+        let _ = SockRef::from(&socket).send_with_flags(bytes, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL);
+    }
+}
+
 /// Ends both directions of an open socket: what waits on it is woken.
 pub fn end(fd: RawFd) {
     shutdown_raw(fd, Shutdown::Both);

@@ -7,6 +7,7 @@ use super::balancing::{Checks, Hashing};
 use super::ids::Table;
 use super::node::NodeDraft;
 use super::record::Record;
+use super::tls::{PemPair, ServiceTls};
 use super::{Algorithm, HeaderMatch, HostPattern, Ordering, PathPattern, Protocol, Secret};
 use crate::base::span::{At, Span};
 use uuid::Uuid;
@@ -32,6 +33,8 @@ pub struct Draft {
     pub credentials: Vec<CredentialDraft>,
     /// Plugin instances.
     pub plugins: Vec<PluginDraft>,
+    /// Pairs of certificates and authorities, by their ids: what [`OtherDraft`] says no more of them.
+    pub pems: Vec<PemDraft>,
     /// What is understood, but not served yet: unique and well-formed, and that is all.
     pub others: Vec<OtherDraft>,
     /// All of these as they were written; not linked.
@@ -51,6 +54,7 @@ impl Draft {
             groups: Vec::new(),
             credentials: Vec::new(),
             plugins: Vec::new(),
+            pems: Vec::new(),
             others: Vec::new(),
             records: Vec::new(),
         }
@@ -102,8 +106,12 @@ pub struct ServiceDraft {
     pub write_timeout_ms: u64,
     /// Between two reads, ms.
     pub read_timeout_ms: u64,
-    /// Verify the upstream's certificate?
-    pub tls_verify: Option<bool>,
+    /// How its upstreams are asked over TLS; the places in it are not known yet.
+    pub tls: ServiceTls,
+    /// Authorities that vouch for its upstreams; `None`: the node's.
+    pub authorities: Option<Vec<At<Ref>>>,
+    /// What is shown to them.
+    pub certificate: Option<At<Ref>>,
     /// Served? If not, its routes are not there either.
     pub enabled: bool,
 }
@@ -252,4 +260,13 @@ pub struct OtherDraft {
     pub name: Option<(&'static str, String)>,
     /// What it belongs to.
     pub parent: Option<(&'static str, Table, At<Ref>)>,
+}
+
+/// The PEM of a certificate, or of an authority: then one chain without a key.
+#[derive(Clone, Debug)]
+pub struct PemDraft {
+    /// Whose.
+    pub id: Uuid,
+    /// The texts.
+    pub pairs: Vec<PemPair>,
 }

@@ -5,9 +5,10 @@
 
 use super::balancing::{Checks, Hashing};
 use super::chain::Chains;
-use super::draft::{Common, CredentialDraft, Draft, PluginDraft, Ref, RouteDraft, ServiceDraft};
+use super::draft::{Common, CredentialDraft, Draft, OtherDraft, PemDraft, PluginDraft, Ref, RouteDraft, ServiceDraft};
 use super::ids::{derived, Table};
 use super::report::Report;
+use super::tls::{Authority, Certificate, Secure};
 use super::{
     Algorithm, Consumer, Credential, Plan, PluginInstance, Protocol, Route, Scope, Secret, Service, Target, Upstream,
 };
@@ -29,9 +30,13 @@ pub fn link(draft: Draft, hash: String, mut report: Report) -> (Option<Plan>, Re
 
 /// The plan of what could be linked; every fault is found.
 fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
-    let Draft { node, services, routes, upstreams, targets, consumers, groups, credentials, plugins, others, .. } =
-        draft;
+    let Draft {
+        node, services, routes, upstreams, targets, consumers, groups, credentials, plugins, pems, others, ..
+    } = draft;
     let (node, listeners) = node.finish(report);
+
+    let mut services = services;
+    let secure = other_names(&others, &pems, &mut services, report);
 
     let mut service_names = Names::of(Table::Services);
     for (ix, service) in services.iter().enumerate() {
@@ -53,7 +58,6 @@ fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
             unique(&mut custom_ids, custom_id.as_str(), Table::Consumers, "custom_id", &consumer.common, report);
         }
     }
-    other_names(&others, report);
 
     // Upstreams, and the places of their names for the services.
     let mut linked_upstreams: Vec<Upstream> = upstreams
@@ -128,23 +132,27 @@ fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
         .iter()
         .map(|consumer| Consumer {
             id: consumer.common.id,
-            username: consumer.username.clone(),
-            custom_id: consumer.custom_id.clone(),
-            groups: Vec::new(),
-            tags: consumer.common.tags.clone(),
+            username: consumer.username.as_deref().map(Box::from),
+            custom_id: consumer.custom_id.as_deref().map(Box::from),
+            groups: Box::default(),
+            tags: consumer.common.tags.iter().map(|tag| Box::from(tag.as_str())).collect(),
             at: consumer.common.at.clone(),
         })
         .collect();
+    let mut members: HashMap<usize, Vec<Box<str>>> = HashMap::new();
     for group in &groups {
         let Some(ix) = consumer_names.find("consumer", &group.consumer, &group.common, report) else { continue };
-        let held = &mut linked_consumers[ix].groups;
-        if held.contains(&group.group) {
+        let held = members.entry(ix).or_default();
+        if held.iter().any(|held| **held == *group.group) {
             let message =
                 format!("uniqueness violation: 'acls' entity with group set to '{}' already declared", group.group);
             report.fault(&group.common.at, &group.common.path, message, "");
         } else {
-            held.push(group.group.clone());
+            held.push(group.group.as_str().into());
         }
+    }
+    for (ix, groups) in members {
+        linked_consumers[ix].groups = groups.into();
     }
 
     let linked_credentials = link_credentials(credentials, &consumer_names, &linked_consumers, report);
@@ -186,6 +194,7 @@ fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
         consumers: linked_consumers,
         credentials: linked_credentials,
         plugins: linked_plugins,
+        secure,
     };
     circles(&plan, report);
     plan
@@ -285,8 +294,8 @@ fn unique<'a>(
     }
 }
 
-/// Names, ids and references of what is not served yet.
-fn other_names(others: &[super::draft::OtherDraft], report: &mut Report) {
+/// Names, ids and references of what stands beside services and routes; certificates and authorities with their texts.
+fn other_names(others: &[OtherDraft], pems: &[PemDraft], services: &mut [ServiceDraft], report: &mut Report) -> Secure {
     let tables = [Table::Certificates, Table::Authorities, Table::KeySets, Table::Vaults, Table::Snis, Table::SetKeys];
     let mut names: Vec<Names<'_>> = Vec::new();
     for table in tables {
@@ -296,19 +305,50 @@ fn other_names(others: &[super::draft::OtherDraft], report: &mut Report) {
         }
         names.push(held);
     }
-    for held in &names {
-        let first = others.iter().find(|other| other.table == held.table && other.table != Table::Vaults);
-        if let Some(first) = first {
+    for held in names.iter().filter(|held| matches!(held.table, Table::KeySets | Table::SetKeys)) {
+        if let Some(first) = others.iter().find(|other| other.table == held.table) {
             let message = format!("{} are not served yet", held.table.name());
             report.warning(&first.common.at, &*first.common.path, message, "");
         }
     }
+    let pairs = |id: Uuid| pems.iter().find(|pem| pem.id == id).map(|pem| pem.pairs.clone()).unwrap_or_default();
+    let of = |table: Table| others.iter().filter(move |other| other.table == table);
+    let certificate = |other: &OtherDraft| Certificate {
+        id: other.common.id,
+        pairs: pairs(other.common.id),
+        names: Vec::new(),
+        tags: other.common.tags.clone(),
+        at: other.common.at.clone(),
+    };
+    let authority = |other: &OtherDraft| Authority {
+        id: other.common.id,
+        pem: pairs(other.common.id).into_iter().next().map(|pair| pair.chain).unwrap_or_default(),
+        tags: other.common.tags.clone(),
+        at: other.common.at.clone(),
+    };
+    let mut secure = Secure {
+        certificates: of(Table::Certificates).map(certificate).collect(),
+        authorities: of(Table::Authorities).map(authority).collect(),
+    };
     for other in others {
         let Some((column, table, at)) = &other.parent else { continue };
-        if let Some(held) = names.iter().find(|held| held.table == *table) {
-            held.find(column, at, &other.common, report);
+        let Some(held) = names.iter().find(|held| held.table == *table) else { continue };
+        let found = held.find(column, at, &other.common, report);
+        if let (Table::Snis, Some(ix), Some((_, name))) = (other.table, found, &other.name) {
+            secure.certificates[ix].names.push(name.to_ascii_lowercase());
         }
     }
+    let (certificates, authorities) = (&names[0], &names[1]);
+    for service in services {
+        let common = &service.common;
+        service.tls.certificate =
+            service.certificate.as_ref().and_then(|at| certificates.find("client_certificate", at, common, report));
+        service.tls.authorities = service
+            .authorities
+            .as_ref()
+            .map(|all| all.iter().filter_map(|at| authorities.find("ca_certificates", at, common, report)).collect());
+    }
+    secure
 }
 
 /// The upstream of a service with a plain host; services of one host and port share it, and so its connections.
@@ -361,7 +401,7 @@ fn link_service(service: &ServiceDraft, upstream: UpstreamIx) -> Service {
         write_timeout_ms: service.write_timeout_ms,
         read_timeout_ms: service.read_timeout_ms,
         upstream,
-        tls_verify: service.tls_verify,
+        tls: service.tls.clone(),
         tags: service.common.tags.clone(),
         at: service.common.at.clone(),
     }
@@ -414,13 +454,13 @@ fn link_credentials(
     consumers: &[Consumer],
     report: &mut Report,
 ) -> Vec<Credential> {
-    let mut seen: HashMap<(Table, String), Span> = HashMap::new();
-    let mut ids: HashMap<(Table, Uuid), Span> = HashMap::new();
+    let mut seen: HashMap<(Table, Box<str>), Span> = HashMap::with_capacity(drafts.len());
+    let mut ids: HashMap<(Table, Uuid), Span> = HashMap::with_capacity(drafts.len());
     let mut out = Vec::with_capacity(drafts.len());
     for draft in drafts {
         let (table, column, value) = match &draft.secret {
             Secret::Key { key, .. } => (Table::Keys, "key", key),
-            Secret::Jwt { key, .. } => (Table::Jwts, "key", key),
+            Secret::Jwt(held) => (Table::Jwts, "key", &held.key),
             Secret::Basic { username, .. } => (Table::Basics, "username", username),
             Secret::Hmac { username, .. } => (Table::Hmacs, "username", username),
         };
@@ -435,7 +475,7 @@ fn link_credentials(
         let Some(ix) = consumer_names.find("consumer", &draft.consumer, common, report) else { continue };
         let secret = match draft.secret {
             Secret::Basic { username, password_hash } if draft.plain => {
-                let password_hash = salted(&password_hash, consumers[ix].id);
+                let password_hash = salted(&password_hash, consumers[ix].id).into();
                 Secret::Basic { username, password_hash }
             }
             other => other,

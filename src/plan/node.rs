@@ -5,7 +5,7 @@
 
 use super::report::Report;
 use super::{Bind, Listener, Node};
-use crate::base::span::At;
+use crate::base::span::{At, Span};
 use std::net::SocketAddr;
 
 /// The settings of the node, and its sockets with the places they were written at.
@@ -17,6 +17,8 @@ pub struct NodeDraft {
     pub listeners: Vec<At<Listener>>,
     /// Sockets of the Admin API.
     pub admin: Vec<At<Bind>>,
+    /// Where the node's TLS was written.
+    pub tls_at: Span,
 }
 
 impl NodeDraft {
@@ -25,14 +27,16 @@ impl NodeDraft {
         let mut open: Vec<(Side, SocketAddr)> = Vec::new();
         let mut listeners = Vec::new();
         for At { value, span } in self.listeners {
-            if servable(&value.bind, &span, report) && vacant(&mut open, Side::Clients, &value.bind, &span, report) {
+            if servable(Side::Clients, &value.bind, &span, report)
+                && vacant(&mut open, Side::Clients, &value.bind, &span, report)
+            {
                 listeners.push(value);
             }
         }
         let mut node = self.node;
         node.admin.clear();
         for At { value, span } in self.admin {
-            if servable(&value, &span, report) && vacant(&mut open, Side::Admin, &value, &span, report) {
+            if servable(Side::Admin, &value, &span, report) && vacant(&mut open, Side::Admin, &value, &span, report) {
                 node.admin.push(value);
             }
         }
@@ -48,10 +52,10 @@ enum Side {
 
 /// Says what of `bind` is not served yet. A TLS socket must stay closed: opened in the clear it would leak what its
 /// clients take for secret.
-fn servable(bind: &Bind, span: &crate::base::span::Span, report: &mut Report) -> bool {
-    if bind.tls {
-        let message = format!("{} stays closed: TLS is not served yet", bind.addr);
-        report.warning(span, "", message, "terminate TLS before the gateway, or take the address out");
+fn servable(side: Side, bind: &Bind, span: &crate::base::span::Span, report: &mut Report) -> bool {
+    if bind.tls && side == Side::Admin {
+        let message = format!("{} stays closed: the Admin API is not served over TLS yet", bind.addr);
+        report.warning(span, "", message, "terminate TLS before it, or take the address out");
         return false;
     }
     true

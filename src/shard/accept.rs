@@ -5,9 +5,10 @@ use super::serve::{self, Client};
 use super::{Complaint, Shard};
 use crate::base::limits::{ACCEPTS_PER_TURN, ACCEPT_PAUSE_MS};
 use crate::bus::{Gauges, ToShard};
+use crate::io::channel::Channel;
 use crate::io::listen::{is_out_of_descriptors, Listener as Socket};
 use crate::io::tcp::{last_words, Stream};
-use crate::plan::{Bind, Listener};
+use crate::plan::Listener;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -79,11 +80,11 @@ fn place(shard: &Rc<Shard>, listener: &Arc<Listener>, name: &Arc<str>, client: O
             match shard.shards[other].post(adopt) {
                 Ok(()) => bump(&shard.counters.handed_off),
                 // Its mailbox is full: it is busier than its gauge says.
-                Err(ToShard::Adopt { socket, .. }) => start(shard, Some(&listener.bind), socket),
+                Err(ToShard::Adopt { socket, .. }) => start(shard, Some(listener), socket),
                 Err(_) => {}
             }
         }
-        None => start(shard, Some(&listener.bind), client),
+        None => start(shard, Some(listener), client),
     }
 }
 
@@ -107,10 +108,11 @@ fn better_shard(shard: &Shard) -> Option<usize> {
 pub(super) fn adopt(shard: &Rc<Shard>, socket: OwnedFd, listener: Arc<str>) {
     let world = shard.world();
     let found = world.tables.plan.listeners.iter().find(|held| *held.name == *listener);
-    start(shard, found.map(|listener| &listener.bind), socket);
+    start(shard, found, socket);
 }
 
-fn start(shard: &Rc<Shard>, bind: Option<&Bind>, socket: OwnedFd) {
+fn start(shard: &Rc<Shard>, listener: Option<&Listener>, socket: OwnedFd) {
+    let bind = listener.map(|listener| &listener.bind);
     let Ok(stream) = Stream::adopt(socket) else { return };
     // A client that is gone already has no address.
     let (Ok(peer), Ok(mut local)) = (stream.peer_addr(), stream.local_addr()) else { return };
@@ -119,13 +121,14 @@ fn start(shard: &Rc<Shard>, bind: Option<&Bind>, socket: OwnedFd) {
     }
     let watch = shard.deadlines.watch(stream.fd());
     // Boxed, so that the futures which pass it on do not each keep room for it.
-    let mut client = Box::new(Client::new(shard, stream, watch, peer, local));
+    let mut client = Box::new(Client::new(shard, Channel::from(stream), watch, peer, local));
     client.announces = bind.is_some_and(|bind| bind.proxy_protocol);
     client.http2 = bind.is_some_and(|bind| bind.http2);
+    client.listener = listener.filter(|listener| listener.bind.tls).map(|listener| listener.name.as_str().into());
     Gauges::add(&shard.gauges().connections, 1);
     let shard = shard.clone();
     crate::io::spawn(async move {
-        if let Err(panic) = crate::io::catch_panic(serve::connection(&shard, &client)).await {
+        if let Err(panic) = crate::io::catch_panic(serve::connection(&shard, &mut client)).await {
             bump(&shard.counters.panics);
             shard
                 .complain(Complaint::Panic, || format!("a connection ended by a fault of the gateway itself: {panic}"));

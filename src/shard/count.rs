@@ -1,7 +1,7 @@
 //! What a shard counts: plain cells, one writer, copied out when the control thread asks.
 
 use crate::base::latency::{Latencies, Of};
-use crate::bus::{Gauges, RouteSnapshot, Snapshot};
+use crate::bus::{Gauges, RefusalSnapshot, RouteSnapshot, Snapshot};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -55,6 +55,18 @@ counters! {
     upstream_retries "upstream_retries_total",
     /// Access-log lines that found their ring full.
     log_dropped "access_log_dropped_total",
+    /// TLS handshakes with clients.
+    handshakes "tls_handshakes_total",
+    /// Those that went on from an earlier session.
+    handshakes_resumed "tls_handshakes_resumed_total",
+    /// Those that failed.
+    handshakes_failed "tls_handshakes_failed_total",
+    /// Clients closed because too many handshakes were under way.
+    handshakes_refused "tls_handshakes_refused_total",
+    /// TLS handshakes with upstreams.
+    upstream_handshakes "upstream_tls_handshakes_total",
+    /// Those that went on from an earlier session.
+    upstream_handshakes_resumed "upstream_tls_handshakes_resumed_total",
     /// Tunnels opened.
     tunnels "tunnels_total",
     /// Bytes through tunnels, both ways.
@@ -164,11 +176,12 @@ impl RouteCounts {
     }
 
     /// Everything, for the control thread.
-    pub(super) fn snapshot(&self, shard: usize, counters: &Counters) -> Snapshot {
+    pub(super) fn snapshot(&self, shard: usize, counters: &Counters, refusals: Vec<RefusalSnapshot>) -> Snapshot {
         Snapshot {
             shard,
             counters: counters.list(),
             labelled: Vec::new(),
+            refusals,
             routes: self.0.borrow().values().map(|count| count.borrow().snapshot()).collect(),
         }
     }

@@ -31,6 +31,7 @@ mod pool;
 mod redis;
 mod refusal;
 mod request;
+pub mod secure;
 mod serve;
 mod tables;
 mod tunnel;
@@ -42,13 +43,13 @@ pub use tables::Tables;
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::time::Millis;
-use crate::bus::{Endpoints, FromShard, Gauges, ToShard};
-use crate::hook::Locals;
+use crate::bus::{Endpoints, FromShard, Gauges, RefusalSnapshot, ToShard};
+use crate::hook::{Locals, Refusals, Tally};
 use crate::io::deadline::Deadlines;
 use crate::io::listen::Bound;
 use crate::io::mailbox::{Seat, Sender};
 use crate::io::runtime::Wait;
-use crate::io::{buf, clock};
+use crate::io::{buf, channel, clock};
 use crate::plan::{Listener, Runtime};
 use crate::route::Scratch;
 use count::{Counters, RouteCounts};
@@ -102,6 +103,12 @@ pub struct Shard {
     groups: RefCell<HashMap<String, Rc<Group>>>,
     /// Idle connections by address: they outlive a reload.
     pools: RefCell<HashMap<SocketAddr, Rc<Pool>>>,
+    /// Idle TLS connections, by address and whom they were made to.
+    secure_pools: RefCell<HashMap<(SocketAddr, u64), Rc<Pool>>>,
+    /// Settings of TLS towards upstreams, with their memories of sessions.
+    clients: RefCell<HashMap<[u8; 32], Arc<crate::tls::ClientConfig>>>,
+    /// Of keys that clients choose; its own, so that nobody can aim.
+    hasher: ahash::RandomState,
     pool_bounds: Bounds,
     redis: redis::Redis,
     hand_off: bool,
@@ -113,6 +120,10 @@ pub struct Shard {
     works_least: Cell<usize>,
     /// Who waits for a client's next request, so that those who wait for long give their buffers back.
     waiting: RefCell<Slab<Rc<serve::Waiting>>>,
+    /// Of TLS connections.
+    sealed: Rc<channel::Buffers>,
+    /// Handshakes of clients under way.
+    shaking: Cell<u64>,
     deadlines: Deadlines,
     leaving: leaving::Leaving,
     locals: RefCell<Locals>,
@@ -167,6 +178,9 @@ async fn live(start: Start, cpu: Option<usize>) -> std::io::Result<()> {
         endpoints: RefCell::new(endpoints),
         groups: RefCell::default(),
         pools: RefCell::default(),
+        secure_pools: RefCell::default(),
+        clients: RefCell::default(),
+        hasher: ahash::RandomState::new(),
         pool_bounds: Bounds {
             idle_max: runtime.upstream_idle_max as usize,
             requests_max: runtime.upstream_requests_max,
@@ -179,6 +193,8 @@ async fn live(start: Start, cpu: Option<usize>) -> std::io::Result<()> {
         works: RefCell::default(),
         works_least: Cell::new(0),
         waiting: RefCell::default(),
+        sealed: Rc::new(channel::Buffers::new(kept)),
+        shaking: Cell::new(0),
         deadlines: Deadlines::default(),
         leaving: leaving::Leaving::default(),
         locals: RefCell::default(),
@@ -208,7 +224,7 @@ async fn live(start: Start, cpu: Option<usize>) -> std::io::Result<()> {
             ToShard::Endpoints(endpoints) => shard.relocate(endpoints),
             ToShard::Adopt { socket, listener } => accept::adopt(&shard, socket, listener),
             ToShard::Scrape(answer) => {
-                let mut snapshot = shard.counts.snapshot(shard.index, &shard.counters);
+                let mut snapshot = shard.counts.snapshot(shard.index, &shard.counters, shard.refusals());
                 shard.redis.count_into(&mut snapshot);
                 // A full or closed channel means that nobody waits any more.
                 let _ = answer.try_send(snapshot);
@@ -222,6 +238,22 @@ async fn live(start: Start, cpu: Option<usize>) -> std::io::Result<()> {
 impl Shard {
     fn gauges(&self) -> &Gauges {
         &self.gauges[self.index]
+    }
+
+    /// What plugins have refused since the start.
+    fn refusals(&self) -> Vec<RefusalSnapshot> {
+        let mut locals = self.locals.borrow_mut();
+        let snapshot = |row: &Refusals| RefusalSnapshot {
+            plugin: row.plugin.clone(),
+            service: row.service.clone(),
+            route: row.route.clone(),
+            consumer: row.consumer.clone(),
+            by: row.by,
+            code: row.code,
+            shadow: row.shadow,
+            count: row.count,
+        };
+        locals.of(Tally::default).rows().map(snapshot).collect()
     }
 
     fn world(&self) -> Rc<World> {
@@ -247,6 +279,7 @@ impl Shard {
             .collect();
         groups.retain(|name, _| tables.plan.upstreams.iter().any(|upstream| upstream.name == *name));
         drop(groups);
+        self.keep_clients(&tables.secure);
         *self.world.borrow_mut() = Rc::new(World::new(tables, of_plan));
     }
 
@@ -287,7 +320,8 @@ impl Shard {
             now = clock::millis();
             if turns.is_multiple_of(A_SECOND) {
                 self.leaving.sweep(now);
-                let freed = self.small.trim() + self.large.trim() + self.trim_works();
+                self.world.borrow().tables.secure.turn(clock::wall().seconds());
+                let freed = self.small.trim() + self.large.trim() + self.trim_works() + self.sealed.trim();
                 if freed >= limits::RELEASE_BYTES_MIN {
                     crate::io::runtime::release_memory();
                 }
@@ -297,6 +331,10 @@ impl Shard {
                 pools.iter().for_each(|pool| pool.sweep(now, self.pool_bounds));
                 // A pool that only this map holds belongs to an address that no upstream has any more.
                 self.pools.borrow_mut().retain(|_, pool| Rc::strong_count(pool) > 1 || pool.len() > 0);
+                let secure: Vec<Rc<Pool>> = self.secure_pools.borrow().values().cloned().collect();
+                secure.iter().for_each(|pool| pool.sweep(now, self.pool_bounds));
+                drop(secure);
+                self.secure_pools.borrow_mut().retain(|_, pool| Rc::strong_count(pool) > 1 || pool.len() > 0);
             }
         }
     }
@@ -305,7 +343,12 @@ impl Shard {
     /// more.
     fn free_descriptors(&self) {
         self.deadlines.end_quietest(limits::QUIET_ENDED_MAX);
+        self.clear_pools();
+    }
+
+    fn clear_pools(&self) {
         self.pools.borrow().values().for_each(|pool| pool.clear());
+        self.secure_pools.borrow().values().for_each(|pool| pool.clear());
     }
 
     /// Stops accepting and lets clients finish; answers [`FromShard::Drained`] when none is left.
@@ -327,7 +370,8 @@ impl Shard {
                 }
                 crate::io::sleep_ms(20).await;
             }
-            shard.pools.borrow().values().for_each(|pool| pool.clear());
+            shard.clear_pools();
+            redis::flush(&shard).await;
             (shard.report)(FromShard::Drained { shard: shard.index });
         });
     }
@@ -377,11 +421,13 @@ enum Complaint {
     UpstreamName,
     Announcement,
     Flood,
+    Handshake,
+    UpstreamHandshake,
 }
 
 /// When a kind was said last, and how often it went unsaid since.
 #[derive(Default)]
-struct Complaints([Cell<(u64, u64)>; 8]);
+struct Complaints([Cell<(u64, u64)>; 10]);
 
 impl Complaints {
     /// Whether to say it now; how many went unsaid.

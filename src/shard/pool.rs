@@ -2,9 +2,11 @@
 //! surplus grows old and is closed.
 
 use super::h2::{Call, Ended, Mux};
+use super::secure::Made;
 use crate::base::time::Millis;
+use crate::io::channel::Channel;
 use crate::io::deadline::Watch;
-use crate::io::tcp::{self, Peek, Stream};
+use crate::io::tcp::{self, Peek};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::Result;
@@ -16,6 +18,8 @@ pub(super) struct Link {
     // Before `stream`, so that it is dropped first: a watched socket must not be closed.
     pub(super) watch: Watch,
     pub(super) wire: Wire,
+    /// Whom it was made to, where that was over TLS.
+    pub(super) toward: Option<Box<Made>>,
     /// Requests it has served.
     pub(super) served: u64,
     /// When its last answer ended.
@@ -25,7 +29,7 @@ pub(super) struct Link {
 /// What a link is made of.
 pub(super) enum Wire {
     /// A connection of its own.
-    Socket(Stream),
+    Socket(Channel),
     /// One stream of many.
     Call(Box<Call>),
 }
@@ -47,12 +51,12 @@ impl Ending {
 }
 
 impl Link {
-    pub(super) fn new(stream: Stream, watch: Watch) -> Link {
-        Link { watch, wire: Wire::Socket(stream), served: 0, idle_since: Millis(0) }
+    pub(super) fn new(stream: Channel, watch: Watch) -> Link {
+        Link { watch, wire: Wire::Socket(stream), toward: None, served: 0, idle_since: Millis(0) }
     }
 
     pub(super) fn of_call(call: Call, watch: Watch) -> Link {
-        Link { watch, wire: Wire::Call(Box::new(call)), served: 0, idle_since: Millis(0) }
+        Link { watch, wire: Wire::Call(Box::new(call)), toward: None, served: 0, idle_since: Millis(0) }
     }
 
     /// Does the upstream speak HTTP/2?
@@ -60,7 +64,7 @@ impl Link {
         matches!(self.wire, Wire::Call(_))
     }
 
-    /// As [`Stream::recv`].
+    /// As [`Channel::recv`].
     pub(super) async fn recv(&self, buf: Vec<u8>) -> (Result<usize>, Vec<u8>) {
         match &self.wire {
             Wire::Socket(stream) => stream.recv(buf).await,
@@ -68,7 +72,7 @@ impl Link {
         }
     }
 
-    /// As [`Stream::send`], of all of `buf`. Boxed for the rare kind, as it would make room in every exchange.
+    /// As [`Channel::send`], of all of `buf`. Boxed for the rare kind, as it would make room in every exchange.
     pub(super) async fn send(&self, buf: Vec<u8>) -> (Result<()>, Vec<u8>) {
         match &self.wire {
             Wire::Socket(stream) => stream.send(buf, 0).await,
@@ -88,6 +92,14 @@ impl Link {
     pub(super) fn shutdown_write(&self) {
         if let Wire::Socket(stream) = &self.wire {
             stream.shutdown_write();
+        }
+    }
+
+    /// The connection, where it is one of its own.
+    pub(super) fn channel(&self) -> Option<&Channel> {
+        match &self.wire {
+            Wire::Socket(stream) => Some(stream),
+            Wire::Call(_) => None,
         }
     }
 

@@ -9,12 +9,13 @@ use super::log::Entry;
 use super::phase::{self, Phase};
 use super::pool::Link;
 use super::refusal::{self, Refusal};
+use super::secure::Toward;
 use super::serve::{Client, Work};
 use super::tables::{Way, World};
 use super::upstream::Peer;
 use super::{redis, tunnel, Complaint, Shard};
 use crate::base::bytes;
-use crate::base::id::RouteIx;
+use crate::base::id::{RouteIx, ServiceIx};
 use crate::base::limits::{BODY_KEPT_BYTES_MAX, H2_REFUSALS_MAX, SLEEP_MS_MAX};
 use crate::base::time::{Millis, Nanos};
 use crate::hook::{Edits, Facts, Identity, Need, Outcome};
@@ -251,7 +252,7 @@ pub(super) async fn refuse_unread(
     let mut out = shard.small.take();
     let refusal = Refusal::Client(status, fault);
     let Work { edits, reply_head, .. } = work;
-    refusal::render(shard, None, &mut record, refusal, false, edits, reply_head, |_, _| {}, &mut out);
+    refusal::render(shard, None, &mut record, refusal, false, edits, reply_head, |_, _, _| {}, &mut out);
     record.bytes_out = out.len() as u64;
     let (_, out) = client.send(out, world.tables.plan.node.runtime.send_timeout_ms).await;
     shard.put_buf(out);
@@ -304,7 +305,7 @@ fn look<'a>(
         found: None,
         matched: 0,
         trusted,
-        tls: false,
+        tls: client.stream.facts().is_some(),
         http2: client.is_http2(),
         grpc: false,
         deadline: None,
@@ -384,7 +385,7 @@ fn look_into<'a>(
         port: host.and_then(|host| host.authority.port),
         listener_port: node.public_port(parts.facts.local.port()),
         path: parts.facts.path,
-        sni: None,
+        sni: client.stream.facts().and_then(|facts| facts.server_name.as_deref()),
         tls: parts.tls,
         headers: &HeadFields(head),
     };
@@ -485,7 +486,7 @@ impl Exchange<'_> {
         let Some(service) = self.parts.service else {
             return Err(Refusal::NoService);
         };
-        if !matches!(service.protocol, Protocol::Http | Protocol::Grpc) {
+        if !matches!(service.protocol, Protocol::Http | Protocol::Https | Protocol::Grpc) {
             return Err(Refusal::Unserved);
         }
         self.exchange(service, rest, body, identity, edits, reply_head, record).await
@@ -508,6 +509,7 @@ impl Exchange<'_> {
             let (at, need) = match phase {
                 Phase::Done => return Ok(()),
                 Phase::Reply(reply) => return Err(Refusal::Policy(reply)),
+                Phase::Refuse(status) => return Err(Refusal::Noted(status)),
                 Phase::Need(at, need) => (at, need),
             };
             let bytes_max = match need {
@@ -576,10 +578,11 @@ impl Exchange<'_> {
             let ended = || drop(open.take());
             record.tries += 1;
             record.upstream = Some(peer.addr);
+            let toward = self.toward(service, service_ix, &peer);
             let reused = match stale_left {
                 _ if http2 => peer.reuse_http2(shard),
                 0 => None,
-                _ => peer.reuse(shard),
+                _ => peer.reuse(shard, toward.as_ref()),
             };
             let was_reused = reused.is_some();
             let link = match reused {
@@ -592,7 +595,7 @@ impl Exchange<'_> {
                 None => {
                     // Boxed, as all that is rare: an exchange's future is what every poll goes through, and the
                     // smaller it is, the fewer cache lines that takes.
-                    let connecting = Box::pin(peer.connect(shard, group, service.connect_timeout_ms));
+                    let connecting = Box::pin(peer.connect(shard, group, service.connect_timeout_ms, toward.as_ref()));
                     let connected = connecting.await;
                     record.asked = clock::nanos();
                     connected
@@ -624,7 +627,7 @@ impl Exchange<'_> {
                                 peer.on_failure(slow);
                             }
                             // Sent once already. POST, LOCK and PATCH may have been acted on; the body must be there.
-                            (slow, self.is_repeatable() && self.is_replayable(body, edits))
+                            (slow, self.is_repeatable(edits) && self.is_replayable(body, edits))
                         }
                     }
                 }
@@ -684,7 +687,7 @@ impl Exchange<'_> {
             (None, Body::None | Body::Unread) => {}
             (None, Body::Hand(bytes)) => out.extend_from_slice(&rest[..*bytes]),
             (None, Body::Inbound(inbound)) => {
-                if self.is_repeatable() || link.is_http2() {
+                if self.is_repeatable(edits) || link.is_http2() {
                     inbound.keep_little();
                 }
                 inbound.put_kept(framing == Framing::Chunked, &mut out);
@@ -729,9 +732,9 @@ impl Exchange<'_> {
                     }
                     result
                 };
-                let download = download.run(identity, edits, reply_head, record);
                 // Another may be asked where the request may be sent twice: then the upload must not be dropped midway.
-                let again = (self.is_repeatable() || link.is_http2()).then_some(&*link);
+                let again = (self.is_repeatable(edits) || link.is_http2()).then_some(&*link);
+                let download = download.run(identity, edits, reply_head, record);
                 let done = Box::pin(duplex(upload, download, &invited, again)).await;
                 // A refusal in the middle of an answer would be taken for a part of it.
                 done.map_err(|failure| match failure {
@@ -793,9 +796,12 @@ impl Exchange<'_> {
         let mut out = shard.small.take();
         let keep = self.parts.keep && body_read && !self.is_last();
         let responded = std::mem::replace(&mut record.responded, true);
-        let hooks = |head: HeadRef<'_>, edits: &mut Edits| {
+        let hooks = |head: HeadRef<'_>, edits: &mut Edits, body: &mut Vec<u8>| {
             if !responded {
                 phase::response(shard, self.world, self.parts, identity, edits, head, true);
+                if let Some(new) = phase::rewrite(shard, self.world, self.parts, identity, edits, head, true, body) {
+                    *body = new;
+                }
             }
         };
         let parts = Some(self.parts);
@@ -819,9 +825,31 @@ impl Exchange<'_> {
         }
     }
 
+    /// To whom a connection to `peer` is made over TLS: to the host that it is told of. `None` in the clear.
+    fn toward<'p>(&'p self, service: &Service, ix: ServiceIx, peer: &'p Peer) -> Option<Toward<'p>> {
+        if service.protocol != Protocol::Https {
+            return None;
+        }
+        let plan = self.world.tables.secure.client(ix.ix())?;
+        let host = match self.world.tables.plan.upstream(service.upstream).host_header.as_deref() {
+            _ if self.parts.way.preserve_host && !self.parts.facts.host.is_empty() => self.parts.facts.host,
+            Some(host) => match host.rsplit_once(':') {
+                Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name.as_bytes(),
+                _ => host.as_bytes(),
+            },
+            None => peer.host.as_bytes(),
+        };
+        Some(Toward::new(self.shard, plan, host))
+    }
+
     /// May it be sent again, although an upstream may have acted on it?
-    fn is_repeatable(&self) -> bool {
-        !matches!(self.parts.head.head.method, Method::Post | Method::Lock | Method::Patch)
+    fn is_repeatable(&self, edits: &Edits) -> bool {
+        !matches!(self.method(edits), Method::Post | Method::Lock | Method::Patch)
+    }
+
+    /// What the upstream is asked with.
+    pub(super) fn method(&self, edits: &Edits) -> Method {
+        edits.method().map_or(self.parts.head.head.method, Method::classify)
     }
 
     /// Is this the last request the connection may have?

@@ -1,34 +1,41 @@
 //! A connection's life: wait for a request, answer it, wait again; give buffers back when quiet, and close politely.
 
+use super::count::bump;
 use super::h2::{self, Ends};
 use super::request::{self, Next};
 use super::{Complaint, Shard};
-use crate::base::bytes::Short;
-use crate::base::limits::{HEAD_BYTES_MAX, LINGER_BYTES_MAX, LINGER_MS, LINGER_QUIET_MS};
+use crate::base::bytes::{put, Short};
+use crate::base::limits::{
+    HEAD_BYTES_MAX, LINGER_BYTES_MAX, LINGER_MS, LINGER_QUIET_MS, TLS_HANDSHAKES_MAX, TLS_HANDSHAKE_MS,
+};
 use crate::base::time::Millis;
 use crate::hook::Edits;
 use crate::http::parse::{Parser, Progress};
 use crate::http::{proxy_protocol, Fault, Head, Method};
+use crate::io::channel::{Channel, Refused};
 use crate::io::clock;
 use crate::io::deadline::{Side, Watch};
-use crate::io::tcp::{is_stopped, Lull, Peek, Stop, Stream};
+use crate::io::tcp::{is_stopped, Lull, Peek, Stop};
 use crate::route;
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// A client's connection.
 pub(super) struct Client {
     // Before `stream`, so that it is dropped first: a watched socket must not be closed.
     pub(super) watch: Watch,
     /// Shared with the streams of a connection that has some.
-    pub(super) stream: Rc<Stream>,
+    pub(super) stream: Rc<Channel>,
     /// Where it is one stream of many: what it receives and sends by.
     pub(super) ends: Option<Box<Ends>>,
     pub(super) peer: SocketAddr,
     /// The address of `peer` as headers show it.
     pub(super) peer_ip: Short,
     pub(super) local: SocketAddr,
+    /// Name of the listener it came by, where that speaks TLS.
+    pub(super) listener: Option<Arc<str>>,
     /// Does a load balancer say first whom it speaks for?
     pub(super) announces: bool,
     /// May it speak HTTP/2 from its first byte on?
@@ -43,7 +50,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(shard: &Shard, stream: Stream, watch: Watch, peer: SocketAddr, local: SocketAddr) -> Client {
+    pub(super) fn new(shard: &Shard, stream: Channel, watch: Watch, peer: SocketAddr, local: SocketAddr) -> Client {
         Client {
             watch,
             stream: Rc::new(stream),
@@ -51,6 +58,7 @@ impl Client {
             peer,
             peer_ip: Short::of(peer.ip()),
             local,
+            listener: None,
             announces: false,
             http2: false,
             announced: Cell::new(None),
@@ -82,6 +90,7 @@ impl Client {
             peer: origin.peer,
             peer_ip: origin.peer_ip,
             local: origin.local,
+            listener: None,
             announces: false,
             http2: true,
             announced: Cell::new(origin.announced),
@@ -157,7 +166,7 @@ impl Client {
 
 /// What all streams of a connection have in common.
 pub(super) struct Origin {
-    stream: Rc<Stream>,
+    stream: Rc<Channel>,
     peer: SocketAddr,
     peer_ip: Short,
     local: SocketAddr,
@@ -276,7 +285,7 @@ impl Shard {
 ///
 /// The state of an active connection is a boxed future of its own: a quiet one holds its socket and a poll, and no
 /// buffers.
-pub(super) async fn connection(shard: &Rc<Shard>, client: &Client) {
+pub(super) async fn connection(shard: &Rc<Shard>, client: &mut Client) {
     // Many connect long before they ask: a new client begins as a quiet one.
     let header_ms = shard.world.borrow().tables.plan.node.runtime.header_timeout_ms;
     client.watch.arm_read(Millis(clock::millis().0 + header_ms));
@@ -285,7 +294,15 @@ pub(super) async fn connection(shard: &Rc<Shard>, client: &Client) {
         let Some(behind) = Box::pin(announcement(shard, client)).await else { return };
         early = behind;
     }
-    if client.http2 {
+    if let Some(listener) = client.listener.clone() {
+        if !Box::pin(secure(shard, client, &listener, std::mem::take(&mut early))).await {
+            return;
+        }
+        client.watch.arm_read(Millis(clock::millis().0 + header_ms));
+        if client.stream.alpn() == Some(b"h2") {
+            return Box::pin(h2::serve(shard, client, Vec::new())).await;
+        }
+    } else if client.http2 {
         match Box::pin(preface(shard, client, early)).await {
             Spoken::Http2(received) => return Box::pin(h2::serve(shard, client, received)).await,
             Spoken::Http1(received) => early = received,
@@ -310,6 +327,88 @@ async fn is_ready(client: &Client) -> bool {
     let ready = client.stream.readable().await;
     client.watch.set_quiet(false);
     ready.is_ok() && client.watch.fired().is_none()
+}
+
+/// Makes the client's handshake; `false` where there is nobody to serve after it. `early` was received before.
+async fn secure(shard: &Rc<Shard>, client: &mut Client, listener: &str, early: Vec<u8>) -> bool {
+    if early.is_empty() && !is_ready(client).await {
+        return false;
+    }
+    let Some(_slot) = Shaking::begin(shard) else {
+        bump(&shard.counters.handshakes_refused);
+        return false;
+    };
+    let until = Millis(clock::millis().0 + TLS_HANDSHAKE_MS);
+    client.watch.arm_read(until);
+    client.watch.arm_write(until);
+    let tables = shard.world().tables.clone();
+    // No stream of its own shares the connection yet.
+    let Some(stream) = Rc::get_mut(&mut client.stream) else { return false };
+    let shaken = stream.accept(early, &shard.sealed, |name| tables.secure.server(listener, name)).await;
+    client.watch.disarm_read();
+    client.watch.disarm_write();
+    match shaken {
+        Ok(()) => {
+            bump(&shard.counters.handshakes);
+            if client.stream.facts().is_some_and(|facts| facts.resumed) {
+                bump(&shard.counters.handshakes_resumed);
+            }
+            return true;
+        }
+        Err(Refused::Gone) => bump(&shard.counters.handshakes_failed),
+        Err(Refused::PlainHttp(buf)) => {
+            bump(&shard.counters.handshakes_failed);
+            let answer = plain_http(tables.plan.node.dress.server.as_deref().unwrap_or(""));
+            let _ = client.send(answer, tables.plan.node.runtime.send_timeout_ms).await;
+            client.stream.shutdown_write();
+            linger(client, buf).await;
+        }
+        Err(Refused::Failed(why)) => {
+            bump(&shard.counters.handshakes_failed);
+            shard.complain(Complaint::Handshake, || format!("no handshake with {} on {listener}: {why}", client.peer));
+            client.stream.shutdown_write();
+            linger(client, shard.small.take()).await;
+        }
+    }
+    false
+}
+
+/// Counts a handshake while it is under way.
+struct Shaking<'a>(&'a Shard);
+
+impl Shaking<'_> {
+    /// `None` where there are too many.
+    fn begin(shard: &Shard) -> Option<Shaking<'_>> {
+        if shard.shaking.get() >= TLS_HANDSHAKES_MAX {
+            return None;
+        }
+        shard.shaking.set(shard.shaking.get() + 1);
+        Some(Shaking(shard))
+    }
+}
+
+impl Drop for Shaking<'_> {
+    fn drop(&mut self) {
+        self.0.shaking.set(self.0.shaking.get() - 1);
+    }
+}
+
+/// What a client is told that asks in the clear where TLS is spoken: the page that such clients know.
+fn plain_http(server: &str) -> Vec<u8> {
+    let page = format!(
+        "<html>\r\n<head><title>400 The plain HTTP request was sent to HTTPS port</title></head>\r\n<body>\r\n\
+         <center><h1>400 Bad Request</h1></center>\r\n\
+         <center>The plain HTTP request was sent to HTTPS port</center>\r\n<hr><center>{server}</center>\r\n\
+         </body>\r\n</html>\r\n"
+    );
+    let mut out = b"HTTP/1.1 400 Bad Request\r\n".to_vec();
+    if !server.is_empty() {
+        put(&mut out, [b"Server: ", server.as_bytes(), b"\r\n"]);
+    }
+    let length = page.len().to_string();
+    put(&mut out, [b"Content-Type: text/html\r\nContent-Length: ", length.as_bytes()]);
+    put(&mut out, [b"\r\nConnection: close\r\n\r\n", page.as_bytes()]);
+    out
 }
 
 /// Reads what a load balancer says of the client, within the time of a head; gives what came behind it. `None` where it is
@@ -435,13 +534,13 @@ async fn active(shard: &Rc<Shard>, client: &Client, early: Vec<u8>) -> Rest {
                 let more = work.start < work.input.len() || client.stream.peek() == Peek::Bytes;
                 client.stream.shutdown_write();
                 if more {
-                    Box::pin(linger(shard, client, &mut work)).await;
+                    Box::pin(linger_out(shard, client, &mut work)).await;
                 }
                 break Rest::Over;
             }
             Next::Linger => {
                 client.stream.shutdown_write();
-                Box::pin(linger(shard, client, &mut work)).await;
+                Box::pin(linger_out(shard, client, &mut work)).await;
                 break Rest::Over;
             }
             Next::Cut => {
@@ -541,24 +640,29 @@ fn make_room(shard: &Shard, work: &mut Work) {
 
 /// Reads and forgets what the client still sends, for a bounded time: closing a socket with unread bytes makes the kernel
 /// send a reset, which can overtake the answer (RFC 9112 §9.6).
-async fn linger(shard: &Shard, client: &Client, work: &mut Work) {
-    let end = clock::millis().0 + LINGER_MS;
-    let mut left = LINGER_BYTES_MAX;
+async fn linger_out(shard: &Shard, client: &Client, work: &mut Work) {
     let mut buf = std::mem::take(&mut work.input);
     if buf.capacity() == 0 {
         // A read that was given up took the buffer with it.
         buf = shard.small.take();
     }
+    work.input = linger(client, buf).await;
+    work.start = 0;
+}
+
+async fn linger(client: &Client, mut buf: Vec<u8>) -> Vec<u8> {
+    let end = clock::millis().0 + LINGER_MS;
+    let mut left = LINGER_BYTES_MAX;
     loop {
         buf.clear();
+        buf.reserve(1);
         client.watch.arm_read(Millis(end.min(clock::millis().0 + LINGER_QUIET_MS)));
-        let (result, back) = client.stream.recv(buf).await;
+        let (result, back) = client.stream.drain(buf).await;
         buf = back;
         match result {
             Ok(got @ 1..) if left > got => left -= got,
             _ => break,
         }
     }
-    work.input = buf;
-    work.start = 0;
+    buf
 }

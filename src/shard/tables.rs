@@ -2,6 +2,7 @@
 //! all shards, and on each shard one `Rc` that requests hold.
 
 use super::count::RouteCount;
+use super::secure::Secure;
 use super::upstream::Group;
 use super::Shard;
 use crate::balance::round_robin::{Turn, Turns};
@@ -24,6 +25,8 @@ pub struct Tables {
     pub plan: Arc<Plan>,
     /// Consumers and credentials.
     pub directory: Directory,
+    /// Handshakes.
+    pub secure: Secure,
     pub(super) routes: route::Table,
     pub(super) chains: Chains,
     /// By [`PluginIx`].
@@ -55,6 +58,8 @@ pub(super) struct Way {
     pub(super) chained: bool,
     /// Does any of them look at answers?
     pub(super) responds: bool,
+    /// May any of them rewrite the body of one?
+    pub(super) rewrites: bool,
 }
 
 impl Tables {
@@ -90,11 +95,16 @@ impl Tables {
                 return Err(faults);
             }
         };
+        let now = crate::io::clock::wall_exact().seconds() as i64;
+        let (secure, _) = Secure::compile(&plan, shelf, now).map_err(|findings| {
+            let faults = findings.into_iter().filter(|finding| finding.is_fault);
+            faults.map(|finding| format!("{}: {}", finding.at, finding.what)).collect::<Vec<_>>()
+        })?;
         let chains = Chains::of(&plan, |name| rows.get(name).map_or(0, |row| row.priority));
         let turns: Arc<Turns> = shelf.take_or(Turns::default);
         let turns = plan.upstreams.iter().map(|upstream| turns.of(&upstream.name)).collect();
         let mut tables =
-            Tables { directory, routes, chains, plugins, labels: Vec::new(), ways: Vec::new(), turns, plan };
+            Tables { directory, secure, routes, chains, plugins, labels: Vec::new(), ways: Vec::new(), turns, plan };
         let all = || (0..tables.plan.routes.len()).map(|ix| Some(RouteIx(ix as u32))).chain([None]);
         (tables.labels, tables.ways) = all().map(|route| (tables.label_of(route), tables.way_of(route))).unzip();
         Ok(tables)
@@ -103,16 +113,20 @@ impl Tables {
     fn way_of(&self, ix: Option<RouteIx>) -> Way {
         let chain = self.chain(ix);
         // A consumer's own instance may have the hook where the plain one does not exist.
-        let responds = chain.iter().any(|step| {
-            self.plugins
-                .iter()
-                .zip(&self.plan.plugins)
-                .any(|((_, hooks), instance)| hooks.response && instance.name == step.name())
-        });
+        let any = |test: &dyn Fn(&dyn Plugin, Hooks) -> bool| {
+            let instances = || self.plugins.iter().zip(&self.plan.plugins);
+            let has = |step: &Step| {
+                instances()
+                    .any(|((plugin, hooks), instance)| instance.name == step.name() && test(plugin.as_ref(), *hooks))
+            };
+            chain.iter().any(has)
+        };
+        let responds = any(&|_, hooks| hooks.response);
+        let rewrites = any(&|plugin, _| plugin.rewrites());
         let chained = !chain.is_empty();
         let Some(route) = ix.map(|ix| &self.plan.routes[ix.ix()]) else {
             let door = Door::of(&[], 0);
-            return Way { door, service: None, strip_path: false, preserve_host: false, chained, responds };
+            return Way { door, service: None, strip_path: false, preserve_host: false, chained, responds, rewrites };
         };
         Way {
             door: Door::of(&route.protocols, route.https_redirect_status),
@@ -121,6 +135,7 @@ impl Tables {
             preserve_host: route.preserve_host,
             chained,
             responds,
+            rewrites,
         }
     }
 

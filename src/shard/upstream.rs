@@ -3,6 +3,7 @@
 use super::count::bump;
 use super::h2::Mux;
 use super::pool::{Link, Pool};
+use super::secure::Toward;
 use super::{Complaint, Shard};
 use crate::balance::health::{suffices, Report};
 use crate::balance::member::Open;
@@ -223,7 +224,7 @@ impl Peer {
         service: &Service,
     ) -> std::io::Result<Box<Link>> {
         let stream = self.dial(shard, group, service.connect_timeout_ms).await?;
-        let mux = Mux::over(shard, stream, service.write_timeout_ms).await?;
+        let mux = Mux::over(shard, stream.into(), service.write_timeout_ms).await?;
         let link = Link::of_call(mux.call(), shard.deadlines.watch_waiter());
         if !shard.is_draining() {
             self.pool.put_mux(mux);
@@ -232,17 +233,38 @@ impl Peer {
     }
 
     /// A connection that was used before, if a live one lies idle.
-    pub(super) fn reuse(&self, shard: &Shard) -> Option<Box<Link>> {
-        let link = self.pool.take()?;
+    pub(super) fn reuse(&self, shard: &Shard, toward: Option<&Toward<'_>>) -> Option<Box<Link>> {
+        let link = match toward {
+            None => self.pool.take()?,
+            Some(toward) => toward.take(&shard.secure_pool(self.addr, toward.key))?,
+        };
         bump(&shard.counters.upstream_reuses);
         Some(link)
     }
 
     /// A new connection.
-    pub(super) async fn connect(&self, shard: &Shard, group: &Group, timeout_ms: u64) -> std::io::Result<Box<Link>> {
+    pub(super) async fn connect(
+        &self,
+        shard: &Shard,
+        group: &Group,
+        timeout_ms: u64,
+        toward: Option<&Toward<'_>>,
+    ) -> std::io::Result<Box<Link>> {
         let stream = self.dial(shard, group, timeout_ms).await?;
         let watch = shard.deadlines.watch(stream.fd());
-        Ok(Box::new(Link::new(stream, watch)))
+        let mut link = Box::new(Link::new(stream.into(), watch));
+        if let Some(toward) = toward {
+            let shaken = Box::pin(toward.shake(shard, &mut link, self.addr, timeout_ms)).await;
+            if let Err(error) = shaken {
+                shard.complain(Complaint::UpstreamHandshake, || {
+                    format!("no TLS with {} of upstream {:?}: {error}", self.addr, group.name)
+                });
+                bump(&shard.counters.upstream_connect_failures);
+                self.on_failure(error.kind() == std::io::ErrorKind::TimedOut);
+                return Err(error);
+            }
+        }
+        Ok(link)
     }
 
     async fn dial(&self, shard: &Shard, group: &Group, timeout_ms: u64) -> std::io::Result<Stream> {
@@ -277,7 +299,10 @@ impl Peer {
     pub(super) fn give_back(&self, shard: &Shard, mut link: Box<Link>) {
         link.served += 1;
         if !shard.is_draining() && !link.is_http2() {
-            self.pool.put(link, clock::millis(), shard.pool_bounds);
+            match link.toward.as_ref().map(|toward| toward.key) {
+                None => self.pool.put(link, clock::millis(), shard.pool_bounds),
+                Some(key) => shard.secure_pool(self.addr, key).put(link, clock::millis(), shard.pool_bounds),
+            }
         }
     }
 }

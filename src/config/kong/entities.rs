@@ -1,10 +1,12 @@
 //! Services, routes, upstreams, targets and consumers: rules that span fields, and what becomes of the values.
 
 use super::{health, text, Entity, Reader};
+use crate::base::span::At;
 use crate::config::check::join;
 use crate::config::doc::Value;
 use crate::plan::balancing::{HashOn, Hashing};
-use crate::plan::draft::{ConsumerDraft, RouteDraft, ServiceDraft, TargetDraft, UpstreamDraft};
+use crate::plan::draft::{ConsumerDraft, Ref, RouteDraft, ServiceDraft, TargetDraft, UpstreamDraft};
+use crate::plan::tls::ServiceTls;
 use crate::plan::{Algorithm, HeaderMatch, HeaderWant, Protocol};
 use serde_json::Value as Json;
 
@@ -63,10 +65,25 @@ pub(super) fn service(reader: &mut Reader<'_>, entity: Entity<'_>) {
             reader.report.fault(entity.span(field), entity.path(field), "value must be null", hint);
         }
     }
-    if !matches!(protocol, Protocol::Http | Protocol::Grpc) {
+    if !matches!(protocol, Protocol::Http | Protocol::Https | Protocol::Grpc) {
         let message = format!("{word} is not served yet: its requests are answered with 501");
         reader.report.warning(entity.span("protocol"), entity.path("protocol"), message, "");
     }
+    let tls = ServiceTls {
+        verify: entity.values["tls_verify"].as_bool(),
+        depth: entity.values["tls_verify_depth"].as_u64().map(|depth| depth as u32),
+        ..ServiceTls::default()
+    };
+    if tls.verify == Some(false) {
+        let message = "the upstream's certificate is not verified: whoever is between can read and change everything";
+        reader.report.warning(entity.span("tls_verify"), entity.path("tls_verify"), message, "");
+    }
+    let authorities = entity.has("ca_certificates").then(|| {
+        let span = entity.span("ca_certificates");
+        entity.texts("ca_certificates").iter().map(|id| At::new(Ref::Text((*id).to_owned()), span.clone())).collect()
+    });
+    let mut entity = entity;
+    let certificate = entity.take("client_certificate");
     reader.draft.services.push(ServiceDraft {
         name: entity.owned("name"),
         protocol,
@@ -77,7 +94,9 @@ pub(super) fn service(reader: &mut Reader<'_>, entity: Entity<'_>) {
         connect_timeout_ms: entity.number("connect_timeout"),
         write_timeout_ms: entity.number("write_timeout"),
         read_timeout_ms: entity.number("read_timeout"),
-        tls_verify: entity.values["tls_verify"].as_bool(),
+        tls,
+        authorities,
+        certificate,
         enabled: entity.flag("enabled"),
         common: entity.common,
     });

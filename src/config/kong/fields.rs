@@ -339,7 +339,7 @@ const SNI_FIELDS: &[Field] = &[
     Field::optional("certificate", Kind::String, "Its certificate: id."),
 ];
 const AUTHORITY: &[Field] = &[
-    Field::optional("cert", Kind::String, "Certificate, PEM.").required().rules(&[Rule::Text(others::pem)]),
+    Field::optional("cert", Kind::String, "Certificate, PEM.").required().rules(PEM),
     Field::optional("cert_digest", Kind::String, "SHA-256 of it, hex."),
 ];
 const VAULT: &[Field] = &[
@@ -475,7 +475,7 @@ pub(super) const NOUNS: &[Noun] = &[
     },
     Noun {
         name: "certificates",
-        about: "Certificates. Not served yet.",
+        about: "Certificates and their keys.",
         table: Table::Certificates,
         fields: CERTIFICATE,
         foreign: &[],
@@ -484,7 +484,7 @@ pub(super) const NOUNS: &[Noun] = &[
     },
     Noun {
         name: "snis",
-        about: "Server names of certificates. Not served yet.",
+        about: "Server names of certificates.",
         table: Table::Snis,
         fields: SNI_FIELDS,
         foreign: &[("certificate", Table::Certificates)],
@@ -493,7 +493,7 @@ pub(super) const NOUNS: &[Noun] = &[
     },
     Noun {
         name: "ca_certificates",
-        about: "Certificates of authorities. Not served yet.",
+        about: "Certificates of authorities.",
         table: Table::Authorities,
         fields: AUTHORITY,
         foreign: &[],

@@ -1,9 +1,10 @@
-//! Entities that are checked and not served yet: certificates, server names, authorities, key sets; and vaults, which
-//! were learnt before anything was read.
+//! Entities beside services and routes: certificates, server names and authorities; key sets, which are not served yet; and
+//! vaults, which were learnt before anything was read.
 
 use super::{Entity, Reader};
-use crate::plan::draft::OtherDraft;
+use crate::plan::draft::{OtherDraft, PemDraft};
 use crate::plan::ids::Table;
+use crate::plan::tls::{Hidden, PemPair};
 
 /// Text between the lines of a PEM block.
 pub(super) fn pem(text: &str) -> Result<(), String> {
@@ -37,6 +38,12 @@ pub(super) fn certificate(reader: &mut Reader<'_>, entity: Entity<'_>) {
         let message = "all or none of these fields must be set: 'cert_alt', 'key_alt'";
         reader.report.fault(&entity.common.at, &entity.common.path, message, "");
     }
+    let pair = |cert: &str, key: &str| {
+        let chain = entity.owned(cert)?;
+        Some(PemPair { chain, key: Hidden(entity.owned(key)?) })
+    };
+    let pairs = [pair("cert", "key"), pair("cert_alt", "key_alt")].into_iter().flatten().collect();
+    reader.draft.pems.push(PemDraft { id: entity.common.id, pairs });
     keep(reader, entity, Table::Certificates, None, None);
 }
 
@@ -49,6 +56,9 @@ pub(super) fn sni(reader: &mut Reader<'_>, entity: Entity<'_>) {
 }
 
 pub(super) fn authority(reader: &mut Reader<'_>, entity: Entity<'_>) {
+    let chain = entity.owned("cert").unwrap_or_default();
+    let pairs = vec![PemPair { chain, key: Hidden(String::new()) }];
+    reader.draft.pems.push(PemDraft { id: entity.common.id, pairs });
     keep(reader, entity, Table::Authorities, None, None);
 }
 

@@ -99,6 +99,11 @@ pub(crate) const TOP: &[Knob] = &[
         about: "Where the Admin API listens, or \"off\". Who reaches it is an operator: keep it on loopback.",
     },
     Knob {
+        name: "tls",
+        kind: Kind::Own { read: super::tls::node, schema: super::tls::node_schema },
+        about: "TLS of all listeners and services. Files are PEM.",
+    },
+    Knob {
         name: "access_log",
         kind: Kind::Own { read: sections::access_log, schema: sections::access_log_schema },
         about: "A JSON line per request: a path, or a map of path and format.",

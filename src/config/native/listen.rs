@@ -42,6 +42,7 @@ pub(crate) fn parse_one(text: &str, at: &str) -> Result<Bind, Bad> {
         proxy_protocol: false,
         backlog: BACKLOG,
         at: at.to_owned(),
+        options: None,
     };
     for word in words {
         flag(&mut bind, word)?;

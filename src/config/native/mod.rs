@@ -11,6 +11,7 @@ pub mod log_format;
 mod read;
 mod schema;
 mod sections;
+mod tls;
 pub(crate) mod value;
 
 pub use schema::{schema, Shape};
@@ -74,6 +75,7 @@ pub fn defaults() -> NodeDraft {
         proxy_protocol: false,
         backlog: listen::BACKLOG,
         at: "default".to_owned(),
+        options: None,
     };
     let proxy = bind([0; 4], 8000);
     let node = plan::Node {
@@ -90,11 +92,13 @@ pub fn defaults() -> NodeDraft {
         dress: dress(),
         hosts: BTreeMap::new(),
         dns_servers: Vec::new(),
+        tls: plan::tls::NodeTls::default(),
     };
     NodeDraft {
         node,
         listeners: vec![At::new(Listener { name: format!("proxy {}", proxy.addr), bind: proxy }, Span::nowhere())],
         admin: vec![At::new(bind([127, 0, 0, 1], 8001), Span::nowhere())],
+        tls_at: Span::nowhere(),
     }
 }
 

@@ -152,6 +152,10 @@ fn socket_map(doc: &Node, path: &str, report: &mut Report) -> Option<(Bind, Opti
                 None => report.fault(&value.span, field, format!("not a backlog: {}", show(value)), "write 4096"),
             },
             "proxy_protocol" => bind.proxy_protocol = switch(value, &field, report)?,
+            "tls" if value.map().is_some() => {
+                bind.tls = true;
+                bind.options = Some(Box::new(super::tls::listener(value, &field, report)));
+            }
             "tls" => bind.tls = switch(value, &field, report)?,
             "http2" => bind.http2 = switch(value, &field, report)?,
             _ => unknown(key, NAMES.into_iter(), path, report),
@@ -182,7 +186,7 @@ fn socket_schema() -> Json {
             "name": {"type": "string", "description": "Its name in logs and metrics."},
             "backlog": backlog,
             "proxy_protocol": flag("A load balancer writes the client's address first."),
-            "tls": flag("Terminate TLS."),
+            "tls": {"anyOf": [flag("Terminate TLS."), super::tls::listener_schema()]},
             "http2": flag("Offer HTTP/2."),
         },
     });

@@ -4,9 +4,9 @@ use super::call::Call;
 use super::pump::Pump;
 use crate::base::limits;
 use crate::base::time::Millis;
+use crate::io::channel::Channel;
 use crate::io::clock;
 use crate::io::duplex::Pipe;
-use crate::io::tcp::Stream;
 use crate::shard::Shard;
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -32,7 +32,7 @@ impl Mux {
     ///
     /// # Errors
     /// Where the engine cannot begin.
-    pub(in crate::shard) async fn over(shard: &Rc<Shard>, stream: Stream, write_timeout_ms: u64) -> Result<Rc<Mux>> {
+    pub(in crate::shard) async fn over(shard: &Rc<Shard>, stream: Channel, write_timeout_ms: u64) -> Result<Rc<Mux>> {
         let pipe = Pipe::new(shard.large.take());
         let mut builder = h2::client::Builder::new();
         builder

@@ -2,10 +2,10 @@
 
 use crate::base::limits;
 use crate::base::time::Millis;
+use crate::io::channel::Channel;
 use crate::io::clock;
 use crate::io::deadline::{Side, Watch};
 use crate::io::duplex::Pipe;
-use crate::io::tcp::Stream;
 use crate::shard::Shard;
 use std::cell::Cell;
 use std::future::{poll_fn, Future};
@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 /// One connection's reader and writer.
 pub(super) struct Pump<'a> {
     pub(super) shard: &'a Rc<Shard>,
-    pub(super) stream: &'a Stream,
+    pub(super) stream: &'a Channel,
     pub(super) watch: &'a Watch,
     pub(super) pipe: &'a Pipe,
     /// Is the engine at its end?

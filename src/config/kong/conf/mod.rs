@@ -15,6 +15,7 @@ use crate::base::span::{At, Span};
 use crate::config::native::{self, listen, log_format};
 use crate::plan::node::NodeDraft;
 use crate::plan::report::Report;
+use crate::plan::tls::{Hidden, PemPair};
 use crate::plan::{AccessLog, Bind, Dress, Level, Listener, LogField, LogPath, Node, Runtime, Shards};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -72,14 +73,21 @@ pub fn read(file: Option<(&str, &str)>, env: &[(String, String)], report: &mut R
 /// A node for which nothing is set.
 ///
 /// Its log goes to the standard streams, as that of Kong's images does, and not to files below a prefix that an
-/// operator of this program does not have. The TLS listeners (8443, 8444) are left out: they would only be warned of.
+/// operator of this program does not have. The TLS listener of the Admin API (8444) is left out: it would only be warned of.
 pub fn defaults() -> NodeDraft {
     let mut draft = native::defaults();
+    let mut secure = draft.listeners[0].value.bind.clone();
+    secure.tls = true;
+    secure.addr.set_port(SECURE_PORT);
+    draft.listeners.push(At::new(listener(secure), Span::nowhere()));
     draft.node.admin_log = Some(LogPath::Stdout);
     draft.node.dress = dress();
     draft.node.runtime.field_bytes_max = FIELD_BYTES_MAX;
     draft
 }
+
+/// Where clients speak TLS, where nothing is said.
+const SECURE_PORT: u16 = 8443;
 
 /// A listener of clients; its name holds from one load to the next as long as its address does.
 fn listener(bind: Bind) -> Listener {
@@ -125,6 +133,7 @@ const HONOURED: &[&str] = &[
     "headers",
     "headers_upstream",
     "log_level",
+    "lua_ssl_trusted_certificate",
     "nginx_http_client_body_timeout",
     "nginx_http_client_header_timeout",
     "nginx_http_client_max_body_size",
@@ -157,6 +166,9 @@ const HONOURED: &[&str] = &[
     "proxy_listen",
     "real_ip_header",
     "real_ip_recursive",
+    "ssl_cert",
+    "ssl_cert_key",
+    "ssl_protocols",
     "trusted_ips",
     "upstream_keepalive_idle_timeout",
     "upstream_keepalive_max_requests",
@@ -272,6 +284,12 @@ impl<'a> Reader<'a> {
             "admin_error_log" => self.admin_error_log = Some((self.log_path(s).0, s.span.clone(), s.shown.clone())),
             "nginx_http_log_format" => self.log_format(s),
             "log_level" => self.log_level(s),
+            "ssl_cert" | "ssl_cert_key" => self.certificates(key == "ssl_cert", s),
+            "ssl_protocols" => {
+                let new_only = !s.value.split_whitespace().any(|version| version != "TLSv1.3");
+                self.node().tls.listeners.tls13_only = new_only;
+            }
+            "lua_ssl_trusted_certificate" => self.authorities(s),
             "trusted_ips" => self.trusted_ips(s),
             "real_ip_header" | "nginx_proxy_real_ip_header" | "nginx_http_real_ip_header" => self.real_ip_header(s),
             "real_ip_recursive" | "nginx_proxy_real_ip_recursive" | "nginx_http_real_ip_recursive" => {
@@ -407,6 +425,34 @@ impl<'a> Reader<'a> {
                 self.report.fault(&word_span(s, &bad.word), path_of(s), why, bad.hint);
                 None
             }
+        }
+    }
+
+    /// Certificates for clients that name no other, or their keys: files or PEM, side by side.
+    fn certificates(&mut self, are_chains: bool, s: &Setting) {
+        self.conf.node.tls_at = s.span.clone();
+        let pairs = &mut self.conf.node.node.tls.listeners.default;
+        for (ix, text) in s.value.split(',').map(str::trim).enumerate() {
+            if pairs.len() <= ix {
+                pairs.push(PemPair { chain: String::new(), key: Hidden(String::new()) });
+            }
+            match are_chains {
+                true => text.clone_into(&mut pairs[ix].chain),
+                false => text.clone_into(&mut pairs[ix].key.0),
+            }
+        }
+    }
+
+    /// Who vouches for upstreams: the word `system`, and one file.
+    fn authorities(&mut self, s: &Setting) {
+        self.conf.node.tls_at = s.span.clone();
+        let all: Vec<&str> = s.value.split(',').map(str::trim).collect();
+        let tls = &mut self.conf.node.node.tls;
+        tls.system_authorities = all.contains(&"system");
+        let mut files = all.iter().filter(|one| **one != "system");
+        tls.upstream_authorities = files.next().map(|file| (*file).to_owned()).unwrap_or_default();
+        if files.next().is_some() {
+            self.bad(s, "more than one file", "put the authorities into one file");
         }
     }
 

@@ -226,16 +226,27 @@ fn every_setting_of_the_list_is_honoured() {
 }
 
 #[test]
-fn tls_sockets_stay_closed_with_a_warning() {
-    let (conf, mut report) = load("proxy_listen = 0.0.0.0:8000, 0.0.0.0:8443 ssl\nadmin_listen = 0.0.0.0:8000");
+fn tls_sockets_are_opened_but_for_the_admin_api() {
+    let (conf, mut report) =
+        load("proxy_listen = 0.0.0.0:8000, 0.0.0.0:8443 ssl\nadmin_listen = 0.0.0.0:8000, 0.0.0.0:8444 ssl");
     let (node, listeners) = conf.node.finish(&mut report);
-    assert_eq!(listeners.len(), 1);
+    assert_eq!(listeners.iter().map(|listener| listener.bind.tls).collect::<Vec<_>>(), [false, true]);
     assert!(node.admin.is_empty());
-    let want = "kong.conf:1:16: warning: 0.0.0.0:8443 stays closed: TLS is not served yet; terminate TLS before the \
-        gateway, or take the address out\n\
-        kong.conf:2:16: 0.0.0.0:8000 cannot be opened beside 0.0.0.0:8000, which is listed before it; give each its \
-        own port";
+    let want =
+        "kong.conf:2:16: 0.0.0.0:8000 cannot be opened beside 0.0.0.0:8000, which is listed before it; give each its \
+        own port\n\
+        kong.conf:2:16: warning: 0.0.0.0:8444 stays closed: the Admin API is not served over TLS yet; terminate TLS \
+        before it, or take the address out";
     assert_eq!(said(&report), want);
+}
+
+#[test]
+fn certificates_and_their_keys_stand_side_by_side() {
+    let (conf, _) = load("ssl_cert = a.pem, b.pem\nssl_cert_key = a.key, b.key\nssl_protocols = TLSv1.3");
+    let tls = conf.node.node.tls.listeners;
+    let names: Vec<_> = tls.default.iter().map(|pair| (pair.chain.as_str(), pair.key.0.as_str())).collect();
+    assert_eq!(names, [("a.pem", "a.key"), ("b.pem", "b.key")]);
+    assert!(tls.tls13_only && !format!("{tls:?}").contains("a.key"));
 }
 
 #[test]

@@ -1,0 +1,433 @@
+//! What a generation's certificates compile to: a configuration of handshakes per listener and per service.
+//!
+//! Everything that can be wrong with a key or a certificate is found here, before it is served.
+
+use super::count::bump;
+use super::pool::{Link, Pool, Wire};
+use super::Shard;
+use crate::base::limits::{EXPIRY_WARNED_S, TLS_CLIENT_SESSIONS_MAX};
+use crate::base::time::Millis;
+use crate::hook::Shelf;
+use crate::io::clock;
+use crate::plan::tls::{Certificate, ClientCertificate, PemPair, ServiceTls, TlsOptions};
+use crate::plan::{Plan, Protocol};
+use crate::tls::certs::{self, Identity, Names, Pair};
+use crate::tls::settings::{self, Client, ClientAuth, Server};
+use crate::tls::tickets::Tickets;
+use crate::tls::{ClientConfig, RootCertStore, ServerConfig, ServerName};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A finding: where it was written, and what is wrong there.
+pub struct Finding {
+    /// The entity, or the socket.
+    pub at: crate::base::span::Span,
+    /// A sentence.
+    pub what: String,
+    /// Can it not be served?
+    pub is_fault: bool,
+}
+
+/// Handshakes of a generation.
+#[derive(Default)]
+pub struct Secure {
+    /// By the listener's name.
+    servers: HashMap<String, Arc<ServerConfig>>,
+    /// By `ServiceIx`; `None` for those in the clear.
+    clients: Vec<Option<Arc<ClientPlan>>>,
+    tickets: Option<Arc<Tickets>>,
+    /// Subject and end of each certificate that is shown, for metrics.
+    pub expiries: Vec<(String, i64)>,
+}
+
+/// To whom a connection is made: over which settings, and by which name. Connections of two of these never meet.
+pub(super) struct Toward<'a> {
+    plan: &'a Arc<ClientPlan>,
+    /// The host as it is told, without a port.
+    host: &'a [u8],
+    /// Of both; what it leads to is compared.
+    pub(super) key: u64,
+}
+
+/// The same, of a connection that was made.
+pub(super) struct Made {
+    plan: [u8; 32],
+    host: Vec<u8>,
+    pub(super) key: u64,
+}
+
+impl<'a> Toward<'a> {
+    pub(super) fn new(shard: &Shard, plan: &'a Arc<ClientPlan>, host: &'a [u8]) -> Toward<'a> {
+        Toward { plan, host, key: shard.hasher.hash_one((plan.name, host)) }
+    }
+
+    /// A connection of the pool that was made to the same.
+    pub(super) fn take(&self, pool: &Pool) -> Option<Box<Link>> {
+        let same = |made: &Made| made.plan == self.plan.name && made.host == self.host;
+        pool.take().filter(|link| link.toward.as_ref().is_some_and(|made| same(made)))
+    }
+
+    /// Makes the handshake over a fresh connection, within `timeout_ms`.
+    ///
+    /// # Errors
+    /// Why there is none; `TimedOut` where it took too long.
+    pub(super) async fn shake(
+        &self,
+        shard: &Shard,
+        link: &mut Link,
+        addr: SocketAddr,
+        timeout_ms: u64,
+    ) -> std::io::Result<()> {
+        let config = shard.client_config(self.plan).ok_or(std::io::ErrorKind::Unsupported)?;
+        let text = std::str::from_utf8(self.host).unwrap_or("");
+        let text = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+        // What is no name, such as one with an underscore, is asked for by address.
+        let name = ServerName::try_from(text.to_owned()).unwrap_or_else(|_| ServerName::from(addr.ip()));
+        let until = Millis(clock::millis().0 + timeout_ms);
+        link.watch.arm_read(until);
+        link.watch.arm_write(until);
+        let Wire::Socket(stream) = &mut link.wire else { return Err(std::io::ErrorKind::Unsupported.into()) };
+        let shaken = stream.connect(config, name, &shard.sealed).await;
+        let late = link.watch.fired().is_some();
+        link.watch.disarm_read();
+        link.watch.disarm_write();
+        if shaken.is_err() && late {
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
+        shaken?;
+        bump(&shard.counters.upstream_handshakes);
+        if stream.facts().is_some_and(|facts| facts.resumed) {
+            bump(&shard.counters.upstream_handshakes_resumed);
+        }
+        link.toward = Some(Box::new(Made { plan: self.plan.name, host: self.host.to_vec(), key: self.key }));
+        Ok(())
+    }
+}
+
+impl Shard {
+    /// This shard's configuration of a plan, with its memory of sessions; outlives a reload that keeps the plan.
+    fn client_config(&self, plan: &ClientPlan) -> Option<Arc<ClientConfig>> {
+        if let Some(config) = self.clients.borrow().get(&plan.name) {
+            return Some(config.clone());
+        }
+        let config = plan.build()?;
+        self.clients.borrow_mut().insert(plan.name, config.clone());
+        Some(config)
+    }
+
+    /// Forgets those that nothing asks for any more.
+    pub(super) fn keep_clients(&self, secure: &Secure) {
+        let kept = |name: &[u8; 32]| secure.clients.iter().flatten().any(|plan| plan.name == *name);
+        self.clients.borrow_mut().retain(|name, _| kept(name));
+    }
+
+    /// Idle TLS connections to an address, by [`Toward::key`].
+    pub(super) fn secure_pool(&self, addr: SocketAddr, key: u64) -> Rc<Pool> {
+        self.secure_pools.borrow_mut().entry((addr, key)).or_default().clone()
+    }
+}
+
+/// How a service's upstreams are asked.
+pub(super) struct ClientPlan {
+    /// Two of one name are the same.
+    pub(super) name: [u8; 32],
+    client: Client,
+}
+
+impl ClientPlan {
+    /// With a memory of sessions of its own.
+    pub(super) fn build(&self) -> Option<Arc<ClientConfig>> {
+        self.client.build(TLS_CLIENT_SESSIONS_MAX).ok()
+    }
+}
+
+/// The made-up certificate of the process: the same after a reload.
+struct MadeUp(Result<Pair, String>);
+
+/// The authorities of the machine.
+struct System(Arc<RootCertStore>);
+
+impl Secure {
+    /// Compiles what `plan` says of TLS; `now` in seconds of the wall clock.
+    ///
+    /// # Errors
+    /// Every finding, where one of them is a fault.
+    pub fn compile(plan: &Plan, shelf: &Shelf, now: i64) -> Result<(Secure, Vec<Finding>), Vec<Finding>> {
+        let mut compiling = Compiling { plan, shelf, now, findings: Vec::new(), expiries: Vec::new() };
+        let certificates: Vec<Vec<Pair>> =
+            plan.secure.certificates.iter().map(|certificate| compiling.certificate(certificate)).collect();
+        let authorities = compiling.authorities();
+        let servers = compiling.servers(&certificates);
+        let clients = compiling.clients(&certificates, &authorities);
+        let Compiling { findings, expiries, .. } = compiling;
+        if findings.iter().any(|finding| finding.is_fault) {
+            return Err(findings);
+        }
+        let tickets = (!servers.is_empty()).then(|| tickets(plan, shelf, now));
+        Ok((Secure { servers, clients, tickets, expiries }, findings))
+    }
+
+    /// What a handshake on a listener is made by.
+    pub(super) fn server(&self, listener: &str, _name: Option<&str>) -> Option<Arc<ServerConfig>> {
+        self.servers.get(listener).cloned()
+    }
+
+    /// How the upstreams of a service are asked; `None` in the clear.
+    pub(super) fn client(&self, service: usize) -> Option<&Arc<ClientPlan>> {
+        self.clients.get(service)?.as_ref()
+    }
+
+    /// Replaces the key of session tickets when it is old enough.
+    pub(super) fn turn(&self, now: u64) {
+        if let Some(tickets) = &self.tickets {
+            tickets.turn(now);
+        }
+    }
+}
+
+fn tickets(plan: &Plan, shelf: &Shelf, now: i64) -> Arc<Tickets> {
+    let now = u64::try_from(now).unwrap_or(0);
+    let tickets = shelf.take_or(|| Tickets::new(now));
+    let secrets: Vec<Vec<u8>> =
+        plan.node.tls.ticket_secrets.iter().map(|secret| secret.0.trim().as_bytes().to_vec()).collect();
+    tickets.set(&secrets, now);
+    tickets
+}
+
+/// What is said of a certificate that may sign no other.
+const NO_AUTHORITY: &str = "certificate does not appear to be a CA because it is missing the \"CA\" basic constraint";
+
+struct Compiling<'a> {
+    plan: &'a Plan,
+    shelf: &'a Shelf,
+    now: i64,
+    findings: Vec<Finding>,
+    expiries: Vec<(String, i64)>,
+}
+
+impl Compiling<'_> {
+    fn say(&mut self, at: &crate::base::span::Span, what: String, is_fault: bool) {
+        self.findings.push(Finding { at: at.clone(), what, is_fault });
+    }
+
+    fn pair(&mut self, pem: &PemPair, at: &crate::base::span::Span) -> Option<Pair> {
+        // A reference that could not be resolved is empty, and was warned of.
+        if pem.chain.trim().is_empty() || pem.key.0.trim().is_empty() {
+            self.say(at, "a certificate without text is not shown".to_owned(), false);
+            return None;
+        }
+        match Pair::read(&pem.chain, &pem.key.0, None) {
+            Ok(pair) => {
+                self.expiry(&pair.identity, at);
+                Some(pair)
+            }
+            Err(what) => {
+                self.say(at, what, true);
+                None
+            }
+        }
+    }
+
+    fn expiry(&mut self, identity: &Identity, at: &crate::base::span::Span) {
+        let name = match identity.common_name.as_str() {
+            "" => identity.dns.first().cloned().unwrap_or_default(),
+            name => name.to_owned(),
+        };
+        let left = identity.not_after - self.now;
+        if left <= 0 {
+            self.say(at, format!("the certificate of {name:?} has expired"), false);
+        } else if left < EXPIRY_WARNED_S {
+            self.say(at, format!("the certificate of {name:?} expires in {} days", left / 86_400), false);
+        }
+        self.expiries.push((name, identity.not_after));
+    }
+
+    fn certificate(&mut self, certificate: &Certificate) -> Vec<Pair> {
+        let pairs: Vec<Pair> = certificate.pairs.iter().filter_map(|pem| self.pair(pem, &certificate.at)).collect();
+        if let [one, two] = pairs.as_slice() {
+            if one.algorithm() == two.algorithm() {
+                self.say(&certificate.at, "cert and cert_alt are of the same kind of key".to_owned(), true);
+            }
+        }
+        pairs
+    }
+
+    /// By place; `None` where one has a fault.
+    fn authorities(&mut self) -> Vec<Option<String>> {
+        let mut all = Vec::new();
+        for authority in &self.plan.secure.authorities {
+            let read = certs::certificates(&authority.pem).and_then(|certs| match certs.as_slice() {
+                [one] => Identity::of(one),
+                _ => Err("please submit only one certificate at a time".to_owned()),
+            });
+            let fault = match read {
+                Ok(identity) if !identity.is_authority => Some(NO_AUTHORITY.to_owned()),
+                Ok(identity) if identity.not_after <= self.now => {
+                    Some("certificate expired, \"Not After\" time is in the past".to_owned())
+                }
+                Ok(_) => None,
+                Err(_) if authority.pem.trim().is_empty() => None,
+                Err(what) => Some(what),
+            };
+            let sound = fault.is_none();
+            if let Some(what) = fault {
+                self.say(&authority.at, what, true);
+            }
+            all.push((sound && !authority.pem.trim().is_empty()).then(|| authority.pem.clone()));
+        }
+        all
+    }
+
+    fn servers(&mut self, certificates: &[Vec<Pair>]) -> HashMap<String, Arc<ServerConfig>> {
+        let mut servers = HashMap::new();
+        let mut names = Names::default();
+        for (certificate, pairs) in self.plan.secure.certificates.iter().zip(certificates) {
+            if !pairs.is_empty() {
+                names.add(&certificate.names, pairs);
+            }
+        }
+        let names = Arc::new(names);
+        let nowhere = crate::base::span::Span::nowhere();
+        let plan = self.plan;
+        for listener in plan.listeners.iter().filter(|listener| listener.bind.tls) {
+            let node = &plan.node.tls.listeners;
+            let options = listener.bind.options.as_deref().unwrap_or(node);
+            let default: Vec<Pair> = options.default.iter().filter_map(|pem| self.pair(pem, &nowhere)).collect();
+            let names = match (default.is_empty(), names.has_default()) {
+                (false, false) => Arc::new(names.with_default(default)),
+                (_, true) => names.clone(),
+                (true, false) => match &self.shelf.take_or(|| MadeUp(Pair::self_signed("localhost"))).0 {
+                    Ok(pair) => Arc::new(names.with_default(vec![pair.clone()])),
+                    Err(what) => {
+                        self.say(&nowhere, format!("cannot make a certificate: {what}"), true);
+                        continue;
+                    }
+                },
+            };
+            let client_auth = match self.client_auth(options) {
+                Ok(auth) => auth,
+                Err(what) => {
+                    self.say(&nowhere, format!("{}: {what}", listener.bind.at), true);
+                    continue;
+                }
+            };
+            let tickets = tickets(plan, self.shelf, self.now);
+            let alpn = match listener.bind.http2 {
+                true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+                false => vec![b"http/1.1".to_vec()],
+            };
+            let server = Server { names, tickets, tls13_only: options.tls13_only, alpn, client_auth };
+            match server.build() {
+                Ok(config) => drop(servers.insert(listener.name.clone(), config)),
+                Err(what) => self.say(&nowhere, format!("{}: {what}", listener.bind.at), true),
+            }
+        }
+        servers
+    }
+
+    fn client_auth(&self, options: &TlsOptions) -> Result<Option<ClientAuth>, String> {
+        if options.client_certificate == ClientCertificate::None {
+            return Ok(None);
+        }
+        if options.client_authorities.is_empty() {
+            return Err("clients are to show certificates, and no authority is named that vouches for them".to_owned());
+        }
+        let roots = settings::roots_of(std::iter::once(options.client_authorities.as_str()))?;
+        let revoked = match options.client_revoked.as_str() {
+            "" => Vec::new(),
+            pem => certs::revocations(pem)?,
+        };
+        Ok(Some(ClientAuth {
+            roots: Arc::new(roots),
+            revoked,
+            optional: options.client_certificate == ClientCertificate::Optional,
+            depth: options.client_depth as usize,
+        }))
+    }
+
+    fn clients(&mut self, certificates: &[Vec<Pair>], authorities: &[Option<String>]) -> Vec<Option<Arc<ClientPlan>>> {
+        let plan = self.plan;
+        let mut made: HashMap<[u8; 32], Arc<ClientPlan>> = HashMap::new();
+        let mut all = Vec::with_capacity(plan.services.len());
+        for service in &plan.services {
+            all.push(match service.protocol {
+                Protocol::Https => match self.client(&service.tls, certificates, authorities, &mut made) {
+                    Ok(client) => Some(client),
+                    Err(what) => {
+                        self.say(&service.at, what, true);
+                        None
+                    }
+                },
+                _ => None,
+            });
+        }
+        all
+    }
+
+    fn client(
+        &mut self,
+        tls: &ServiceTls,
+        certificates: &[Vec<Pair>],
+        authorities: &[Option<String>],
+        made: &mut HashMap<[u8; 32], Arc<ClientPlan>>,
+    ) -> Result<Arc<ClientPlan>, String> {
+        let node = &self.plan.node.tls;
+        let pems: Option<Vec<&str>> =
+            tls.authorities.as_ref().map(|all| all.iter().filter_map(|ix| authorities.get(*ix)?.as_deref()).collect());
+        let wanted = tls.verify.unwrap_or(node.upstream_verify);
+        let identity = tls.certificate.and_then(|ix| certificates.get(ix)?.first().cloned());
+        let name = {
+            let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+            let mut add = |bytes: &[u8]| {
+                hash.update(&(bytes.len() as u64).to_be_bytes());
+                hash.update(bytes);
+            };
+            add(&[u8::from(wanted), u8::from(tls.verify.is_some()), u8::from(pems.is_some())]);
+            add(format!("{:?} {}", tls.depth, node.system_authorities).as_bytes());
+            add(node.upstream_authorities.as_bytes());
+            pems.iter().flatten().for_each(|pem| add(pem.as_bytes()));
+            add(identity.as_ref().map_or("", |pair| &pair.identity.sha256).as_bytes());
+            let mut name = [0; 32];
+            name.copy_from_slice(hash.finish().as_ref());
+            name
+        };
+        if let Some(made) = made.get(&name) {
+            return Ok(made.clone());
+        }
+        let roots = match (wanted, pems) {
+            (false, _) => None,
+            (true, Some(pems)) if !pems.is_empty() => Some(Arc::new(settings::roots_of(pems.into_iter())?)),
+            (true, _) => Some(self.node_roots()?),
+        };
+        let roots = match roots {
+            Some(roots) if roots.is_empty() && tls.verify == Some(true) => {
+                return Err("tls_verify is on, and there is no authority to ask".to_owned());
+            }
+            Some(roots) if roots.is_empty() => None,
+            roots => roots,
+        };
+        let depth = tls.depth.map(|depth| depth as usize);
+        let client = Client { roots, depth, identity, alpn: vec![b"http/1.1".to_vec()] };
+        client.build(1)?;
+        let plan = Arc::new(ClientPlan { name, client });
+        made.insert(name, plan.clone());
+        Ok(plan)
+    }
+
+    /// The authorities that the node trusts for upstreams.
+    fn node_roots(&self) -> Result<Arc<RootCertStore>, String> {
+        let node = &self.plan.node.tls;
+        let system = match node.system_authorities {
+            true => self.shelf.take_or(|| System(Arc::new(settings::system_roots()))).0.clone(),
+            false => Arc::new(RootCertStore::empty()),
+        };
+        if node.upstream_authorities.is_empty() {
+            return Ok(system);
+        }
+        let mut roots = settings::roots_of(std::iter::once(node.upstream_authorities.as_str()))?;
+        roots.extend(system.roots.iter().cloned());
+        Ok(Arc::new(roots))
+    }
+}
