@@ -361,7 +361,7 @@ impl Download<'_> {
                 break;
             }
             self.cx.shard.enlarge(input, 1024);
-            self.link.watch.arm_read(Millis(clock::millis().0 + self.service.read_timeout_ms));
+            self.link.watch.arm_read(self.until(clock::millis()));
             let (result, buf) = self.link.recv(std::mem::take(input)).await;
             *input = buf;
             match result {

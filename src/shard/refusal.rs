@@ -190,7 +190,7 @@ pub(super) fn render(
     let content_type: Cow<'_, str> = match &told.body {
         ReplyBody::Empty => "".into(),
         // A caller of gRPC reads fields, not bodies.
-        ReplyBody::Message(_) if is_call => "application/grpc".into(),
+        ReplyBody::Message(_) | ReplyBody::Noted if is_call => "application/grpc".into(),
         ReplyBody::Message(message) => {
             let format = format_of(head, dress, told.transport);
             template(format, message, &record.id, &mut body);
@@ -218,7 +218,12 @@ pub(super) fn render(
     if !content_type.is_empty() && !named_by_plugin("content-type") {
         own.append(&mut buf, b"Content-Type", content_type.as_bytes());
     }
-    if let (ReplyBody::Message(message), true) = (&told.body, is_call) {
+    let said = match &told.body {
+        ReplyBody::Message(message) if is_call => Some(message.as_ref()),
+        ReplyBody::Noted if is_call => Some(edits.message()),
+        _ => None,
+    };
+    if let Some(message) = said {
         // Plain gRPC to a route of gRPC over TLS is "cancelled" and a success of HTTP, as its clients know it.
         let status = if told.status == 200 { 1 } else { grpc::status_of(told.status) };
         own.append(&mut buf, b"grpc-status", itoa::Buffer::new().format(status).as_bytes());
