@@ -6,6 +6,8 @@ use divan::counter::ItemsCount;
 use divan::{black_box, Bencher};
 use ringway::base::time::WallMs;
 use ringway::limit::bank::{Bank, Key};
+use ringway::limit::bucket::Bucket;
+use ringway::limit::rule::{Algorithm, Limit};
 use ringway::limit::window::{Period, Window};
 
 const NOON: WallMs = WallMs(1_795_435_200_000);
@@ -37,7 +39,7 @@ fn key(bencher: Bencher<'_, '_>) {
 fn take_one_key(bencher: Bencher<'_, '_>) {
     let bank = Bank::new(64);
     let (key, hour) = (bank.key(&[b"one"]), hour());
-    bencher.counter(ItemsCount::new(1u32)).bench(|| bank.take(black_box(key), hour, u32::MAX, NOW_S));
+    bencher.counter(ItemsCount::new(1u32)).bench(|| bank.take(black_box(key), hour, 1, u32::MAX, NOW_S));
 }
 
 /// Threads take from 10 000 counts in turn: the usual case.
@@ -48,7 +50,7 @@ fn take_many_keys(bencher: Bencher<'_, '_>) {
     let hour = hour();
     bencher.counter(ItemsCount::new(keys.len())).bench(|| {
         for key in &keys {
-            black_box(bank.take(*key, hour, u32::MAX, NOW_S).is_ok());
+            black_box(bank.take(*key, hour, 1, u32::MAX, NOW_S).is_ok());
         }
     });
 }
@@ -58,6 +60,36 @@ fn take_many_keys(bencher: Bencher<'_, '_>) {
 fn refuse(bencher: Bencher<'_, '_>) {
     let bank = Bank::new(64);
     let (key, hour) = (bank.key(&[b"one"]), hour());
-    let _ = bank.take(key, hour, 1, NOW_S);
-    bencher.bench(|| bank.take(black_box(key), hour, 1, NOW_S));
+    let _ = bank.take(key, hour, 1, 1, NOW_S);
+    bencher.bench(|| bank.take(black_box(key), hour, 1, 1, NOW_S));
+}
+
+/// So many tokens a second.
+fn limit(algorithm: &str, tokens: u32) -> Limit {
+    let bucket = || Bucket::new(1, f64::from(tokens), tokens, 0).expect("it fills in a second");
+    let algorithm = match algorithm {
+        "sliding-window" => Algorithm::Sliding,
+        "token-bucket" => Algorithm::Bucket(bucket()),
+        _ => Algorithm::Fixed,
+    };
+    Limit { period: Period::Second, tokens, algorithm }
+}
+
+const ALGORITHMS: [&str; 3] = ["fixed-window", "sliding-window", "token-bucket"];
+
+/// One take by each algorithm, from one count that all threads want.
+#[divan::bench(args = ALGORITHMS, threads = [1, 2])]
+fn pass(bencher: Bencher<'_, '_>, algorithm: &str) {
+    let (bank, limit) = (Bank::new(64), limit(algorithm, (1 << 31) - 1));
+    let key = bank.key(&[b"one"]);
+    bencher.counter(ItemsCount::new(1u32)).bench(|| limit.take(&bank, black_box(key), 1, NOON).is_some());
+}
+
+/// The same where nothing is left.
+#[divan::bench(args = ALGORITHMS, threads = [1, 2])]
+fn deny(bencher: Bencher<'_, '_>, algorithm: &str) {
+    let (bank, limit) = (Bank::new(64), limit(algorithm, 1));
+    let key = bank.key(&[b"one"]);
+    let _ = limit.take(&bank, key, 1, NOON);
+    bencher.counter(ItemsCount::new(1u32)).bench(|| limit.take(&bank, black_box(key), 1, NOON).is_some());
 }

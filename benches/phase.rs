@@ -33,10 +33,15 @@ const FILE: &str =
      keyauth_credentials:\n  - {consumer: mobile-app, key: a-key-of-the-consumer}\nplugins:\n";
 
 /// Chains, by name.
-const CHAINS: [(&str, &str); 5] = [
+const CHAINS: [(&str, &str); 6] = [
     ("correlation-id", "  - {name: correlation-id, config: {header_name: X-Request-ID, generator: uuid}}\n"),
     ("rate-limiting", "  - {name: rate-limiting, config: {minute: 1000000000, policy: local}}\n"),
     ("key-auth", "  - {name: key-auth}\n"),
+    (
+        "request-transformer",
+        "  - {name: request-transformer, config: {add: {headers: ['X-Gateway-Version:1.0']}, \
+         remove: {headers: [X-Internal-Debug]}, rename: {headers: ['X-Old-Name:X-New-Name']}}}\n",
+    ),
     ("jwt", "  - {name: jwt, config: {claims_to_verify: [exp]}}\n"),
     (
         "kong.yml",

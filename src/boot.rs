@@ -1,12 +1,13 @@
 //! Wiring: the only file that knows configuration, plugins, the control plane and the shards together.
 
+use crate::auth::issuer::Issuers;
 use crate::base::limits::MAILBOX_MESSAGES_MAX;
 use crate::bus::{Endpoints, FromShard, Gauges, Shards, Snapshot, ToShard};
 use crate::control::access_log::AccessLog;
 use crate::control::journal::Journal;
 use crate::control::sink::Reopen;
 use crate::control::{self, First, Hands, Inbox, Line, Load};
-use crate::hook::{Descriptor, Shelf};
+use crate::hook::{Descriptor, Shelf, ThisNode};
 use crate::io::listen::{self, Bound};
 use crate::io::mailbox::{mailbox, Seat, Sender};
 use crate::io::runtime::{self, Wait};
@@ -15,7 +16,7 @@ use crate::shard::{self, Tables};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -130,7 +131,20 @@ pub fn serve(start: Start) -> ExitCode {
         }
     }
 
-    let fleet = Fleet { senders, gauges, shelf: Shelf::default() };
+    let shelf = Shelf::default();
+    let node = shelf.take_or(|| ThisNode { id: uuid::Uuid::new_v4(), hostname: runtime::hostname() });
+    let issuers: Arc<Issuers> = shelf.take_or(Issuers::default);
+    type Counter = fn(&Issuers) -> &AtomicU64;
+    let counters: [(&str, Counter); 3] = [
+        ("jwks_fetches_total", |issuers| &issuers.fetches),
+        ("jwks_fetch_failures_total", |issuers| &issuers.failures),
+        ("jwks_keys_ignored_total", |issuers| &issuers.ignored),
+    ];
+    readings.extend(counters.map(|(name, counter)| -> control::Reading {
+        let issuers = issuers.clone();
+        (name, Box::new(move || counter(&issuers).load(Ordering::Relaxed)))
+    }));
+    let fleet = Fleet { senders, gauges, shelf };
     let code = control::run(Hands {
         shards: Arc::new(fleet),
         load: start.load,
@@ -138,7 +152,9 @@ pub fn serve(start: Start) -> ExitCode {
         inbox: start.inbox,
         reopen: start.reopen,
         journal: start.journal,
+        issuers,
         readings,
+        node,
         descriptors: descriptors(),
     });
     if let Some(log) = access_log {

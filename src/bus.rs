@@ -157,6 +157,29 @@ pub struct Snapshot {
     pub labelled: Vec<(&'static str, &'static str, String, u64)>,
     /// Per route that has served a request since start.
     pub routes: Vec<RouteSnapshot>,
+    /// What plugins have refused.
+    pub refusals: Vec<RefusalSnapshot>,
+}
+
+/// Refusals of one kind on one shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RefusalSnapshot {
+    /// The plugin.
+    pub plugin: String,
+    /// Service's name or id; empty where there is none.
+    pub service: String,
+    /// Route's name or id.
+    pub route: String,
+    /// Consumer's name or id; empty where it is not known.
+    pub consumer: String,
+    /// Who shares the count that was used up; empty for plugins that count nothing.
+    pub by: &'static str,
+    /// The status.
+    pub code: u16,
+    /// Did it pass all the same, as the plugin only watches?
+    pub shadow: bool,
+    /// How many.
+    pub count: u64,
 }
 
 /// The counters of one route on one shard.

@@ -25,15 +25,15 @@
 //! | [`route`] | which route takes a request, and the path towards its upstream | base plan http |
 //! | [`balance`] | which target is next, and which may be asked | base plan |
 //! | [`limit`] | counts of the node, exact over all shards | base |
-//! | [`auth`] | tokens: verified or not | base |
+//! | [`auth`] | tokens: verified or not; where issuers' keys are | base |
 //! | [`redis`] | what is said to Redis, and what it answers | base |
 //! | [`hook`] | the plugin contract | base plan http redis |
 //! | [`plugins`] | one file and one row per plugin | base plan http hook limit auth redis |
-//! | [`config`] | text of any dialect → draft | base plan hook |
+//! | [`config`] | text of any dialect → draft | base plan auth hook |
 //! | [`io`] | sockets, clocks, the runtime: all that names monoio | base |
 //! | [`bus`] | the messages between control and shards | base plan balance |
 //! | [`shard`] | the data plane; `shard/request.rs` is the story of one request | all of the above but plugins, config |
-//! | [`control`] | the control plane: one loop over one enum of events | base plan http route balance hook config io bus |
+//! | [`control`] | the control plane: one loop over one enum of events | base plan http route balance auth hook config io bus |
 //! | [`boot`], [`cli`] | wiring, commands | anything |
 //!
 //! The table is checked by `tests/tidy.rs`.
@@ -48,6 +48,8 @@
 //! * who is healthy and who says so: `src/balance/health.rs`; probes: `src/control/probe.rs`
 //! * what a hash is made of: `src/shard/affinity.rs`
 //! * what happens while Redis is slow, down or wrong: `src/shard/redis/conn.rs`
+//! * what plugins can change, and what none can: `src/hook/edits.rs`; templates: `src/plugins/transform/template.rs`
+//! * whose tokens are believed: `src/plugins/jwt.rs`; where an issuer's keys come from: `src/control/keys.rs`
 //! * timeouts: `src/io/deadline.rs`; bounds: `src/base/limits.rs`
 //! * precedence of routes: `src/plan/rank.rs`; of plugin instances: `src/plan/chain.rs`
 //! * what a setting is called: `src/config/native/knobs.rs`, `src/config/kong/conf/mod.rs`, `src/config/kong/fields.rs`

@@ -1,9 +1,12 @@
 //! Every example of `config/` is loaded as a user would load it, so that none rots.
 
 use ringway::config::gather::{load, Loaded};
+use ringway::hook::Shelf;
 use ringway::plan::balancing::HashOn;
 use ringway::plan::{Plan, Secret, Upstream};
+use ringway::shard::Tables;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Loads files of `config/`, with these variables and no others.
 fn run(files: &[&str], env: &[(&str, &str)]) -> Loaded {
@@ -81,7 +84,29 @@ fn the_kong_example_of_policies_is_served() {
     let want = ["acl", "basic-auth", "bot-detection", "cors", "hmac-auth", "ip-restriction", "key-auth", "redirect"];
     assert_eq!(used[..8], want);
     assert_eq!(used[8..], ["request-size-limiting"]);
-    assert_eq!(plan.consumers[0].groups, ["staff"]);
+    assert_eq!(*plan.consumers[0].groups, [Box::from("staff")]);
+}
+
+#[test]
+fn the_kong_example_of_validation_is_served() {
+    let plan = plan(&["validation-kong.yml"]);
+    assert_eq!(names(&plan), ["order", "orders-old", "payments", "prices"]);
+    let mut used: Vec<&str> = plan.plugins.iter().map(|plugin| plugin.name.as_str()).collect();
+    used.sort_unstable();
+    assert_eq!(used, ["fault-injection", "request-termination", "request-validator", "request-validator"]);
+    let tables = Tables::compile(Arc::new(plan), ringway::plugins::ALL, &Shelf::default());
+    assert!(tables.is_ok(), "{:?}", tables.err());
+}
+
+#[test]
+fn the_kong_example_of_limits_is_served() {
+    let plan = plan(&["limits-kong.yml"]);
+    assert_eq!(names(&plan), ["search", "legacy", "reports", "media"]);
+    let algorithms: Vec<&str> =
+        plan.plugins.iter().filter_map(|plugin| plugin.config.get("algorithm")?.as_str()).collect();
+    assert_eq!(algorithms, ["token-bucket", "leaky-bucket", "sliding-window"]);
+    let tables = ringway::shard::Tables::compile(std::sync::Arc::new(plan), ringway::plugins::ALL, &Default::default());
+    assert_eq!(tables.err(), None);
 }
 
 #[test]
@@ -99,8 +124,28 @@ fn the_kong_example_of_shared_limits_is_served() {
     let plan = loaded.plan.expect("a report without faults has a plan");
     assert_eq!(names(&plan), ["orders", "reports", "search"]);
     assert_eq!(plan.plugins[0].config["redis"]["password"], "s3");
-    let tables = ringway::shard::Tables::compile(std::sync::Arc::new(plan), ringway::plugins::ALL, &Default::default());
+    let tables = Tables::compile(Arc::new(plan), ringway::plugins::ALL, &Default::default());
     assert_eq!(tables.err(), None);
+}
+
+#[test]
+fn the_kong_example_of_transformers_is_served() {
+    let plan = plan(&["transform-kong.yml"]);
+    assert_eq!(names(&plan), ["orders", "legacy", "texts", "keyed"]);
+    let of = |name: &str| plan.plugins.iter().filter(|plugin| plugin.name == name).count();
+    assert_eq!((of("request-transformer"), of("response-transformer")), (3, 1));
+    let limit = plan.plugins.iter().find(|plugin| plugin.name == "rate-limiting").expect("there is one");
+    assert_eq!(limit.ordering.as_ref().map(|ordering| &ordering.before[..]), Some(&["key-auth".to_owned()][..]));
+}
+
+#[test]
+fn the_kong_example_of_tokens_is_served() {
+    let plan = plan(&["jwt-kong.yml"]);
+    assert_eq!(names(&plan), ["orders", "reports", "shop"]);
+    let jwt: Vec<_> = plan.plugins.iter().filter(|plugin| plugin.name == "jwt").collect();
+    assert_eq!(jwt.len(), 3);
+    assert_eq!(jwt[0].config["claims_to_headers"]["realm_access.roles"], "X-Roles");
+    assert_eq!(jwt[1].config["consumer_claim"], "sub");
 }
 
 #[test]
@@ -118,6 +163,33 @@ fn kong_yml_is_served_with_secrets_and_hosts_beside_it() {
     // Neither file needs the others to be well-formed, but for the consumers that the secrets name.
     assert!(run(&["kong.yml"], &[]).report.is_clean());
     assert!(run(&["jwt-secrets.yml"], &[]).plan.is_none());
+}
+
+/// What `ringway plugins NAME` shows is served as it stands, nothing said about it.
+#[test]
+fn the_example_of_every_plugin_is_served() {
+    for row in ringway::plugins::ALL {
+        let text = format!("_format_version: \"3.0\"\n{}", row.example);
+        let open = |path: &str| match path {
+            "example.yml" => Ok(text.clone()),
+            _ => Err(std::io::ErrorKind::NotFound.into()),
+        };
+        let mut random = |bytes: &mut [u8]| bytes.fill(7);
+        let loaded = load(&["example.yml".to_owned()], None, &[], &open, ringway::plugins::ALL, &mut random);
+        let said: Vec<String> = loaded.report.findings.iter().map(ToString::to_string).collect();
+        assert_eq!(said, Vec::<String>::new(), "the example of {}:\n{text}", row.name);
+        let plan = loaded.plan.expect("a report without faults has a plan");
+        assert!(plan.plugins.iter().any(|plugin| plugin.name == row.name), "{} is not in its own example", row.name);
+        let tables = Tables::compile(Arc::new(plan), ringway::plugins::ALL, &Shelf::default());
+        assert!(tables.is_ok(), "{}: {:?}", row.name, tables.err());
+    }
+}
+
+#[test]
+fn what_is_served_is_not_said_to_be_unbuilt() {
+    for row in ringway::plugins::ALL {
+        assert!(ringway::hook::unbuilt(row.name).is_none(), "{}: take its row out of hook/unbuilt.rs", row.name);
+    }
 }
 
 /// The environment of the compose file that people try images with: none of it may keep the gateway from starting.

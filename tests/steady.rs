@@ -1,4 +1,5 @@
-//! In the steady state a request that passes its plugins allocates nothing, and neither does the pick of its target.
+//! In the steady state a request that passes its plugins allocates nothing, and neither does the pick of its target. What
+//! a consumer takes is bounded.
 //!
 //! One request over and over through the plugins that let it pass, with an allocator that counts: jwt with a token seen
 //! before, the others with what they ask for; hmac-auth by itself, as it shares a header with jwt. The first rounds may
@@ -15,13 +16,13 @@ use ringway::base::rng::Rng;
 use ringway::base::span::Span;
 use ringway::base::time::{Millis, WallMs};
 use ringway::hook::directory::Directory;
-use ringway::hook::{Ctx, Edits, Env, Facts, Identity, Locals, Plugin, Shelf, Verdict};
+use ringway::hook::{Ctx, Edits, Env, Facts, Identity, Locals, Plugin, Shelf, Tally, Verdict};
 use ringway::http::parse::{Parser, Progress};
 use ringway::http::Head;
 use ringway::plan::balancing::{Checks, Criteria, Hashing};
 use ringway::plan::{
     Algorithm, Consumer, Credential, Dress, Level, LogPath, Node, Plan, PluginInstance, Protocol, Route, Runtime,
-    Scope, Secret, Service, Upstream,
+    Scope, Secret, Service, TokenKey, Upstream,
 };
 use serde_json::{json, Value};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -32,9 +33,16 @@ use uuid::Uuid;
 
 struct Counting;
 
+/// What an allocation of so many bytes takes: a word before it, in steps of 16, 32 at least.
+fn chunk(bytes: usize) -> i64 {
+    ((bytes + 8).next_multiple_of(16)).max(32) as i64
+}
+
 thread_local! {
     /// Of this thread alone: what other tests and their runner do meanwhile is no business of the code under test.
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    /// Bytes that this thread has taken and not given back, as glibc rounds them.
+    static HELD: Cell<i64> = const { Cell::new(0) };
 }
 
 #[global_allocator]
@@ -45,17 +53,20 @@ static ALLOCATOR: Counting = Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        HELD.set(HELD.get() + chunk(layout.size()));
         // SAFETY: the caller keeps `System`'s contract, because it is ours.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        HELD.set(HELD.get() - chunk(layout.size()));
         // SAFETY: `at` came from `System` by way of `alloc` or `realloc`.
         unsafe { System.dealloc(at, layout) }
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        HELD.set(HELD.get() + chunk(bytes) - chunk(layout.size()));
         // SAFETY: as above.
         unsafe { System.realloc(at, layout, bytes) }
     }
@@ -135,14 +146,13 @@ fn plan() -> Plan {
         id: id(3),
         username: Some("bob".into()),
         custom_id: Some("b-1".into()),
-        groups: vec!["a".into(), "b".into()],
-        tags: Vec::new(),
+        groups: ["a".into(), "b".into()].into(),
+        tags: Box::default(),
         at: at.clone(),
     };
     let password_hash = ringway::plan::link::salted("kong", consumer.id);
     let credential = |n, secret| Credential { id: id(n), consumer: ConsumerIx(0), secret, at: Span::nowhere() };
-    let token_key =
-        Secret::Jwt { key: "k".into(), secret: "secret".into(), algorithm: "HS256".into(), public_key: None };
+    let token_key = TokenKey { key: "k".into(), secret: "secret".into(), algorithm: "HS256".into(), public_key: None };
     Plan {
         hash: String::new(),
         node,
@@ -153,8 +163,8 @@ fn plan() -> Plan {
         consumers: vec![consumer],
         credentials: vec![
             credential(4, Secret::Key { key: "bobs-key".into(), ttl_s: Some(3600) }),
-            credential(5, token_key),
-            credential(6, Secret::Basic { username: "bob".into(), password_hash }),
+            credential(5, Secret::Jwt(Box::new(token_key))),
+            credential(6, Secret::Basic { username: "bob".into(), password_hash: password_hash.into() }),
             credential(7, Secret::Hmac { username: "bob".into(), secret: "secret".into() }),
         ],
         plugins: Vec::new(),
@@ -177,6 +187,16 @@ fn config(name: &str) -> Value {
         "ip-restriction" => json!({"allow": ["10.0.0.0/8"], "deny": ["10.9.0.0/16"], "status": null, "message": null}),
         "request-size-limiting" => json!({"allowed_payload_size": 1, "size_unit": "megabytes",
             "require_content_length": false}),
+        "request-transformer" => json!({"http_method": "POST",
+            "remove": {"headers": ["x-none"], "querystring": ["y"], "body": []},
+            "rename": {"headers": ["cookie:x-cookie"], "querystring": ["x:z"], "body": []},
+            "replace": {"uri": "/b/$(headers.user_agent)", "headers": ["user-agent:other", "host:b.test"], "querystring": [], "body": []},
+            "add": {"headers": ["x-version:1", "x-who:$(headers.x_consumer_username or 'nobody')"], "querystring": ["n:$(query_params.x)"], "body": []},
+            "append": {"headers": ["x-version:2"], "querystring": ["m:1"], "body": []}, "dots_in_keys": null}),
+        "response-transformer" => json!({"remove": {"headers": ["x-none"], "json": []},
+            "rename": {"headers": ["x-id:x-other"], "json": []}, "replace": {"headers": [], "json": [], "json_types": []},
+            "add": {"headers": ["x-version:1"], "json": [], "json_types": []},
+            "append": {"headers": ["x-version:2"], "json": [], "json_types": []}, "dots_in_keys": null}),
         "correlation-id" => json!({"header_name": "X-Id", "generator": "uuid#counter", "echo_downstream": true}),
         "jwt" => json!({"uri_param_names": ["jwt"], "cookie_names": ["jwt"], "header_names": ["authorization"],
             "key_claim_name": "iss", "secret_is_base64": false, "claims_to_verify": ["exp"], "anonymous": null,
@@ -184,6 +204,10 @@ fn config(name: &str) -> Value {
         "key-auth" => {
             json!({"key_names": ["apikey"], "hide_credentials": true, "anonymous": null, "key_in_header": true,
             "key_in_query": true, "key_in_body": false, "run_on_preflight": true, "realm": null})
+        }
+        "rate-limiting used up" => {
+            json!({"hour": 3, "year": 10, "algorithm": "sliding-window", "limit_by": ["consumer", "ip"], "policy": "local",
+                "cost_header": "x-cost", "error_code": 429, "error_message": "no", "tiers": {"none": {"hour": 1}}})
         }
         _ => {
             json!({"second": 1_000_000, "minute": 2_000_000, "hour": 3_000_000, "day": null, "month": null, "year": null,
@@ -215,6 +239,8 @@ fn a_request_that_passes_its_plugins_allocates_nothing() {
         "request-size-limiting",
         "acl",
         "rate-limiting",
+        "request-transformer",
+        "response-transformer",
     ];
     allocates_nothing(&most, &format!("Bearer {token}"));
     let date = format!("date: {}", String::from_utf8_lossy(&NOW.imf_fixdate()));
@@ -223,6 +249,7 @@ fn a_request_that_passes_its_plugins_allocates_nothing() {
     let signed =
         format!("hmac username=\"bob\", algorithm=\"hmac-sha256\", headers=\"date\", signature=\"{signature}\"");
     allocates_nothing(&["hmac-auth"], &signed);
+    allocates_nothing(&["key-auth", "rate-limiting used up"], "Bearer none");
 }
 
 #[track_caller]
@@ -231,7 +258,8 @@ fn allocates_nothing(names: &[&str], authorization: &str) {
     let directory = Directory::of(&plan).loaded_at(NOW);
     let (shelf, generation) = (Shelf::default(), Shelf::default());
     let build = |name: &str| -> Arc<dyn Plugin> {
-        let row = ringway::plugins::ALL.iter().find(|row| row.name == name).expect("there is such a plugin");
+        let (plain, _) = name.split_once(' ').unwrap_or((name, ""));
+        let row = ringway::plugins::ALL.iter().find(|row| row.name == plain).expect("there is such a plugin");
         let instance = PluginInstance {
             id: Uuid::nil(),
             name: name.into(),
@@ -270,6 +298,9 @@ fn allocates_nothing(names: &[&str], authorization: &str) {
         connection: 1,
         connection_request: 1,
     };
+    let reply = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nServer: up\r\n\r\n";
+    let mut reply_head = Head::new();
+    assert_eq!(Parser::default().reply(reply, &mut reply_head), Ok(Progress::Done));
     let (mut edits, mut locals, mut rng) = (Edits::default(), Locals::default(), Rng::new(1));
     let mut serve = |n: u64| {
         edits.clear();
@@ -286,11 +317,19 @@ fn allocates_nothing(names: &[&str], authorization: &str) {
             locals: &mut locals,
             rng: &mut rng,
             captures: &|_| None,
-            reply: None,
+            reply: Some(reply_head.on(reply)),
             made_here: false,
         };
         for plugin in &plugins {
-            assert!(matches!(plugin.on_request(&mut cx), Verdict::Next));
+            match plugin.on_request(&mut cx) {
+                Verdict::Next => {}
+                Verdict::Refuse(status) if names.last() == Some(&"rate-limiting used up") => {
+                    let consumer = cx.identity.consumer.map(|ix| &plan.consumers[ix.ix()]);
+                    let tally = cx.locals.of(Tally::default);
+                    tally.add("rate-limiting", cx.route, cx.service, consumer, status, false);
+                }
+                verdict => panic!("{verdict:?}"),
+            }
         }
         for plugin in &plugins {
             plugin.on_response(&mut cx, 200);
@@ -345,4 +384,35 @@ fn a_pick_and_what_is_learnt_of_it_allocate_nothing() {
         };
         assert_eq!(allocations(work), 0, "{algorithm:?}");
     }
+}
+
+/// One with a name of eleven characters and an API key of 32, in the plan and in the tables it is found by. What the Admin
+/// API shows of it is held besides, by the control side.
+#[test]
+fn a_consumer_with_a_key_takes_at_most_300_bytes() {
+    // As full as the tables are with 100,000.
+    const CONSUMERS: i64 = 25_000;
+    let mut text = String::from("_format_version: \"3.0\"\nconsumers:\n");
+    for n in 0..CONSUMERS {
+        text += &format!("- username: user-{n:06}\n  keyauth_credentials:\n  - key: k{n:031}\n");
+    }
+    let files = [("kong.yml".to_owned(), text)];
+    let read = |path: &str| Err(format!("{path} is not there"));
+    let sources = ringway::config::Sources { files: &files, conf: None, env: &[], read: &read };
+    // Ids that nobody wrote; each is another one.
+    let mut last = 0u64;
+    let mut random = |bytes: &mut [u8]| {
+        last += 1;
+        bytes.iter_mut().zip(last.to_le_bytes().into_iter().cycle()).for_each(|(to, from)| *to = from);
+    };
+    let reading = ringway::config::read(&sources, None, ringway::boot::descriptors(), &mut random);
+    let plan = reading.plan.expect("it has no fault");
+    let before = HELD.get();
+    let directory = Directory::of(&Arc::new(plan.clone()));
+    let each = (HELD.get() - before) / CONSUMERS;
+    println!("{each} bytes each");
+    assert!(each <= 300, "{each} bytes");
+    let last = directory.by_key(format!("k{:031}", CONSUMERS - 1).as_bytes()).expect("the last key is found");
+    let owner = &directory.plan().consumers[directory.plan().credentials[last.ix()].consumer.ix()];
+    assert_eq!(owner.username.as_deref(), Some("user-024999"));
 }

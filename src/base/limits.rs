@@ -15,6 +15,28 @@ pub const PLUGIN_PATTERNS_MEMORY_BYTES: usize = 512 * 1024;
 /// Largest body that is shown back to who sent it, bytes.
 pub const ECHO_BODY_BYTES_MAX: usize = 1024 * 1024;
 
+/// Deepest nesting of a JSON body that is checked against a schema, and of a schema. Each level is a few frames of the stack.
+pub const JSON_DEPTH_MAX: usize = 64;
+
+/// Most values of such a body; each takes up to 100 bytes while it is judged.
+pub const JSON_NODES_MAX: usize = 100_000;
+
+/// Longest text of a schema, bytes. The schemas of whole standards have 100 KiB.
+pub const SCHEMA_BYTES_MAX: usize = 256 * 1024;
+
+/// Largest expression of a schema, bytes compiled, and what matching it may learn.
+pub const SCHEMA_PATTERN_BYTES_MAX: usize = 1 << 20;
+
+/// Most values of a body of which it is told where it misses a schema with branches (`anyOf`, `oneOf`): looking for that
+/// copies what each branch refuses.
+pub const SCHEMA_DETAIL_NODES_MAX: usize = 1000;
+
+/// Longest pointer that is shown of where a body misses a schema, bytes. The names in it are the sender's.
+pub const POINTER_SHOWN_BYTES_MAX: usize = 256;
+
+/// Groups of a path's expression that are shown back, by place.
+pub const ECHO_GROUPS_MAX: usize = 32;
+
 /// Largest request head, bytes: request line, fields and the empty line. 32 KiB holds every cookie jar we have seen
 /// and is what four of nginx's 8 KiB buffers hold; one such buffer per connection that is busy with a head.
 pub const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -327,15 +349,79 @@ pub const DOC_NODES_MAX: usize = 4_000_000;
 /// when very many clients come at once (counted); more: memory that nobody touches.
 pub const BANK_SETS: usize = 64 * 1024;
 
+/// The most that one request may cost where `cost_header` says what it costs and nothing bounds it, tokens.
+pub const LIMIT_COST_DEFAULT: u64 = 100;
+
+/// The most that a bound of such costs may be. Larger ones would be mistakes: one request would empty any limit.
+pub const LIMIT_COST_MAX: u64 = 1_000_000;
+
+/// Tiers of a limit. Each is a search through the groups and tags of the consumer.
+pub const LIMIT_TIERS_MAX: usize = 32;
+
+/// Names of usage that one answer may raise, and limits by name that one instance may have. Each is a take per period.
+pub const NAMED_LIMITS_MAX: usize = 32;
+
+/// Rows of a shard's refusals by plugin, service, route, consumer and kind of key, some 300 bytes each; later ones are
+/// counted under `other`. Consumers are many, and whoever attacks chooses among them.
+pub const REFUSAL_ROWS_MAX: usize = 4 * 1024;
+
+/// Rows of refusals that metrics show, of all shards; later ones are counted under `other`. One line each, some 200 bytes.
+pub const METRIC_REFUSALS_MAX: usize = 8 * 1024;
+
 /// Longest JSON Web Token, bytes; longer ones are not decoded. Real ones have 300 to 2000, those with group lists 6000.
 pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
 /// Deepest nesting of a token's JSON. Claims are flat or nearly so; deeper is somebody looking for a stack to overflow.
 pub const TOKEN_DEPTH_MAX: usize = 16;
 
-/// Verified tokens a shard remembers, some 80 bytes each. More clients than this at once: the others pay a signature
-/// check per request, 2 µs (HS256) to 60 µs (ES256).
-pub const TOKENS_CACHED: usize = 8 * 1024;
+/// Verified tokens a shard remembers, some 130 bytes each: 2 MiB, taken when the first token comes. More clients than this
+/// at once: the others pay a signature check per request, 2 µs (HS256) to 60 µs (ES256).
+pub const TOKENS_CACHED: usize = 16 * 1024;
+
+/// What may be remembered of a token's claims for headers, bytes; a token with more is verified again at each request.
+/// With [`TOKENS_CACHED`] of them a shard holds 16 MiB at most.
+pub const TOKEN_TOLD_BYTES_MAX: usize = 1024;
+
+/// Longest value of a claim that goes into a header, bytes; longer ones are left out. Upstreams cut heads at 8 KiB.
+pub const CLAIM_BYTES_MAX: usize = 4096;
+
+/// Longest name of a key (`kid`), bytes; those in use are digests or UUIDs. A longer one names no key.
+pub const JWKS_KID_BYTES_MAX: usize = 256;
+
+/// Keys of an issuer that are tried for a token that names none. Each costs a signature check.
+pub const JWKS_TRIES_MAX: usize = 4;
+
+/// Largest set of keys, or discovery document, bytes, and most keys in one. Google's are 1.5 KB and two keys.
+pub const JWKS_BYTES_MAX: usize = 512 * 1024;
+/// See [`JWKS_BYTES_MAX`].
+pub const JWKS_KEYS_MAX: usize = 256;
+
+/// How long a set of keys is used before it is fetched again, ms: at least and at most, whatever the issuer's
+/// Cache-Control says, and where it says nothing. A key that was withdrawn is believed for so long.
+pub const JWKS_AGE_MS: (u64, u64) = (60_000, 24 * 3_600_000);
+/// See [`JWKS_AGE_MS`].
+pub const JWKS_AGE_MS_DEFAULT: u64 = 600_000;
+
+/// One fetch of an issuer's keys, from the first byte to the last, ms; and redirects followed in it.
+pub const JWKS_FETCH_MS: u64 = 5_000;
+/// See [`JWKS_FETCH_MS`].
+pub const JWKS_REDIRECTS_MAX: usize = 3;
+
+/// Fetches of keys under way at once, over all issuers.
+pub const JWKS_FETCHES_MAX: usize = 8;
+
+/// First and longest wait before an issuer that failed is asked again, ms; doubled between.
+pub const JWKS_RETRY_MS: (u64, u64) = (500, 60_000);
+
+/// Least time between two fetches that tokens with unknown keys ask for, ms. Who makes names of keys up makes us ask the
+/// issuer this often and no oftener; a new key that is used at once may be refused for so long after such a storm.
+pub const JWKS_ASK_MS_MIN: u64 = 10_000;
+
+/// How long a request waits for keys that are being fetched, ms, and how often it looks.
+pub const JWKS_WAIT_MS: u64 = 1_000;
+/// See [`JWKS_WAIT_MS`].
+pub const JWKS_LOOK_MS: u64 = 20;
+const _: () = assert!(JWKS_WAIT_MS < JWKS_ASK_MS_MIN, "a request waits for one fetch at most");
 
 /// How long a client that has closed its side (FIN) is waited for with its answer, ms. Some close only half and read on;
 /// most have left, and hold an upstream for nothing.
@@ -344,6 +430,11 @@ pub const HALF_CLOSED_MS: u64 = 5000;
 /// How long an upstream may be silent on `Expect: 100-continue` before the client is told to go on, ms. Upstreams that do
 /// not know the field would wait for the body as long as the client waits for them.
 pub const EXPECT_SILENCE_MS: u64 = 250;
+
+/// Largest body that a transformer changes, bytes, before and after: it is held whole, and JSON takes some ten times its text
+/// meanwhile. A larger request is told 413, a larger answer becomes a 502: what was to be changed never passes unchanged.
+pub const TRANSFORMED_BODY_BYTES_MAX: usize = 1024 * 1024;
+const _: () = assert!(TRANSFORMED_BODY_BYTES_MAX <= BODY_KEPT_BYTES_MAX, "a plugin is given no larger one");
 
 /// How long a plugin may hold a request back, ms: what a queueing limit or an injected delay asks for beyond it is cut.
 pub const SLEEP_MS_MAX: u64 = 60_000;
@@ -396,6 +487,14 @@ pub const REDIS_NODES_MAX: usize = 1_024;
 
 /// Exhausted limits that a shard remembers, some 80 bytes each; more ask Redis again, each time.
 pub const REDIS_DENIALS_MAX: usize = 65_536;
+
+/// Counts that a shard keeps between two exchanges with Redis, some 250 bytes each; for more askers than that Redis is asked
+/// with each request.
+pub const REDIS_SYNCED_MAX: usize = 65_536;
+
+/// Counts of one exchange; more follow in the next. One command each, half of what may wait for answers.
+pub const REDIS_SYNCED_AT_ONCE_MAX: usize = 4_096;
+const _: () = assert!(REDIS_SYNCED_AT_ONCE_MAX < REDIS_IN_FLIGHT_MAX);
 
 /// Names that shards may ask to have resolved, over the life of the process. They come from configurations and from what
 /// clusters and sentinels say.

@@ -240,8 +240,8 @@ fn answer(plan: &Plan, asked: &Asked, row: Option<&Row>) -> Value {
     Value::from(text)
 }
 
-fn name_of(name: Option<&String>, id: uuid::Uuid) -> String {
-    name.cloned().unwrap_or_else(|| id.to_string())
+fn name_of(name: Option<&str>, id: uuid::Uuid) -> String {
+    name.map_or_else(|| id.to_string(), str::to_owned)
 }
 
 fn shown_route(plan: &Plan, row: &Row, asked: &Asked, prefix_len: usize) -> Value {
@@ -305,7 +305,7 @@ fn shown_others(plan: &Plan, rows: &[Row]) -> Vec<Value> {
         };
         let route = &plan.routes[row.route.ix()];
         others.push(json!({
-            "route": name_of(route.name.as_ref(), route.id),
+            "route": name_of(route.name.as_deref(), route.id),
             "at": route.at.to_string(),
             "paths": row.paths,
             "why": why,
@@ -330,7 +330,7 @@ fn shown_chain(plan: &Plan, plugins: &[Descriptor], chain: &[Step], who: Option<
             let ix = step.instance(Some(ConsumerIx(n as u32)));
             if let Some(ix) = ix.filter(|_| ix != step.plain) {
                 let mut plugin = shown_plugin(plan, plugins, plan.plugin(ix));
-                plugin["only_for"] = Value::from(name_of(consumer.username.as_ref(), consumer.id));
+                plugin["only_for"] = Value::from(name_of(consumer.username.as_deref(), consumer.id));
                 shown.push(plugin);
             }
         }
@@ -354,13 +354,13 @@ fn scope(plan: &Plan, instance: &PluginInstance) -> String {
     let scope = &instance.scope;
     let mut parts = Vec::new();
     if let Some(route) = scope.route.map(|ix| &plan.routes[ix.ix()]) {
-        parts.push(format!("route {}", name_of(route.name.as_ref(), route.id)));
+        parts.push(format!("route {}", name_of(route.name.as_deref(), route.id)));
     }
     if let Some(service) = scope.service.map(|ix| &plan.services[ix.ix()]) {
-        parts.push(format!("service {}", name_of(service.name.as_ref(), service.id)));
+        parts.push(format!("service {}", name_of(service.name.as_deref(), service.id)));
     }
     if let Some(consumer) = scope.consumer.map(|ix| &plan.consumers[ix.ix()]) {
-        parts.push(format!("consumer {}", name_of(consumer.username.as_ref(), consumer.id)));
+        parts.push(format!("consumer {}", name_of(consumer.username.as_deref(), consumer.id)));
     }
     match parts.is_empty() {
         true => "global".to_owned(),
@@ -482,6 +482,7 @@ mod tests {
             priority,
             version: "1",
             about: "",
+            example: "",
             fields: FIELDS,
             consumer_scope: true,
             protocols: &[],
@@ -536,10 +537,10 @@ mod tests {
         plan.routes = vec![route(1, "users", "/users", both), route(2, "safe", "/safe", &[Protocol::Https])];
         plan.consumers = vec![Consumer {
             id: Uuid::nil(),
-            username: Some("bob".to_owned()),
+            username: Some("bob".into()),
             custom_id: None,
-            groups: Vec::new(),
-            tags: Vec::new(),
+            groups: Box::default(),
+            tags: Box::default(),
             at: Span::nowhere(),
         }];
         let config = json!({ "minute": 5, "secret": "s3cret", "keys": ["s3cret"], "redis": { "password": "s3cret" } });

@@ -5,7 +5,7 @@
 //!   check.rs    say what is wrong             sources.rs  which files, which overrides
 //!   explain.rs  what would become of one      seam.rs     where configuration, plugins and the data plane
 //!   demo.rs     see it work                               are reached
-//!   schema.rs   for editors
+//!   schema.rs   for editors                      plugins.rs  what plugins there are
 //! ```
 //!
 //! Exit codes: 0 done; 1 a configuration that cannot be served, or a failure; 2 a command line that means nothing.
@@ -14,6 +14,7 @@ mod check;
 mod demo;
 mod echo;
 mod explain;
+mod plugins;
 mod report;
 mod run;
 mod schema;
@@ -51,6 +52,8 @@ enum Command {
     Check(check::Args),
     /// Say what would become of a request: route, service, plugins, and why not the other routes.
     Explain(explain::Args),
+    /// List the plugins in the order they run, or show one: its fields, defaults and an example.
+    Plugins(plugins::Args),
     /// Print the JSON Schema of ringway.yaml, for editors.
     Schema,
     /// Start demo upstreams and a gateway before them, and send a request.
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::main(&args),
         Command::Check(args) => check::main(&args),
         Command::Explain(args) => explain::main(&args),
+        Command::Plugins(args) => plugins::main(&args),
         Command::Schema => schema::main(),
         Command::Demo(args) => demo::main(&args),
         Command::Version => {
@@ -90,7 +94,7 @@ mod tests {
     fn the_command_line_is_sound_and_every_command_teaches() {
         let mut command = Line::command();
         command.clone().debug_assert();
-        for name in ["run", "check", "explain", "demo"] {
+        for name in ["run", "check", "explain", "plugins", "demo"] {
             let found = command.find_subcommand_mut(name).unwrap();
             let help = found.render_long_help().to_string();
             assert!(help.contains("Examples:"), "{name} has no examples:\n{help}");
@@ -106,6 +110,9 @@ mod tests {
             ("check -c a.yml --json", true),
             ("explain -c a.yml GET -H a:b", true),
             ("explain -c a.yml", false),
+            ("plugins", true),
+            ("plugins key-auth --json", true),
+            ("plugins key-auth acl", false),
             ("schema", true),
             ("demo --once --port 9000", true),
             ("version", true),

@@ -41,8 +41,10 @@ pub(super) fn load(files: &Files, posted: Option<&str>, overrides: &Overrides) -
         .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     let open = |path: &str| std::fs::read_to_string(path);
-    let gather::Loaded { mut plan, report, watch, written } =
+    let gather::Loaded { plan, report, watch, written } =
         gather::load(&named, posted, &env, &open, descriptors(), &mut random);
+    // A copy: the plan was made piece by piece between pieces of the text, and is what stays.
+    let mut plan = plan.map(|plan| crate::io::runtime::apart(|| plan.clone()));
     if let Some(plan) = &mut plan {
         overrides.apply(plan);
     }

@@ -107,6 +107,10 @@ fn typed(kind: &Kind, rules: &[Rule], node: &Node, path: &str, cx: &mut Cx<'_>) 
         (Kind::Number, Value::Float(x)) if x.is_finite() => Json::from(*x),
         (Kind::Number, _) => return expected("a number", cx),
         (Kind::String, Value::Str(text)) => Json::from(referenced(text, rules, node, path, cx)),
+        (Kind::String, Value::Seq(nodes)) if rules.iter().any(|rule| matches!(rule, Rule::OrList)) => {
+            let one = |(ix, node)| typed(kind, rules_of_one(rules), node, &format!("{path}[{ix}]"), cx);
+            return Some(Json::Array(nodes.iter().enumerate().filter_map(one).collect()));
+        }
         (Kind::String, _) => return expected("a string", cx),
         (Kind::Array(element), Value::Seq(nodes)) => Json::Array(elements(element, nodes, path, cx)),
         (Kind::Array(_), _) => return expected("an array", cx),
@@ -116,6 +120,26 @@ fn typed(kind: &Kind, rules: &[Rule], node: &Node, path: &str, cx: &mut Cx<'_>) 
             Json::Array(values)
         }
         (Kind::Set(_), _) => return expected("a set", cx),
+        (Kind::Lines(element), Value::Seq(nodes)) => Json::Array(elements(element, nodes, path, cx)),
+        (Kind::Lines(element), Value::Map(entries)) => {
+            let mut out = Map::new();
+            for (key, node) in entries {
+                let path = join(path, &key.text);
+                let Value::Str(text) = &node.value else {
+                    cx.report.fault(&node.span, path, "expected a string", hint_of_type(&Kind::String, &node.value));
+                    continue;
+                };
+                let line = Json::from(format!("{}:{text}", key.text));
+                match element.rules.iter().find_map(|rule| broken(rule, &line)) {
+                    Some((message, hint)) => cx.report.fault(&node.span, path, message, hint),
+                    None => {
+                        out.insert(key.text.clone(), Json::from(text.clone()));
+                    }
+                }
+            }
+            Json::Object(out)
+        }
+        (Kind::Lines(_), _) => return expected("an array", cx),
         (Kind::Map(element), Value::Map(entries)) => {
             let mut out = Map::new();
             for (key, node) in entries {
@@ -142,6 +166,12 @@ fn typed(kind: &Kind, rules: &[Rule], node: &Node, path: &str, cx: &mut Cx<'_>) 
         return None;
     }
     Some(value)
+}
+
+/// The rules of an element where a list may stand in the place of one value: those before [`Rule::OrList`].
+fn rules_of_one(rules: &[Rule]) -> &[Rule] {
+    let end = rules.iter().position(|rule| matches!(rule, Rule::OrList)).unwrap_or(rules.len());
+    &rules[..end]
 }
 
 /// What the wrong type probably came from.
@@ -240,6 +270,7 @@ fn broken(rule: &Rule, value: &Json) -> Option<(String, String)> {
             | Rule::Url
             | Rule::Text(_)
             | Rule::MayBeEmpty
+            | Rule::OrList
             | Rule::Referenceable,
             _,
         ) => return None,
@@ -274,6 +305,7 @@ mod tests {
         Field::optional("secret", Kind::String, "").rules(&[Rule::Referenceable]),
         Field::optional("header", Kind::String, "").rules(&[Rule::HeaderName]),
         Field::optional("url", Kind::String, "").rules(&[Rule::Url]),
+        Field::optional("by", Kind::String, "").rules(&[Rule::OneOf(&["a", "b"]), Rule::OrList]),
     ];
 
     fn read(text: &str) -> String {
@@ -295,7 +327,7 @@ mod tests {
     fn defaults_are_filled_in() {
         assert_eq!(
             read("{name: a, words: [tcp, http, tcp], minute: 1.5, secret: '{vault://env/there}'}"),
-            r#"{"name":"a","on":true,"minute":1.5,"words":["tcp","http"],"list":null,"map":null,"redis":{"host":null,"port":6379},"secret":"value","header":null,"url":null}"#
+            r#"{"name":"a","on":true,"minute":1.5,"words":["tcp","http"],"list":null,"map":null,"redis":{"host":null,"port":6379},"secret":"value","header":null,"url":null,"by":null}"#
         );
     }
 
@@ -334,6 +366,11 @@ mod tests {
             ),
             ("{name: a, url: 'http:///x'}", "f:1:16: config.url: missing host in url\n"),
             ("{name: a, url: 'x'}", "f:1:16: config.url: missing scheme in url\n"),
+            ("{name: a, by: zzzz}", "f:1:15: config.by: expected one of: a, b\n"),
+            (
+                "{name: a, by: [a, zzzz, 1]}",
+                "f:1:19: config.by[1]: expected one of: a, b\nf:1:25: config.by[2]: expected a string; put it in quotes\n",
+            ),
         ];
         for (text, want) in rows {
             // The unknown-field row is found before the fields are read; the rows are ordered by place.

@@ -7,6 +7,7 @@ use super::admin;
 use super::board::{Board, LastReload, NameView, Phase, Reloads, ShardView, View};
 use super::dns::Dns;
 use super::journal::Journal;
+use super::keys::Keeper;
 use super::names::{self, Answer, Book, Question, Standing};
 use super::probe::Prober;
 use super::roster::{self, Roster};
@@ -172,6 +173,7 @@ struct Life {
     journal: Option<Journal>,
     watch: Watch,
     dns: Dns,
+    keeper: Keeper,
     book: Book,
     roster: Roster,
     prober: Prober,
@@ -207,9 +209,9 @@ impl Life {
     /// # Errors
     /// A sentence: why the Admin API cannot listen.
     fn begin(hands: Hands) -> Result<(Life, UnboundedReceiver<Event>), String> {
-        let Hands { shards, load, first, inbox, reopen, journal, readings, descriptors } = hands;
+        let Hands { shards, load, first, inbox, reopen, journal, issuers, readings, node, descriptors } = hands;
         let First { plan, report, files, written } = first;
-        let store = Arc::new(Store::of(written, wall()));
+        let store = Arc::new(crate::io::runtime::apart(|| Store::of(written, wall())));
         let line = inbox.line;
         listen_to_signals(&line);
         let (mut watch, stir) = Watch::new();
@@ -235,8 +237,9 @@ impl Life {
             shards.clone(),
             readings,
         ));
-        admin::start(&plan.node, admin::Desk::new(&board, &line, descriptors), &reopen)?;
+        admin::start(&plan.node, admin::Desk::new(&board, &line, descriptors, node), &reopen)?;
         let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        let dns = Dns::new(&plan.node.dns_servers);
         let mut life = Life {
             shards,
             load,
@@ -245,7 +248,8 @@ impl Life {
             reopen,
             journal,
             watch,
-            dns: Dns::new(&plan.node.dns_servers),
+            keeper: Keeper::start(issuers, &dns),
+            dns,
             book: Book::default(),
             roster: Roster::default(),
             prober: Prober::start(),
@@ -290,7 +294,7 @@ impl Life {
             Event::Signal(Signal::Stop) => return self.on_stop(),
             Event::Signal(Signal::Reload) => {
                 tracing::info!("told to reload");
-                self.dns = Dns::new(&self.served.node.dns_servers);
+                self.renew_dns();
                 self.book.hurry(self.now());
                 self.reload();
             }
@@ -364,7 +368,8 @@ impl Life {
             let (text, reply) = posted.unzip();
             let read = move || {
                 let mut loaded = load(text.as_deref());
-                let store = Store::of(std::mem::take(&mut loaded.written), wall());
+                let written = std::mem::take(&mut loaded.written);
+                let store = crate::io::runtime::apart(|| Store::of(written, wall()));
                 (loaded, store)
             };
             let (loaded, store) = tokio::task::spawn_blocking(read).await.unwrap_or_else(|panic| {
@@ -467,7 +472,7 @@ impl Life {
         self.book.keep(&next.questions, &self.served, self.now());
         self.follow();
         if before.node.dns_servers != self.served.node.dns_servers {
-            self.dns = Dns::new(&self.served.node.dns_servers);
+            self.renew_dns();
             self.book.hurry(self.now());
         }
         if let Some(journal) = self.journal.as_ref().filter(|_| before.node.log_level != self.served.node.log_level) {
@@ -499,10 +504,17 @@ impl Life {
             self.introduce_if_ready();
         }
         answer(next.reply, || Posted::Served(next.store));
+        // What was read and what it was read from are gone, or will be with the last request that knows the old tables.
+        tokio::task::spawn_blocking(crate::io::runtime::release_memory);
         // Names may have been answered while the tables were compiled.
         self.names_changed = true;
         self.rest();
         None
+    }
+
+    fn renew_dns(&mut self) {
+        self.dns = Dns::new(&self.served.node.dns_servers);
+        self.keeper.ask_by(&self.dns);
     }
 
     /// The configuration has arrived or was refused; the next one may set out.

@@ -7,8 +7,8 @@
 //!   dns.rs         asks for names                     roster.rs   the members of upstreams, over reloads
 //!   health.rs      how targets are, as data           sink.rs     where log lines end
 //!   journal.rs     the program's own log              store.rs    entities as they were written
-//!   life.rs      ★ the loop                           systemd.rs  tells the supervisor
-//!                                                     watch.rs    notices changed files
+//!   keys.rs        fetches the keys of issuers        systemd.rs  tells the supervisor
+//!   life.rs      ★ the loop                           watch.rs    notices changed files
 //! ```
 //!
 //! `boot` lends it [`Hands`] and calls [`run`]; nothing here knows how shards, files or plugins are made. The loop never
@@ -21,6 +21,7 @@ mod board;
 mod dns;
 mod health;
 pub mod journal;
+mod keys;
 mod life;
 mod names;
 mod probe;
@@ -37,8 +38,9 @@ mod watch;
 
 pub use board::Reading;
 
+use crate::auth::issuer::Issuers;
 use crate::bus::{FromShard, Shards};
-use crate::hook::Descriptor;
+use crate::hook::{Descriptor, ThisNode};
 use crate::plan::record::Written;
 use crate::plan::report::Report;
 use crate::plan::Plan;
@@ -63,9 +65,13 @@ pub struct Hands {
     pub reopen: Reopen,
     /// The program's own log, where it was started: its level follows the configuration.
     pub journal: Option<Journal>,
+    /// The issuers whose keys plugins need.
+    pub issuers: Arc<Issuers>,
     /// Counters beside those of the shards.
     pub readings: Vec<Reading>,
-    /// The plugins there are, for the Admin API.
+    /// This process, for the Admin API.
+    pub node: Arc<ThisNode>,
+    /// The plugins there are, likewise.
     pub descriptors: &'static [Descriptor],
 }
 

@@ -27,16 +27,23 @@ impl std::fmt::Debug for Store {
     }
 }
 
-/// The entities of one kind.
+/// The entities of one kind. There may be a hundred thousand, and seldom is one asked for: so everything is found by halving,
+/// in lists of places.
 #[derive(Default)]
 struct Rows {
     /// By id, so that pages and exports are the same on every node.
     rows: Vec<Row>,
-    ids: HashMap<Uuid, usize>,
-    /// By what names them beside the id; of the same names the last.
-    names: HashMap<String, usize>,
-    /// Column and parent → children in order.
-    children: HashMap<(&'static str, Uuid), Vec<usize>>,
+    /// Places of those that have a name beside the id, by that name; of the same names the last counts.
+    names: Vec<u32>,
+    /// Places, and which of their parents, by column, parent and place.
+    children: Vec<(u32, u32)>,
+}
+
+impl Rows {
+    fn parent(&self, &(at, which): &(u32, u32)) -> (&'static str, Uuid) {
+        let (column, _, id) = self.rows[at as usize].parents[which as usize];
+        (column, id)
+    }
 }
 
 /// One entity. As text it is a quarter of what its fields take as values, and most of what is asked for is the text.
@@ -77,27 +84,39 @@ impl Store {
     pub(super) fn of(written: Written, now: WallMs) -> Store {
         let Written { mut records, digest } = written;
         records.sort_by_key(|record| (record.table, record.id));
+        let mut names: Names = HashMap::new();
         let mut kinds: BTreeMap<Table, Rows> = BTreeMap::new();
         for record in &records {
-            let held = kinds.entry(record.table).or_default();
-            let at = held.ids.len();
-            held.ids.insert(record.id, at);
+            // Places count from the first of the kind.
+            let held = names.entry(record.table).or_default();
+            let at = held.records;
+            held.records += 1;
             let name = record.table.key().and_then(|column| record.fields.get(column)).and_then(Value::as_str);
             if let Some(name) = name {
-                held.names.insert(name.to_owned(), at);
+                held.of.insert(name.to_owned(), at);
             }
         }
-        let ids: Vec<Vec<Option<Uuid>>> = records.iter().map(|record| resolved(record, &kinds, &records)).collect();
+        let ids: Vec<Vec<Option<Uuid>>> = records.iter().map(|record| resolved(record, &names, &records)).collect();
         let mut snis = names_of_certificates(&records, &ids);
-        for (record, parents) in records.into_iter().zip(ids) {
-            let Some(held) = kinds.get_mut(&record.table) else { continue };
+        // A copy of each, and all of them freed at the end: what is freed here would be taken again for what stays, and that
+        // would keep the pages of the whole text.
+        for (record, parents) in records.iter().zip(ids) {
+            let held = kinds.entry(record.table).or_default();
             // An id twice is a fault of the load; such a store is never shown.
-            let at = held.rows.len();
-            let row = row(record, &parents, &mut snis, now);
-            for (column, _, parent) in &row.parents {
-                held.children.entry((column, *parent)).or_default().push(at);
-            }
+            let at = held.rows.len() as u32;
+            let row = row(record.clone(), &parents, &mut snis, now);
+            held.children.extend((0..row.parents.len()).map(|which| (at, which as u32)));
             held.rows.push(row);
+        }
+        for (table, held) in &mut kinds {
+            let mut named: Vec<(String, u32)> = names.remove(table).unwrap_or_default().of.into_iter().collect();
+            named.sort_unstable();
+            held.names = named.into_iter().map(|(_, at)| at).collect();
+            held.rows.shrink_to_fit();
+            let mut children = std::mem::take(&mut held.children);
+            children.sort_unstable_by_key(|child| (held.parent(child), *child));
+            children.shrink_to_fit();
+            held.children = children;
         }
         Store { kinds, digest }
     }
@@ -120,7 +139,7 @@ impl Store {
     /// The one with this id.
     pub(super) fn by_id(&self, table: Table, id: Uuid) -> Option<&Row> {
         let held = self.kinds.get(&table)?;
-        held.ids.get(&id).and_then(|at| held.rows.get(*at))
+        held.rows.binary_search_by_key(&id, |row| row.id).ok().map(|at| &held.rows[at])
     }
 
     /// The one with this id or, where the text is none, of this name; a certificate also by one of its server names.
@@ -133,14 +152,18 @@ impl Store {
             return sni.parents.first().and_then(|(_, _, id)| self.by_id(table, *id));
         }
         let held = self.kinds.get(&table)?;
-        held.names.get(text).and_then(|at| held.rows.get(*at))
+        let column = table.key()?;
+        let name = |at: &u32| held.rows[*at as usize].fields().get(column).and_then(Value::as_str).map(str::to_owned);
+        let found = held.names.binary_search_by(|at| name(at).as_deref().cmp(&Some(text))).ok()?;
+        held.rows.get(held.names[found] as usize)
     }
 
     /// Those whose `column` refers to `parent`, by id.
     pub(super) fn children(&self, table: Table, column: &'static str, parent: Uuid) -> Vec<&Row> {
         let Some(held) = self.kinds.get(&table) else { return Vec::new() };
-        let places = held.children.get(&(column, parent)).map_or(&[][..], Vec::as_slice);
-        places.iter().filter_map(|at| held.rows.get(*at)).collect()
+        let from = held.children.partition_point(|child| held.parent(child) < (column, parent));
+        let of_it = held.children[from..].iter().take_while(|child| held.parent(child) == (column, parent));
+        of_it.map(|(at, _)| &held.rows[*at as usize]).collect()
     }
 
     /// Everything as one declarative text, which gives this configuration again: YAML, references by id.
@@ -175,16 +198,27 @@ pub(super) fn as_id(text: &str) -> Option<Uuid> {
     (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten()
 }
 
+/// Names while a store is made: of each kind how many records there are, and name → place among them.
+type Names = HashMap<Table, Named>;
+
+/// See [`Names`].
+#[derive(Default)]
+struct Named {
+    records: u32,
+    of: HashMap<String, u32>,
+}
+
 /// What the references of a record lead to, in their order.
-fn resolved(record: &Record, kinds: &BTreeMap<Table, Rows>, records: &[Record]) -> Vec<Option<Uuid>> {
+fn resolved(record: &Record, names: &Names, records: &[Record]) -> Vec<Option<Uuid>> {
     let of = |(_, table, reference): &(&'static str, Table, Option<Ref>)| {
-        let held = kinds.get(table)?;
-        let at_first = records.partition_point(|other| other.table < *table);
+        let there_is =
+            |id: &Uuid| records.binary_search_by_key(&(*table, *id), |other| (other.table, other.id)).is_ok();
         match reference.as_ref()? {
-            Ref::Id(id) => held.ids.contains_key(id).then_some(*id),
-            Ref::Text(text) => as_id(text).filter(|id| held.ids.contains_key(id)).or_else(|| {
-                let at = held.names.get(text.as_str())?;
-                records.get(at_first + at).map(|record| record.id)
+            Ref::Id(id) => there_is(id).then_some(*id),
+            Ref::Text(text) => as_id(text).filter(there_is).or_else(|| {
+                let at = names.get(table)?.of.get(text.as_str())?;
+                let at_first = records.partition_point(|other| other.table < *table);
+                records.get(at_first + *at as usize).map(|record| record.id)
             }),
         }
     };

@@ -7,7 +7,7 @@ use super::*;
 use crate::base::latency::{Latencies, Of};
 use crate::base::limits;
 use crate::base::span::Span;
-use crate::bus::{Endpoints, Gauges, RouteSnapshot, Snapshot};
+use crate::bus::{Endpoints, Gauges, RefusalSnapshot, RouteSnapshot, Snapshot};
 use crate::plan::{Bind, LogPath, Target};
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -64,8 +64,18 @@ impl Shards for Fake {
             shard,
             // The second one has the name of a family by route.
             counters: vec![("connections_accepted_total", 3), ("requests_total", 9)],
-            labelled: vec![("refusals_total", "reason", "no_route".to_owned(), 2)],
+            labelled: vec![("detours_total", "reason", "no_route".to_owned(), 2)],
             routes: vec![route.clone()],
+            refusals: vec![RefusalSnapshot {
+                plugin: "rate-limiting".to_owned(),
+                service: "s".to_owned(),
+                route: "r".to_owned(),
+                consumer: "ann".to_owned(),
+                by: "consumer",
+                code: 429,
+                shadow: false,
+                count: 5,
+            }],
         };
         (0..self.gauges.len()).map(of).collect()
     }
@@ -132,7 +142,9 @@ impl Node {
             inbox,
             reopen: Reopen::default(),
             journal: None,
+            issuers: Arc::default(),
             readings: vec![("access_log_bytes_total", Box::new(|| 42))],
+            node: Arc::default(),
             descriptors: &[],
         };
         let thread = thread::spawn(move || run(hands));
@@ -276,7 +288,8 @@ fn metrics_are_prometheus_text() {
         "\nringway_request_duration_seconds_bucket{service=\"s\",route=\"r\",le=\"0.0025\"} 2\n",
         "\nringway_connections{shard=\"1\"} 7\n",
         "\nringway_connections_accepted_total 6\n",
-        "\nringway_refusals_total{reason=\"no_route\"} 4\n",
+        "\nringway_refusals_total{plugin=\"rate-limiting\",service=\"s\",route=\"r\",consumer=\"ann\",key=\"consumer\",code=\"429\",mode=\"enforced\"} 10\n",
+        "\nringway_detours_total{reason=\"no_route\"} 4\n",
         "\nringway_access_log_bytes_total 42\n",
         "\nringway_config_last_reload_successful 1\n",
         "\nringway_phase{phase=\"serving\"} 1\n",
@@ -498,7 +511,9 @@ fn an_address_in_use_is_an_end_before_the_start() {
         inbox,
         reopen: Reopen::default(),
         journal: None,
+        issuers: Arc::default(),
         readings: Vec::new(),
+        node: Arc::default(),
         descriptors: &[],
     };
     assert_eq!(run(hands), Ending::Broken);

@@ -1,68 +1,60 @@
 //! Consumers and credentials of one generation, found by what a request brings. Built once, shared by all shards.
+//!
+//! The tables hold places only, five bytes each: what a place means, and so what it is found by, stands in the plan.
 
 use crate::base::id::{ConsumerIx, CredentialIx};
 use crate::base::time::WallMs;
-use crate::plan::{Plan, Secret};
+use crate::plan::{Consumer, Plan, Secret};
 use ahash::RandomState;
-use std::collections::HashMap;
+use hashbrown::HashTable;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
+use uuid::Uuid;
 
-/// Look-ups of consumers and credentials.
+/// Look-ups of consumers and credentials. All O(1); none allocates.
 #[derive(Debug)]
 pub struct Directory {
     plan: Arc<Plan>,
+    /// Keyed, so that nobody can choose keys or names that share a place.
     hasher: RandomState,
-    /// Keyed hash of an API key → credentials. The hash narrows, a constant-time comparison decides: neither a prefix
-    /// nor a bucket of a key can be learnt from how long an answer takes.
-    keys: HashMap<u64, Vec<CredentialIx>, RandomState>,
-    jwts: HashMap<Box<str>, CredentialIx, RandomState>,
+    /// By API key. The hash narrows, a constant-time comparison decides: neither a prefix nor a bucket of a key can be
+    /// learnt from how long an answer takes.
+    keys: HashTable<CredentialIx>,
+    jwts: HashTable<CredentialIx>,
     /// By username, which is no secret: what proves it is compared by the plugin.
-    basics: HashMap<Box<str>, CredentialIx, RandomState>,
-    hmacs: HashMap<Box<str>, CredentialIx, RandomState>,
-    consumers: HashMap<Box<str>, ConsumerIx, RandomState>,
+    basics: HashTable<CredentialIx>,
+    hmacs: HashTable<CredentialIx>,
+    ids: HashTable<ConsumerIx>,
+    usernames: HashTable<ConsumerIx>,
+    custom_ids: HashTable<ConsumerIx>,
     loaded: WallMs,
 }
 
 impl Directory {
     /// Indexes the consumers and credentials of `plan`. O(their number).
     pub fn of(plan: &Arc<Plan>) -> Directory {
-        let mut directory = Directory {
-            plan: plan.clone(),
-            hasher: RandomState::new(),
-            keys: HashMap::default(),
-            jwts: HashMap::default(),
-            basics: HashMap::default(),
-            hmacs: HashMap::default(),
-            consumers: HashMap::default(),
-            loaded: WallMs(0),
+        let hasher = RandomState::new();
+        let credentials = |name: fn(&Secret) -> Option<&str>| {
+            let named = plan.credentials.iter().enumerate().filter_map(|(ix, held)| Some((ix, name(&held.secret)?)));
+            let named = named.map(|(ix, name)| (CredentialIx(ix as u32), name.as_bytes()));
+            table(&hasher, named)
         };
-        for (ix, consumer) in plan.consumers.iter().enumerate() {
-            let ix = ConsumerIx(ix as u32);
-            directory.consumers.insert(consumer.id.to_string().into(), ix);
-            if let Some(username) = &consumer.username {
-                directory.consumers.entry(username.as_str().into()).or_insert(ix);
-            }
+        let consumers = |name: fn(&Consumer) -> Option<&[u8]>| {
+            let named = plan.consumers.iter().enumerate().filter_map(|(ix, held)| Some((ix, name(held)?)));
+            table(&hasher, named.map(|(ix, name)| (ConsumerIx(ix as u32), name)))
+        };
+        Directory {
+            keys: credentials(key),
+            jwts: credentials(jwt),
+            basics: credentials(basic),
+            hmacs: credentials(hmac),
+            ids: consumers(|held| Some(held.id.as_bytes())),
+            usernames: consumers(|held| held.username.as_deref().map(str::as_bytes)),
+            custom_ids: consumers(|held| held.custom_id.as_deref().map(str::as_bytes)),
+            loaded: WallMs(0),
+            hasher,
+            plan: plan.clone(),
         }
-        for (ix, credential) in plan.credentials.iter().enumerate() {
-            let ix = CredentialIx(ix as u32);
-            match &credential.secret {
-                Secret::Key { key, .. } => {
-                    let hash = directory.hasher.hash_one(key.as_bytes());
-                    directory.keys.entry(hash).or_default().push(ix);
-                }
-                Secret::Jwt { key, .. } => {
-                    directory.jwts.insert(key.as_str().into(), ix);
-                }
-                Secret::Basic { username, .. } => {
-                    directory.basics.insert(username.as_str().into(), ix);
-                }
-                Secret::Hmac { username, .. } => {
-                    directory.hmacs.insert(username.as_str().into(), ix);
-                }
-            }
-        }
-        directory
     }
 
     /// The same, loaded at `now`: from then on credentials with a time to live have it. Without it they are long dead,
@@ -87,30 +79,109 @@ impl Directory {
 
     /// The credential of an API key.
     pub fn by_key(&self, key: &[u8]) -> Option<CredentialIx> {
-        let candidates = self.keys.get(&self.hasher.hash_one(key))?;
-        candidates.iter().copied().find(|ix| match &self.plan.credentials[ix.ix()].secret {
-            Secret::Key { key: held, .. } => bool::from(held.as_bytes().ct_eq(key)),
-            _ => false,
-        })
+        self.compared(key).0
+    }
+
+    /// The credential of an API key, and how many keys it was compared with: one at least, so that a key that nobody has
+    /// costs what one costs that somebody has.
+    fn compared(&self, sought: &[u8]) -> (Option<CredentialIx>, usize) {
+        let mut compared = 0;
+        let found = self.keys.find(self.hasher.hash_one(sought), |ix| {
+            compared += 1;
+            key(&self.plan.credentials[ix.ix()].secret).is_some_and(|held| bool::from(held.as_bytes().ct_eq(sought)))
+        });
+        if compared == 0 {
+            compared = 1;
+            let _ = std::hint::black_box(bool::from(sought.ct_eq(std::hint::black_box(sought))));
+        }
+        (found.copied(), compared)
     }
 
     /// The credential that a token's `iss` (or another claim) names.
     pub fn by_jwt_key(&self, key: &str) -> Option<CredentialIx> {
-        self.jwts.get(key).copied()
+        self.credential(&self.jwts, jwt, key)
     }
 
     /// The credential of this username whose password is to be compared.
     pub fn by_basic_username(&self, username: &str) -> Option<CredentialIx> {
-        self.basics.get(username).copied()
+        self.credential(&self.basics, basic, username)
     }
 
     /// The credential of this username whose secret signs requests.
     pub fn by_hmac_username(&self, username: &str) -> Option<CredentialIx> {
-        self.hmacs.get(username).copied()
+        self.credential(&self.hmacs, hmac, username)
     }
 
-    /// A consumer by id or username.
+    fn credential(
+        &self,
+        table: &HashTable<CredentialIx>,
+        name: fn(&Secret) -> Option<&str>,
+        sought: &str,
+    ) -> Option<CredentialIx> {
+        let hash = self.hasher.hash_one(sought.as_bytes());
+        table.find(hash, |ix| name(&self.plan.credentials[ix.ix()].secret) == Some(sought)).copied()
+    }
+
+    /// A consumer by id, in the one form that ids are written in, or username.
     pub fn consumer(&self, id_or_username: &str) -> Option<ConsumerIx> {
-        self.consumers.get(id_or_username).copied()
+        let id = (id_or_username.len() == 36).then(|| Uuid::try_parse(id_or_username).ok()).flatten();
+        let by_id = id.and_then(|id| {
+            let hash = self.hasher.hash_one(&id.as_bytes()[..]);
+            self.ids.find(hash, |ix| self.plan.consumers[ix.ix()].id == id).copied()
+        });
+        by_id.or_else(|| self.by_username(id_or_username))
+    }
+
+    /// A consumer by username or, where nobody has it, custom id.
+    pub fn consumer_called(&self, name: &str) -> Option<ConsumerIx> {
+        self.by_username(name).or_else(|| {
+            let hash = self.hasher.hash_one(name.as_bytes());
+            let is_it = |ix: &ConsumerIx| self.plan.consumers[ix.ix()].custom_id.as_deref() == Some(name);
+            self.custom_ids.find(hash, is_it).copied()
+        })
+    }
+
+    fn by_username(&self, name: &str) -> Option<ConsumerIx> {
+        let hash = self.hasher.hash_one(name.as_bytes());
+        let is_it = |ix: &ConsumerIx| self.plan.consumers[ix.ix()].username.as_deref() == Some(name);
+        self.usernames.find(hash, is_it).copied()
+    }
+}
+
+/// A table of places by what they are found by. Names are unique: linking saw to it.
+fn table<'p, P: Copy>(hasher: &RandomState, named: impl Iterator<Item = (P, &'p [u8])> + Clone) -> HashTable<P> {
+    let mut table = HashTable::with_capacity(named.clone().count());
+    for (place, name) in named {
+        // It has room for all of them: nothing is ever hashed anew.
+        table.insert_unique(hasher.hash_one(name), place, |_| 0);
+    }
+    table
+}
+
+fn key(secret: &Secret) -> Option<&str> {
+    match secret {
+        Secret::Key { key, .. } => Some(key),
+        _ => None,
+    }
+}
+
+fn jwt(secret: &Secret) -> Option<&str> {
+    match secret {
+        Secret::Jwt(held) => Some(&held.key),
+        _ => None,
+    }
+}
+
+fn basic(secret: &Secret) -> Option<&str> {
+    match secret {
+        Secret::Basic { username, .. } => Some(username),
+        _ => None,
+    }
+}
+
+fn hmac(secret: &Secret) -> Option<&str> {
+    match secret {
+        Secret::Hmac { username, .. } => Some(username),
+        _ => None,
     }
 }

@@ -104,6 +104,8 @@ pub struct Edits {
     aim: Aim,
     body: Option<Vec<u8>>,
     body_limit: Option<BodyLimit>,
+    message: (u32, u32),
+    replaced: Option<u16>,
 }
 
 impl Edits {
@@ -116,6 +118,29 @@ impl Edits {
         self.aim = Aim::default();
         self.body = None;
         self.body_limit = None;
+        self.message = (0, 0);
+        self.replaced = None;
+    }
+
+    /// The client gets this status and no content in the place of the upstream's answer, with the edits of the reply. For
+    /// response hooks of answers that an upstream made.
+    pub fn replace_reply(&mut self, status: u16) {
+        self.replaced = Some(status);
+    }
+
+    /// The status of [`Edits::replace_reply`].
+    pub fn replaced(&self) -> Option<u16> {
+        self.replaced
+    }
+
+    /// What a client is told that is refused; see [`Verdict::Refuse`](super::Verdict::Refuse).
+    pub fn set_message(&mut self, message: &str) {
+        self.message = self.store(message.as_bytes());
+    }
+
+    /// The message of [`Edits::set_message`].
+    pub fn message(&self) -> &str {
+        std::str::from_utf8(self.at(self.message)).unwrap_or_default()
     }
 
     /// The upstream gets exactly this field under this name, whatever the client sent. Later edits of a name win.

@@ -7,9 +7,13 @@
 pub mod directory;
 mod edits;
 mod shelf;
+mod tally;
+mod unbuilt;
 
 pub use edits::{is_ours, BodyLimit, Edit, Edits, Op};
 pub use shelf::{Locals, Shelf};
+pub use tally::{Refusals, Tally};
+pub use unbuilt::{unbuilt, Unbuilt, UNBUILT};
 
 use crate::base::id::{ConsumerIx, CredentialIx};
 use crate::base::rng::Rng;
@@ -20,8 +24,10 @@ use crate::plan::{Plan, PluginInstance, Protocol, Route, Service};
 use crate::redis::{Call, Fault, Reply as Answer};
 use directory::Directory;
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -44,6 +50,25 @@ pub trait Plugin: Send + Sync {
     fn on_response(&self, cx: &mut Ctx<'_>, status: u16) {
         let _ = (cx, status);
     }
+
+    /// May it rewrite bodies of answers? Asked when the generation is compiled: only answers to routes with such a plugin
+    /// are held back until they are whole, all others leave as they come.
+    fn rewrites(&self) -> bool {
+        false
+    }
+
+    /// Does it want the body of this answer? Asked after every plugin's [`Plugin::on_response`].
+    fn wants_body(&self, cx: &Ctx<'_>) -> bool {
+        let _ = cx;
+        false
+    }
+
+    /// The whole body of an answer it wanted, without framing; gives the new one, or `None` where it stays. A body of more
+    /// than [`crate::base::limits::TRANSFORMED_BODY_BYTES_MAX`] never comes here: the client gets a 502 instead.
+    fn on_response_body(&self, cx: &mut Ctx<'_>, body: &[u8]) -> Option<Vec<u8>> {
+        let _ = (cx, body);
+        None
+    }
 }
 
 /// What a plugin decided.
@@ -53,6 +78,9 @@ pub enum Verdict {
     Next,
     /// Answer with this; later plugins' request hooks are skipped, their response hooks are not.
     Reply(Box<Reply>),
+    /// Answer with this status and the node's error template, whose message stands in [`Edits::set_message`], and further
+    /// fields in its edits of the reply. As [`Verdict::Reply`] without allocating anything: for floods.
+    Refuse(u16),
     /// Ask the world first; [`Plugin::on_outcome`] follows.
     Need(Need),
 }
@@ -98,6 +126,19 @@ impl<'a> Outcome<'a> {
 #[derive(Default)]
 pub struct Outbox(pub Vec<Box<Call>>);
 
+/// What a plugin has to exchange with Redis now and then, on a shard; requests do not wait for it.
+pub trait Chore {
+    /// The call to make now, if it is time for one; with `ending` whatever must not be lost, as the process is about to
+    /// end. Asked for a hundred times a second, as long as the shard uses Redis at all.
+    fn due(&mut self, now: WallMs, ending: bool) -> Option<Box<Call>>;
+    /// How a call of [`Chore::due`] ended.
+    fn on_answer(&mut self, call: &Call, answers: Result<&[Answer], Fault>);
+}
+
+/// The chores of a shard, in its [`Locals`].
+#[derive(Default)]
+pub struct Chores(pub Vec<Rc<RefCell<dyn Chore>>>);
+
 /// An answer made by a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -116,6 +157,8 @@ pub enum ReplyBody {
     Empty,
     /// The node's error template with this message, in the media type the client accepts.
     Message(Cow<'static, str>),
+    /// The node's error template with the message of [`Edits::set_message`].
+    Noted,
     /// These bytes as `application/json; charset=utf-8`.
     Json(Cow<'static, str>),
     /// These bytes of this media type.
@@ -225,8 +268,17 @@ pub struct Facts<'a> {
 pub struct Identity {
     /// The consumer.
     pub consumer: Option<ConsumerIx>,
-    /// By which credential; `None` with a consumer means the anonymous one.
+    /// By which credential; `None` with a consumer means the anonymous one, or one that is vouched for.
     pub credential: Option<CredentialIx>,
+    /// Does an issuer that is trusted vouch for who sends it? Then there is no credential, and there need be no consumer.
+    pub is_vouched: bool,
+}
+
+impl Identity {
+    /// Has who sends it proved who he is?
+    pub fn is_proved(&self) -> bool {
+        self.is_vouched || self.credential.is_some()
+    }
 }
 
 /// A plugin as a row of data.
@@ -240,6 +292,8 @@ pub struct Descriptor {
     pub version: &'static str,
     /// One or two sentences for the documentation.
     pub about: &'static str,
+    /// A small configuration that uses it: a declarative file without its first line. A test serves it.
+    pub example: &'static str,
     /// The shape of `config`.
     pub fields: &'static [Field],
     /// May an instance be scoped to a consumer?
@@ -265,6 +319,15 @@ pub struct Hooks {
     pub request: bool,
     /// `on_response`.
     pub response: bool,
+}
+
+/// This process among others, as plugins and the Admin API name it. One per process, on the [`Shelf`] that outlives reloads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ThisNode {
+    /// Made up when the process starts.
+    pub id: Uuid,
+    /// The machine's name.
+    pub hostname: String,
 }
 
 /// What a plugin may look at while it is built.

@@ -1,6 +1,6 @@
 //! The arguments of a raw query. Pieces are handed out as written; decoding is asked for, piece by piece.
 
-use super::target::triplet;
+pub use super::target::triplet;
 
 /// One argument of a query, still encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,17 @@ fn arg(piece: &[u8]) -> Arg<'_> {
     match memchr::memchr(b'=', piece) {
         Some(eq) => Arg { name: &piece[..eq], value: Some(&piece[eq + 1..]) },
         None => Arg { name: piece, value: None },
+    }
+}
+
+/// Appends a name or value of which every byte stands for itself: all but letters, digits and `-._~` become triplets.
+pub fn encode(piece: &[u8], out: &mut Vec<u8>) {
+    for &byte in piece {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(byte);
+        } else {
+            super::target::push_triplet(byte, out);
+        }
     }
 }
 
@@ -94,6 +105,15 @@ mod tests {
         for &(name, want) in rows {
             assert_eq!(find(query, name.as_bytes(), &mut scratch), want.map(str::as_bytes), "{name:?}");
         }
+    }
+
+    #[test]
+    fn an_encoded_piece_is_decoded_to_itself() {
+        let (mut out, mut scratch) = (Vec::new(), Vec::new());
+        let all: Vec<u8> = (0..=255).collect();
+        encode(&all, &mut out);
+        assert_eq!(decode(&out, &mut scratch), all);
+        assert!(out.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte)));
     }
 
     #[test]

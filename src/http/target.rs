@@ -215,14 +215,14 @@ fn decode(segment: &[u8], out: &mut Vec<u8>) {
 }
 
 /// The byte that a triplet at the start of `rest` stands for.
-pub(super) fn triplet(rest: &[u8]) -> Option<u8> {
+pub fn triplet(rest: &[u8]) -> Option<u8> {
     let [b'%', high, low, ..] = rest else { return None };
     let high = char::from(*high).to_digit(16)?;
     let low = char::from(*low).to_digit(16)?;
     Some((high * 16 + low) as u8)
 }
 
-fn push_triplet(byte: u8, out: &mut Vec<u8>) {
+pub(super) fn push_triplet(byte: u8, out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
 }

@@ -30,6 +30,11 @@ impl Wait {
     }
 }
 
+/// The machine's name; empty where the kernel does not say.
+pub fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
+
 /// Can this process have a ring of so many entries?
 ///
 /// # Errors
@@ -85,6 +90,17 @@ pub fn release_memory() {
     unsafe {
         libc::malloc_trim(0);
     }
+}
+
+/// Runs `work` on a thread of its own and waits for it. What it makes lies together in memory, away from what the caller has
+/// made and will free: for what is kept after much that is not, such as a plan after the text it was read from. Freed among
+/// what stays, that would keep its pages.
+///
+/// # Panics
+/// As `work` does, and where the system gives no thread.
+pub fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let done = std::thread::scope(|scope| scope.spawn(work).join());
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Lets the threads that serve go first on this thread's CPU: for work that takes long and that no client waits for, such as

@@ -79,6 +79,23 @@ impl Period {
     }
 }
 
+impl Period {
+    /// The window before `window`.
+    pub fn before(self, window: Window) -> Window {
+        self.window(WallMs((u64::from(window.start_s) * 1000).saturating_sub(1)))
+    }
+
+    /// Is its number odd? Of two windows in a row one is.
+    pub fn is_odd(self, window: Window) -> bool {
+        let date = || Date::of(WallMs(u64::from(window.start_s) * 1000));
+        match self {
+            Period::Second | Period::Minute | Period::Hour | Period::Day => window.start_s / self.nominal_s() % 2 == 1,
+            Period::Month => date().month % 2 == 1,
+            Period::Year => date().year % 2 == 1,
+        }
+    }
+}
+
 /// One window, in whole seconds since the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
@@ -132,6 +149,8 @@ mod tests {
                 assert!(u64::from(window.start_s) <= now.seconds() && now.seconds() < u64::from(window.end_s));
                 let next = period.window(WallMs(u64::from(window.end_s) * 1000));
                 assert_eq!(next.start_s, window.end_s, "{period:?} at {now:?}");
+                assert_eq!(period.before(next), window);
+                assert_ne!(period.is_odd(next), period.is_odd(window));
             }
             now.0 += 997 * 86_400_000 / 10 + 12_345;
         }

@@ -128,23 +128,27 @@ fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
         .iter()
         .map(|consumer| Consumer {
             id: consumer.common.id,
-            username: consumer.username.clone(),
-            custom_id: consumer.custom_id.clone(),
-            groups: Vec::new(),
-            tags: consumer.common.tags.clone(),
+            username: consumer.username.as_deref().map(Box::from),
+            custom_id: consumer.custom_id.as_deref().map(Box::from),
+            groups: Box::default(),
+            tags: consumer.common.tags.iter().map(|tag| Box::from(tag.as_str())).collect(),
             at: consumer.common.at.clone(),
         })
         .collect();
+    let mut members: HashMap<usize, Vec<Box<str>>> = HashMap::new();
     for group in &groups {
         let Some(ix) = consumer_names.find("consumer", &group.consumer, &group.common, report) else { continue };
-        let held = &mut linked_consumers[ix].groups;
-        if held.contains(&group.group) {
+        let held = members.entry(ix).or_default();
+        if held.iter().any(|held| **held == *group.group) {
             let message =
                 format!("uniqueness violation: 'acls' entity with group set to '{}' already declared", group.group);
             report.fault(&group.common.at, &group.common.path, message, "");
         } else {
-            held.push(group.group.clone());
+            held.push(group.group.as_str().into());
         }
+    }
+    for (ix, groups) in members {
+        linked_consumers[ix].groups = groups.into();
     }
 
     let linked_credentials = link_credentials(credentials, &consumer_names, &linked_consumers, report);
@@ -414,13 +418,13 @@ fn link_credentials(
     consumers: &[Consumer],
     report: &mut Report,
 ) -> Vec<Credential> {
-    let mut seen: HashMap<(Table, String), Span> = HashMap::new();
-    let mut ids: HashMap<(Table, Uuid), Span> = HashMap::new();
+    let mut seen: HashMap<(Table, Box<str>), Span> = HashMap::with_capacity(drafts.len());
+    let mut ids: HashMap<(Table, Uuid), Span> = HashMap::with_capacity(drafts.len());
     let mut out = Vec::with_capacity(drafts.len());
     for draft in drafts {
         let (table, column, value) = match &draft.secret {
             Secret::Key { key, .. } => (Table::Keys, "key", key),
-            Secret::Jwt { key, .. } => (Table::Jwts, "key", key),
+            Secret::Jwt(held) => (Table::Jwts, "key", &held.key),
             Secret::Basic { username, .. } => (Table::Basics, "username", username),
             Secret::Hmac { username, .. } => (Table::Hmacs, "username", username),
         };
@@ -435,7 +439,7 @@ fn link_credentials(
         let Some(ix) = consumer_names.find("consumer", &draft.consumer, common, report) else { continue };
         let secret = match draft.secret {
             Secret::Basic { username, password_hash } if draft.plain => {
-                let password_hash = salted(&password_hash, consumers[ix].id);
+                let password_hash = salted(&password_hash, consumers[ix].id).into();
                 Secret::Basic { username, password_hash }
             }
             other => other,

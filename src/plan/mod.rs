@@ -569,16 +569,19 @@ pub struct Consumer {
     /// Stable id.
     pub id: Uuid,
     /// Unique name.
-    pub username: Option<String>,
+    pub username: Option<Box<str>>,
     /// Unique name of somebody else's.
-    pub custom_id: Option<String>,
+    pub custom_id: Option<Box<str>>,
     /// Groups, for access lists.
-    pub groups: Vec<String>,
+    pub groups: Box<[Box<str>]>,
     /// Tags.
-    pub tags: Vec<String>,
+    pub tags: Box<[Box<str>]>,
     /// Where it was written.
     pub at: Span,
 }
+
+// There may be a hundred thousand: no spare room, no text twice.
+const _: () = assert!(size_of::<Consumer>() <= 104 && size_of::<Credential>() <= 88);
 
 /// By what a consumer proves who he is. Its `Debug` shows no secret.
 #[derive(Clone)]
@@ -605,35 +608,39 @@ pub enum Secret {
     /// An API key.
     Key {
         /// The key.
-        key: String,
+        key: Box<str>,
         /// Seconds it lives after the file was loaded; `None` for ever.
         ttl_s: Option<u64>,
     },
-    /// A key that signs JSON Web Tokens.
-    Jwt {
-        /// What the token calls it (`iss`).
-        key: String,
-        /// Shared secret, for HS*.
-        secret: String,
-        /// `HS256` …
-        algorithm: String,
-        /// PEM, for the others.
-        public_key: Option<String>,
-    },
+    /// A key that signs JSON Web Tokens; boxed, as it is larger than the others.
+    Jwt(Box<TokenKey>),
     /// Username and password (hash).
     Basic {
         /// Username.
-        username: String,
+        username: Box<str>,
         /// SHA-1 of password and consumer id, hex.
-        password_hash: String,
+        password_hash: Box<str>,
     },
     /// Username and HMAC secret.
     Hmac {
         /// Username.
-        username: String,
+        username: Box<str>,
         /// Secret.
-        secret: String,
+        secret: Box<str>,
     },
+}
+
+/// A key that signs JSON Web Tokens.
+#[derive(Clone)]
+pub struct TokenKey {
+    /// What the token calls it (`iss`).
+    pub key: Box<str>,
+    /// Shared secret, for HS*.
+    pub secret: Box<str>,
+    /// `HS256` …
+    pub algorithm: Box<str>,
+    /// PEM, for the others.
+    pub public_key: Option<Box<str>>,
 }
 
 /// A configured plugin.

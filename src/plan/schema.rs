@@ -57,6 +57,8 @@ pub enum Kind {
     Array(&'static Element),
     /// A list without duplicates.
     Set(&'static Element),
+    /// A list of `name:value`, or string keys to the same values; kept as written. The element's rules are those of a line.
+    Lines(&'static Element),
     /// String keys to values.
     Map(&'static Element),
     /// Fields.
@@ -105,6 +107,8 @@ pub enum Rule {
     Url,
     /// One of these numbers.
     OneOfNumbers(&'static [i64]),
+    /// A list of such values may stand in the place of one.
+    OrList,
     /// Text of its own shape; the error is a sentence.
     Text(fn(&str) -> Result<(), String>),
 }

@@ -19,6 +19,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     about:
         "Lets consumers pass by the groups that they are in, and tells the upstream these groups. Needs a plugin that \
             says who the consumer is.",
+    example: EXAMPLE,
     fields: FIELDS,
     consumer_scope: false,
     protocols: HTTP_PROTOCOLS,
@@ -26,6 +27,26 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     build,
     hooks: Hooks { request: true, response: false },
 };
+
+const EXAMPLE: &str = r"
+services:
+  - name: reports
+    url: http://reports.internal:8080
+    routes:
+      - name: reports
+        paths: [/reports]
+    plugins:
+      - name: key-auth
+      - name: acl
+        config:
+          allow: [staff]
+consumers:
+  - username: ann
+    keyauth_credentials:
+      - key: replace-this-key
+    acls:
+      - group: staff
+";
 
 const TEXT: Element = Element { kind: Kind::String, rules: &[] };
 
@@ -90,12 +111,12 @@ impl Shown {
 impl Plugin for Acl {
     fn on_request(&self, cx: &mut Ctx<'_>) -> Verdict {
         cx.edits.remove_request(AUTHENTICATED_GROUPS);
-        let Some(consumer) = cx.identity.consumer else { return refuse(cx.identity.credential.is_some()) };
+        let Some(consumer) = cx.identity.consumer else { return refuse(cx.identity.is_proved()) };
         let groups = &cx.directory.plan().consumers[consumer.ix()].groups;
         if self.allows && groups.is_empty() {
-            return refuse(cx.identity.credential.is_some());
+            return refuse(cx.identity.is_proved());
         }
-        if groups.iter().any(|group| self.listed.contains(group)) != self.allows {
+        if groups.iter().any(|group| self.listed.contains(&**group)) != self.allows {
             return refuse(true);
         }
         let shown = self.shown.as_ref().and_then(|shown| shown.0.get(consumer.ix())).filter(|text| !text.is_empty());
@@ -131,7 +152,7 @@ mod tests {
     fn ask(config: Value, consumer: Option<ConsumerIx>) -> super::super::rig::Seen {
         let mut rig = Rig::new(&DESCRIPTOR, config);
         let credential = consumer.filter(|ix| *ix != GUEST).map(|ix| CredentialIx(ix.0));
-        rig.identity = Identity { consumer, credential };
+        rig.identity = Identity { consumer, credential, ..Identity::default() };
         rig.ask("GET /\nX-Consumer-Groups: evil\nX-Authenticated-Groups: evil")
     }
 
@@ -155,7 +176,7 @@ mod tests {
             assert_eq!(ask(config.clone(), consumer).said(), want, "{config} {consumer:?}");
         }
         let mut rig = Rig::new(&DESCRIPTOR, json!({"allow": ["admin"]}));
-        rig.identity = Identity { consumer: None, credential: Some(CredentialIx(0)) };
+        rig.identity = Identity { credential: Some(CredentialIx(0)), ..Identity::default() };
         assert_eq!(rig.ask("GET /").said(), FORBIDDEN);
     }
 

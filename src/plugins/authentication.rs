@@ -4,7 +4,8 @@
 //! The upstream believes the headers below. So each of them is either written or taken away, whatever a client sends.
 
 use crate::base::id::{ConsumerIx, CredentialIx};
-use crate::hook::{Ctx, Env, Identity, Reply, Verdict};
+use crate::hook::directory::Directory;
+use crate::hook::{Ctx, Edits, Env, Identity, Reply, Verdict};
 use crate::http::Method;
 use crate::plan::schema::{Field, Kind};
 use crate::plan::Consumer;
@@ -77,11 +78,11 @@ impl Gate {
     pub(super) fn is_open(&self, cx: &mut Ctx<'_>) -> bool {
         if !self.on_preflight && cx.head.head.method == Method::Options {
             if cx.identity.consumer.is_none() {
-                clear(cx);
+                clear(cx.edits);
             }
             return true;
         }
-        self.anonymous.is_some() && cx.identity.credential.is_some()
+        self.anonymous.is_some() && cx.identity.is_proved()
     }
 
     /// What becomes of a request without a valid credential: it comes from the one who stands in, or gets `refusal`.
@@ -92,8 +93,8 @@ impl Gate {
             let message = format!("anonymous consumer {} is configured but doesn't exist", anonymous.name);
             return Verdict::Reply(Box::new(Reply::message(500, message)));
         };
-        *cx.identity = Identity { consumer: Some(ix), credential: None };
-        introduce(cx, &cx.directory.plan().consumers[ix.ix()]);
+        *cx.identity = Identity { consumer: Some(ix), ..Identity::default() };
+        introduce(cx.edits, &cx.directory.plan().consumers[ix.ix()]);
         cx.edits.remove_request(CREDENTIAL);
         cx.edits.set_request(IS_ANONYMOUS, b"true");
         Verdict::Next
@@ -104,27 +105,46 @@ impl Gate {
 pub(super) fn admit(cx: &mut Ctx<'_>, credential: CredentialIx, identifier: &[u8]) {
     let plan = cx.directory.plan();
     let consumer = plan.credentials[credential.ix()].consumer;
-    *cx.identity = Identity { consumer: Some(consumer), credential: Some(credential) };
-    introduce(cx, &plan.consumers[consumer.ix()]);
+    *cx.identity = Identity { consumer: Some(consumer), credential: Some(credential), is_vouched: false };
+    introduce(cx.edits, &plan.consumers[consumer.ix()]);
     cx.edits.set_request(CREDENTIAL, identifier);
     cx.edits.remove_request(IS_ANONYMOUS);
 }
 
-fn introduce(cx: &mut Ctx<'_>, consumer: &Consumer) {
+/// Lets a request in for which somebody else vouches: as a consumer, or as nobody we know. The upstream knows it by
+/// `identifier`. Allocates nothing.
+pub(super) fn vouch(
+    edits: &mut Edits,
+    identity: &mut Identity,
+    directory: &Directory,
+    consumer: Option<ConsumerIx>,
+    identifier: Option<&[u8]>,
+) {
+    *identity = Identity { consumer, credential: None, is_vouched: true };
+    clear(edits);
+    if let Some(consumer) = consumer {
+        introduce(edits, &directory.plan().consumers[consumer.ix()]);
+    }
+    if let Some(identifier) = identifier {
+        edits.set_request(CREDENTIAL, identifier);
+    }
+}
+
+fn introduce(edits: &mut Edits, consumer: &Consumer) {
     let mut id = [0; 36];
     consumer.id.hyphenated().encode_lower(&mut id);
-    cx.edits.set_request(ID, &id);
+    edits.set_request(ID, &id);
     for (name, value) in [(CUSTOM_ID, &consumer.custom_id), (USERNAME, &consumer.username)] {
         match value {
-            Some(value) => cx.edits.set_request(name, value.as_bytes()),
-            None => cx.edits.remove_request(name),
+            Some(value) => edits.set_request(name, value.as_bytes()),
+            None => edits.remove_request(name),
         }
     }
 }
 
-fn clear(cx: &mut Ctx<'_>) {
+fn clear(edits: &mut Edits) {
     for name in [ID, CUSTOM_ID, USERNAME, CREDENTIAL, IS_ANONYMOUS] {
-        cx.edits.remove_request(name);
+        edits.remove_request(name);
     }
 }
 

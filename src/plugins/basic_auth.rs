@@ -24,6 +24,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     priority: 1100,
     version: env!("CARGO_PKG_VERSION"),
     about: "Lets those pass who bring a consumer's username and password, and tells the upstream who they are.",
+    example: EXAMPLE,
     fields: FIELDS,
     consumer_scope: false,
     protocols: HTTP_PROTOCOLS,
@@ -31,6 +32,24 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     build,
     hooks: Hooks { request: true, response: false },
 };
+
+const EXAMPLE: &str = r"
+services:
+  - name: reports
+    url: http://reports.internal:8080
+    routes:
+      - name: reports
+        paths: [/reports]
+    plugins:
+      - name: basic-auth
+        config:
+          hide_credentials: true
+consumers:
+  - username: ann
+    basicauth_credentials:
+      - username: ann
+        password: replace-this-password
+";
 
 const FIELDS: &[Field] = &[
     authentication::ANONYMOUS,
@@ -113,9 +132,7 @@ fn prove(value: &[u8], directory: &Directory, scratch: &mut Vec<u8>) -> Proof {
     let known = std::str::from_utf8(&scratch[..colon]).ok().and_then(|name| directory.by_basic_username(name));
     let credential = known.map(|ix| &plan.credentials[ix.ix()]);
     let (held, salt) = match credential.map(|credential| (&credential.secret, credential.consumer)) {
-        Some((Secret::Basic { password_hash, .. }, consumer)) => {
-            (password_hash.as_str(), plan.consumers[consumer.ix()].id)
-        }
+        Some((Secret::Basic { password_hash, .. }, consumer)) => (&**password_hash, plan.consumers[consumer.ix()].id),
         _ => (NO_HASH, Uuid::nil()),
     };
     let mut id = [0; 36];
@@ -152,8 +169,8 @@ mod tests {
     #[track_caller]
     fn rig(config: Value) -> Rig {
         let secret = |username: &str, password: &str, consumer: u128| Secret::Basic {
-            username: username.to_owned(),
-            password_hash: salted(password, Uuid::from_u128(consumer)),
+            username: username.into(),
+            password_hash: salted(password, Uuid::from_u128(consumer)).into(),
         };
         let more = vec![
             credential(0xe0, BOB, secret("bob", "kong", 0xb0)),

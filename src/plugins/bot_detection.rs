@@ -17,6 +17,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     priority: 2500,
     version: env!("CARGO_PKG_VERSION"),
     about: "Refuses clients whose User-Agent is that of a known bot, or one of your choice. Requests without one pass.",
+    example: EXAMPLE,
     fields: FIELDS,
     consumer_scope: false,
     protocols: HTTP_PROTOCOLS,
@@ -24,6 +25,20 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     build,
     hooks: Hooks { request: true, response: false },
 };
+
+const EXAMPLE: &str = r#"
+services:
+  - name: shop
+    url: http://shop.internal:8080
+    routes:
+      - name: shop
+        paths: [/shop]
+    plugins:
+      - name: bot-detection
+        config:
+          allow: [Googlebot]
+          deny: ["(?i)python-requests"]
+"#;
 
 const EXPRESSION: Element = Element { kind: Kind::String, rules: &[Rule::Text(is_expression)] };
 

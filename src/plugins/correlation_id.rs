@@ -16,6 +16,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     version: env!("CARGO_PKG_VERSION"),
     about: "Gives every request an id in a header of the request, and of the answer if wanted. An id that the client \
             sends is kept.",
+    example: EXAMPLE,
     fields: FIELDS,
     consumer_scope: true,
     protocols: HTTP_PROTOCOLS,
@@ -23,6 +24,21 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     build,
     hooks: Hooks { request: true, response: true },
 };
+
+const EXAMPLE: &str = r"
+services:
+  - name: orders
+    url: http://orders.internal:8080
+    routes:
+      - name: orders
+        paths: [/orders]
+    plugins:
+      - name: correlation-id
+        config:
+          header_name: X-Request-ID
+          generator: uuid
+          echo_downstream: true
+";
 
 const FIELDS: &[Field] = &[
     // The default is a name that existing log pipelines look for; it belongs to the files we take over.

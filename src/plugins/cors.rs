@@ -18,6 +18,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     priority: 2000,
     version: env!("CARGO_PKG_VERSION"),
     about: "Lets web pages of other origins read answers, and answers the preflight requests of browsers.",
+    example: EXAMPLE,
     fields: FIELDS,
     consumer_scope: false,
     protocols: HTTP_PROTOCOLS,
@@ -25,6 +26,23 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     build,
     hooks: Hooks { request: true, response: true },
 };
+
+const EXAMPLE: &str = r#"
+services:
+  - name: shop
+    url: http://shop.internal:8080
+    routes:
+      - name: shop
+        paths: [/shop]
+    plugins:
+      - name: cors
+        config:
+          origins: ["https://www.example.com", '(.*\.)?example\.org']
+          methods: [GET, POST]
+          exposed_headers: [X-Total-Count]
+          credentials: true
+          max_age: 600
+"#;
 
 const TEXT: Element = Element { kind: Kind::String, rules: &[] };
 const ORIGIN: Element = Element { kind: Kind::String, rules: &[Rule::Text(is_origin)] };

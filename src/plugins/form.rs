@@ -57,8 +57,7 @@ impl<'a> Form<'a> {
         if !media.eq_ignore_ascii_case(b"multipart/form-data") {
             return None;
         }
-        let boundary = pieces.find_map(|piece| parameter(piece, b"boundary"))?;
-        (!boundary.is_empty()).then_some(Form::Multipart(boundary))
+        boundary(field).map(Form::Multipart)
     }
 
     /// The field of this name. A JSON member counts where it is text.
@@ -109,6 +108,12 @@ impl<'a> Form<'a> {
     }
 }
 
+/// The boundary that a Content-Type names.
+pub(super) fn boundary(media: &[u8]) -> Option<&[u8]> {
+    let mut pieces = media.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+    pieces.find_map(|piece| parameter(piece, b"boundary")).filter(|boundary| !boundary.is_empty())
+}
+
 /// The argument of this name, decoded. One without `=` holds nothing.
 pub(super) fn in_arguments<'a>(arguments: &'a [u8], name: &str) -> Held<'a> {
     let named = query::args(arguments).filter(|arg| args::decoded(arg.name) == name.as_bytes());
@@ -116,17 +121,17 @@ pub(super) fn in_arguments<'a>(arguments: &'a [u8], name: &str) -> Held<'a> {
 }
 
 /// A part of a multipart body.
-struct Part<'a> {
+pub(super) struct Part<'a> {
     /// Where its delimiter begins.
-    from: usize,
+    pub(super) from: usize,
     /// Where the next delimiter begins.
-    to: usize,
-    name: &'a [u8],
+    pub(super) to: usize,
+    pub(super) name: &'a [u8],
     value: &'a [u8],
 }
 
 /// The named parts of a body. A part whose end is missing is none.
-fn parts<'a>(body: &'a [u8], boundary: &[u8]) -> impl Iterator<Item = Part<'a>> + use<'a> {
+pub(super) fn parts<'a>(body: &'a [u8], boundary: &[u8]) -> impl Iterator<Item = Part<'a>> + use<'a> {
     // RFC 2046 §5.1.1: the delimiter stands at the beginning of a line, and the line break before it belongs to it.
     let delimiter = [b"--", boundary].concat();
     let length = delimiter.len();

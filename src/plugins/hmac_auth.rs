@@ -30,6 +30,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     priority: 1030,
     version: env!("CARGO_PKG_VERSION"),
     about: "Lets those pass who sign their requests with a consumer's secret, and tells the upstream who they are.",
+    example: EXAMPLE,
     fields: FIELDS,
     consumer_scope: false,
     protocols: HTTP_PROTOCOLS,
@@ -37,6 +38,27 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     build,
     hooks: Hooks { request: true, response: false },
 };
+
+const EXAMPLE: &str = r#"
+services:
+  - name: payments
+    url: http://payments.internal:8080
+    routes:
+      - name: payments
+        paths: [/payments]
+    plugins:
+      - name: hmac-auth
+        config:
+          clock_skew: 60
+          algorithms: [hmac-sha256]
+          enforce_headers: [date, "@request-target", digest]
+          validate_request_body: true
+consumers:
+  - username: bank
+    hmacauth_credentials:
+      - username: bank
+        secret: replace-this-secret
+"#;
 
 const ALGORITHMS: &[&str] = &["hmac-sha1", "hmac-sha256", "hmac-sha384", "hmac-sha512"];
 const TEXT: Element = Element { kind: Kind::String, rules: &[] };

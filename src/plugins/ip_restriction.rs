@@ -15,6 +15,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     priority: 990,
     version: env!("CARGO_PKG_VERSION"),
     about: "Lets requests pass by the address of the client. What is denied is so even where it is allowed too.",
+    example: EXAMPLE,
     fields: FIELDS,
     consumer_scope: true,
     protocols: &[Protocol::Grpc, Protocol::Grpcs, Protocol::Http, Protocol::Https, Protocol::Tcp, Protocol::Tls],
@@ -22,6 +23,22 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     build,
     hooks: Hooks { request: true, response: false },
 };
+
+const EXAMPLE: &str = r#"
+services:
+  - name: payments
+    url: http://payments.internal:8080
+    routes:
+      - name: payments
+        paths: [/payments]
+    plugins:
+      - name: ip-restriction
+        config:
+          allow: [10.0.0.0/8, "2001:db8::/32"]
+          deny: [10.66.0.0/16]
+          status: 403
+          message: Payments are for our own networks
+"#;
 
 const NET: Element = Element { kind: Kind::String, rules: &[Rule::Text(is_net)] };
 

@@ -22,6 +22,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     priority: 1250,
     version: env!("CARGO_PKG_VERSION"),
     about: "Lets those pass who bring a consumer's API key, and tells the upstream who they are.",
+    example: EXAMPLE,
     fields: FIELDS,
     consumer_scope: false,
     protocols: HTTP_PROTOCOLS,
@@ -29,6 +30,25 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     build,
     hooks: Hooks { request: true, response: false },
 };
+
+const EXAMPLE: &str = r"
+services:
+  - name: orders
+    url: http://orders.internal:8080
+    routes:
+      - name: orders
+        paths: [/orders]
+    plugins:
+      - name: key-auth
+        config:
+          key_names: [X-API-Key]
+          key_in_query: false
+          hide_credentials: true
+consumers:
+  - username: nightly
+    keyauth_credentials:
+      - key: replace-this-key
+";
 
 const FIELDS: &[Field] = &[
     Field::with_default(
@@ -266,7 +286,10 @@ mod tests {
             told(&bob),
             ["00000000-0000-0000-0000-0000000000b0", "", "bob", "00000000-0000-0000-0000-0000000000c0", ""]
         );
-        assert_eq!(bob.identity, Identity { consumer: Some(BOB), credential: Some(CredentialIx(0)) });
+        assert_eq!(
+            bob.identity,
+            Identity { consumer: Some(BOB), credential: Some(CredentialIx(0)), is_vouched: false }
+        );
         let alice = ask(json!({}), "GET /?apikey=alices");
         assert_eq!(told(&alice)[1..3], ["a-1", "alice"]);
         assert_eq!(alice.identity.consumer, Some(ALICE));
@@ -284,7 +307,7 @@ mod tests {
         let seen = ask(json!({"anonymous": "nobody"}), "GET /");
         assert_eq!(seen.said(), "500 E(anonymous consumer nobody is configured but doesn't exist)");
         // One proof is enough where there is an anonymous, and is not where there is none.
-        let known = Identity { consumer: Some(ALICE), credential: Some(CredentialIx(1)) };
+        let known = Identity { consumer: Some(ALICE), credential: Some(CredentialIx(1)), is_vouched: false };
         let mut rig = Rig::new(&DESCRIPTOR, guest());
         rig.identity = known;
         let seen = rig.ask("GET /");

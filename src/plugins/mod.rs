@@ -8,6 +8,7 @@ mod bot_detection;
 mod correlation_id;
 mod cors;
 mod expressions;
+mod fault_injection;
 mod form;
 mod hmac_auth;
 mod ip_restriction;
@@ -18,8 +19,13 @@ mod redirect;
 mod redis_fields;
 mod request_size_limiting;
 mod request_termination;
+mod request_transformer;
+mod request_validator;
+mod response_ratelimiting;
+mod response_transformer;
 #[cfg(test)]
 mod rig;
+mod transform;
 
 use crate::hook::Descriptor;
 
@@ -30,6 +36,7 @@ pub static ALL: &[Descriptor] = &[
     bot_detection::DESCRIPTOR,
     correlation_id::DESCRIPTOR,
     cors::DESCRIPTOR,
+    fault_injection::DESCRIPTOR,
     hmac_auth::DESCRIPTOR,
     ip_restriction::DESCRIPTOR,
     jwt::DESCRIPTOR,
@@ -38,6 +45,10 @@ pub static ALL: &[Descriptor] = &[
     redirect::DESCRIPTOR,
     request_size_limiting::DESCRIPTOR,
     request_termination::DESCRIPTOR,
+    request_transformer::DESCRIPTOR,
+    request_validator::DESCRIPTOR,
+    response_ratelimiting::DESCRIPTOR,
+    response_transformer::DESCRIPTOR,
 ];
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     priority: 779,
     version: env!("CARGO_PKG_VERSION"),
     about: "Answers with a redirect to another URL; no upstream is asked.",
+    example: EXAMPLE,
     fields: FIELDS,
     consumer_scope: true,
     protocols: HTTP_PROTOCOLS,
@@ -19,6 +20,18 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     build,
     hooks: Hooks { request: true, response: false },
 };
+
+const EXAMPLE: &str = r"
+routes:
+  - name: old-shop
+    paths: [/store]
+    plugins:
+      - name: redirect
+        config:
+          status_code: 308
+          location: https://shop.example.com
+          keep_incoming_path: true
+";
 
 const FIELDS: &[Field] = &[
     Field::with_default("status_code", Kind::Integer, "301", "Status of the answer.")

@@ -128,8 +128,8 @@ fn check_shared(config: &Value, fault: &mut impl FnMut(&str, String)) {
     if value(config, "ssl").and_then(Value::as_bool) == Some(true) {
         fault("redis.ssl", "this version does not speak TLS with Redis".to_owned());
     }
-    if config.get("sync_rate").and_then(Value::as_f64).is_some_and(|rate| rate != -1.0) {
-        fault("sync_rate", "this version asks Redis with each request; write -1, or leave it out".to_owned());
+    if config.get("sync_rate").and_then(Value::as_f64).is_some_and(|rate| rate != -1.0 && rate < 0.02) {
+        fault("sync_rate", "must be -1, or 0.02 seconds or more".to_owned());
     }
 }
 

@@ -17,6 +17,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     priority: 951,
     version: env!("CARGO_PKG_VERSION"),
     about: "Refuses requests whose body is too large.",
+    example: EXAMPLE,
     fields: FIELDS,
     consumer_scope: true,
     protocols: HTTP_PROTOCOLS,
@@ -24,6 +25,21 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     build,
     hooks: Hooks { request: true, response: false },
 };
+
+const EXAMPLE: &str = r"
+services:
+  - name: payments
+    url: http://payments.internal:8080
+    routes:
+      - name: payments
+        paths: [/payments]
+    plugins:
+      - name: request-size-limiting
+        config:
+          allowed_payload_size: 64
+          size_unit: kilobytes
+          require_content_length: true
+";
 
 const FIELDS: &[Field] = &[
     Field::with_default("allowed_payload_size", Kind::Integer, "128", "Largest body, in units of `size_unit`."),

@@ -2,7 +2,7 @@
 //! shows what it was asked.
 
 use crate::base::limits;
-use crate::hook::{Ctx, Descriptor, Env, Hooks, Need, Outcome, Plugin, Reply, ReplyBody, Verdict};
+use crate::hook::{Ctx, Descriptor, Env, Group, Hooks, Need, Outcome, Plugin, Reply, ReplyBody, ThisNode, Verdict};
 use crate::http::headers::Known;
 use crate::http::query;
 use crate::plan::schema::{Field, Kind, Rule, HTTP_PROTOCOLS};
@@ -16,6 +16,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     priority: 2,
     version: env!("CARGO_PKG_VERSION"),
     about: "Answers with a status and a message or body of your choice; no upstream is asked.",
+    example: EXAMPLE,
     fields: FIELDS,
     consumer_scope: true,
     protocols: HTTP_PROTOCOLS,
@@ -23,6 +24,18 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     build,
     hooks: Hooks { request: true, response: false },
 };
+
+const EXAMPLE: &str = r#"
+routes:
+  - name: maintenance
+    paths: [/orders]
+    plugins:
+      - name: request-termination
+        config:
+          status_code: 503
+          content_type: application/json
+          body: '{"message":"back at noon"}'
+"#;
 
 const FIELDS: &[Field] = &[
     Field::with_default("status_code", Kind::Integer, "503", "Status of the answer.")
@@ -51,7 +64,7 @@ fn check(config: &Value) -> Vec<(String, String)> {
     rows.iter().filter(|row| row.1).map(|row| (row.0.to_owned(), row.2.to_owned())).collect()
 }
 
-fn build(config: &Value, _: &Env<'_>) -> Result<Arc<dyn Plugin>, String> {
+fn build(config: &Value, env: &Env<'_>) -> Result<Arc<dyn Plugin>, String> {
     let text = |name: &str| config.get(name).and_then(Value::as_str).map(str::to_owned);
     let status = config.get("status_code").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
     let status = status.unwrap_or(503);
@@ -70,6 +83,7 @@ fn build(config: &Value, _: &Env<'_>) -> Result<Arc<dyn Plugin>, String> {
         trigger: text("trigger"),
         echo: config.get("echo").and_then(Value::as_bool).unwrap_or(false),
         pid: std::process::id(),
+        node: env.shelf.take_or(ThisNode::default),
     }))
 }
 
@@ -92,6 +106,7 @@ struct RequestTermination {
     trigger: Option<String>,
     echo: bool,
     pid: u32,
+    node: Arc<ThisNode>,
 }
 
 impl Plugin for RequestTermination {
@@ -128,7 +143,11 @@ impl RequestTermination {
         }
         let mut out = json!({
             // The key that clients of the reference look under.
-            "kong": { "worker_pid": self.pid },
+            "kong": {
+                "node_id": self.node.id.to_string(),
+                "worker_pid": self.pid,
+                "hostname": self.node.hostname,
+            },
             "request": {
                 "scheme": if cx.facts.https { "https" } else { "http" },
                 "host": text(cx.facts.host),
@@ -139,7 +158,7 @@ impl RequestTermination {
                 "raw_body": body.map(text),
                 "method": text(cx.head.method_bytes()),
                 "path": text(cx.facts.path),
-                "uri_captures": {},
+                "uri_captures": captures(cx),
             },
             "matched_route": cx.route.map(|route| route_json(route, cx.service)),
             "matched_service": cx.service.map(service_json),
@@ -174,6 +193,31 @@ fn arguments(query: &[u8]) -> Map<String, Value> {
         gather(&mut out, name, value);
     }
     out
+}
+
+/// The groups of the path's expression: a list where none has a name; else by place and, those that have one, by name too.
+fn captures(cx: &Ctx<'_>) -> Value {
+    let by_place = |at| Some((at, text(cx.capture(Group::At(at))?)));
+    let places: Vec<(usize, String)> = (1..=limits::ECHO_GROUPS_MAX).filter_map(by_place).collect();
+    let paths = cx.route.map_or(&[][..], |route| &route.paths);
+    let names = paths.iter().flat_map(|path| match path {
+        PathPattern::Prefix(_) => Vec::new(),
+        PathPattern::Regex(regex) => group_names(regex),
+    });
+    let named: Vec<(&str, &[u8])> = names.filter_map(|name| Some((name, cx.capture(Group::Named(name))?))).collect();
+    if !places.is_empty() && named.is_empty() {
+        return places.into_iter().map(|(_, text)| text).collect();
+    }
+    let mut map: Map<String, Value> = places.into_iter().map(|(at, text)| (at.to_string(), text.into())).collect();
+    map.extend(named.into_iter().map(|(name, bytes)| (name.to_owned(), text(bytes).into())));
+    map.into()
+}
+
+/// Names of the groups of an expression.
+fn group_names(regex: &str) -> Vec<&str> {
+    let after = |mark| regex.split(mark).skip(1);
+    let name = |rest: &str| rest.find('>').filter(|&end| end > 0 && !rest.starts_with(['=', '!']));
+    after("(?<").chain(after("(?P<")).filter_map(|rest| Some(&rest[..name(rest)?])).collect()
 }
 
 /// A body that is a form or JSON, as a value.
@@ -292,8 +336,15 @@ mod tests {
         assert_eq!((&request["body"], &request["raw_body"]), (&json!({"k": 1}), &json!("{\"k\":1}")));
         assert_eq!(echo["matched_route"]["id"], json!(ROUTE.to_string()));
         assert_eq!(echo["matched_service"]["id"], json!(SERVICE.to_string()));
+        assert_eq!(echo["kong"]["worker_pid"], json!(std::process::id()));
+        assert_eq!(request["uri_captures"], json!({}));
         let long = format!("POST /\n\n{}", "x".repeat(limits::ECHO_BODY_BYTES_MAX + 1));
         assert!(rig.ask(&long).said().contains("\"raw_body\":null"));
+    }
+
+    #[test]
+    fn names_of_groups_are_found() {
+        assert_eq!(group_names(r"/(?<a>x)/(?P<b_1>\\d+)/(?:y)(?<=z)(?<!z)(z)"), ["a", "b_1"]);
     }
 
     #[test]

@@ -63,6 +63,12 @@ pub(super) struct Seen {
     pub(super) identity: Identity,
     /// Was a body asked for?
     pub(super) asked_body: bool,
+    /// How long it was held back, ms.
+    pub(super) slept_ms: u64,
+    /// The upstream's body as the client gets it, where it was rewritten.
+    rewritten: Option<String>,
+    /// How long the plugin wants to wait, ms; then nothing else came of it yet.
+    pub(super) asked_sleep: Option<u64>,
     edits: Edits,
 }
 
@@ -133,16 +139,22 @@ impl Rig {
     /// What happens to a request: `GET /path?query`, then fields, then after an empty line a body; one per line.
     #[track_caller]
     pub(super) fn ask(&mut self, request: &str) -> Seen {
-        self.run(request, true, None)
+        self.run(request, true, None, None)
     }
 
     /// The same with the response hook after it, which sees `status` or the plugin's own.
     #[track_caller]
     pub(super) fn ask_and_answer(&mut self, request: &str, status: u16) -> Seen {
-        self.run(request, self.matched, Some(status))
+        self.run(request, self.matched, Some(status), None)
     }
 
-    fn run(&mut self, request: &str, hooked: bool, status: Option<u16>) -> Seen {
+    /// What becomes of the body of an upstream's answer with these fields.
+    pub(super) fn rewritten(&mut self, fields: &[(&'static str, &'static str)], body: &str) -> Option<String> {
+        self.reply = fields.to_vec();
+        self.run("GET /", false, Some(200), Some(body)).rewritten
+    }
+
+    fn run(&mut self, request: &str, hooked: bool, status: Option<u16>, reply_body: Option<&str>) -> Seen {
         let (text, body) = request.split_once("\n\n").unwrap_or((request, ""));
         let mut lines = text.lines();
         let (method, target) = lines.next().and_then(|line| line.split_once(' ')).expect("METHOD target");
@@ -170,7 +182,15 @@ impl Rig {
             connection: 42,
             connection_request: 3,
         };
-        let mut seen = Seen { reply: None, identity: self.identity, asked_body: false, edits: Edits::default() };
+        let mut seen = Seen {
+            reply: None,
+            identity: self.identity,
+            asked_body: false,
+            slept_ms: 0,
+            rewritten: None,
+            asked_sleep: None,
+            edits: Edits::default(),
+        };
         let groups = &self.captures;
         let captures = |group: Group<'_>| {
             let (_, word) = match group {
@@ -202,6 +222,10 @@ impl Rig {
                 let whole = (body.len() <= bytes_max).then_some(body.as_bytes());
                 verdict = self.plugin.on_outcome(&mut cx, Outcome::Body(whole));
             }
+            if let Verdict::Need(Need::Sleep(ms)) = verdict {
+                seen.slept_ms = ms;
+                verdict = self.plugin.on_outcome(&mut cx, Outcome::Slept);
+            }
             if let Verdict::Need(Need::Redis(call)) = verdict {
                 let answers = self.redis.pop_front().expect("Redis was not expected to be asked");
                 let outcome = Outcome::Redis(&call, answers.as_deref().map_err(|fault| *fault));
@@ -211,6 +235,11 @@ impl Rig {
             seen.reply = match verdict {
                 Verdict::Next => None,
                 Verdict::Reply(reply) => Some(*reply),
+                Verdict::Refuse(status) => Some(Reply::message(status, cx.edits.message().to_owned())),
+                Verdict::Need(Need::Sleep(ms)) => {
+                    seen.asked_sleep = Some(ms);
+                    None
+                }
                 Verdict::Need(need) => panic!("asked again: {need:?}"),
             };
         }
@@ -225,17 +254,23 @@ impl Rig {
             cx.reply = Some(reply.on(&reply_buf));
             cx.made_here = seen.reply.is_some();
             self.plugin.on_response(&mut cx, reply.status);
+            if let Some(body) = reply_body.filter(|_| self.plugin.rewrites() && self.plugin.wants_body(&cx)) {
+                let new = self.plugin.on_response_body(&mut cx, body.as_bytes());
+                seen.rewritten = new.map(|new| String::from_utf8_lossy(&new).into_owned());
+            }
         }
         seen
     }
 }
 
 impl Seen {
-    /// `next`, or the status and the content of the answer.
+    /// `next`, `waits`, or the status and the content of the answer.
     pub(super) fn said(&self) -> String {
-        let Some(reply) = &self.reply else { return "next".to_owned() };
+        let went_on = if self.asked_sleep.is_some() { "waits" } else { "next" };
+        let Some(reply) = &self.reply else { return went_on.to_owned() };
         match &reply.body {
             ReplyBody::Empty => format!("{}", reply.status),
+            ReplyBody::Noted => unreachable!("made by who serves"),
             ReplyBody::Message(text) => format!("{} E({text})", reply.status),
             ReplyBody::Json(text) => format!("{} {text}", reply.status),
             ReplyBody::Raw { content_type, bytes } => {
@@ -263,6 +298,29 @@ impl Seen {
         Some(std::str::from_utf8(self.edits.value(edit)).unwrap())
     }
 
+    /// What the client gets under `name` of an answer with these fields.
+    pub(super) fn client_values(&self, name: &str, reply: &[(&str, &str)]) -> Vec<String> {
+        let (mut head, mut buf) = (Head::new(), Vec::new());
+        reply.iter().for_each(|(name, value)| head.append(&mut buf, name.as_bytes(), value.as_bytes()));
+        let values = self.edits.reply_values(head.on(&buf), name.as_bytes());
+        values.map(|value| String::from_utf8_lossy(value).into_owned()).collect()
+    }
+
+    /// What the upstream gets under `name` of a request that brings it itself with these values.
+    pub(super) fn upstream_values(&self, name: &str, brought: &[&str]) -> Vec<String> {
+        let (mut head, mut buf) = (Head::new(), Vec::new());
+        brought.iter().for_each(|value| head.append(&mut buf, name.as_bytes(), value.as_bytes()));
+        let values = self.edits.request_values(head.on(&buf), name.as_bytes());
+        values.map(|value| String::from_utf8_lossy(value).into_owned()).collect()
+    }
+
+    /// Method, path, query and host that edits ask the upstream with; `-` where they say nothing.
+    pub(super) fn aim(&self) -> [String; 4] {
+        let edits = &self.edits;
+        [edits.method(), edits.path(), edits.query(), edits.host()]
+            .map(|part| part.map_or("-".to_owned(), |part| String::from_utf8_lossy(part).into_owned()))
+    }
+
     /// Names of the fields that the client gets by edits, in order.
     pub(super) fn client_fields(&self) -> Vec<&str> {
         self.edits.of_reply().iter().map(|edit| std::str::from_utf8(self.edits.name(edit)).unwrap()).collect()
@@ -276,6 +334,11 @@ impl Seen {
     /// The most that the body may have, where it is cut off.
     pub(super) fn body_limit(&self) -> Option<u64> {
         self.edits.body_limit().map(|limit| limit.bytes)
+    }
+
+    /// The status that stands in the place of the upstream's answer.
+    pub(super) fn replaced(&self) -> Option<u16> {
+        self.edits.replaced()
     }
 
     /// Names of query arguments that are kept from the upstream.
@@ -294,13 +357,13 @@ pub(super) fn credential(id: u128, consumer: ConsumerIx, secret: Secret) -> Cred
 fn plan(name: &str, config: Value, more: Vec<Credential>) -> Plan {
     let consumer = |id: u128, username: &str, custom_id: Option<&str>, groups: &[&str]| Consumer {
         id: Uuid::from_u128(id),
-        username: Some(username.to_owned()),
-        custom_id: custom_id.map(str::to_owned),
-        groups: groups.iter().map(|&group| group.to_owned()).collect(),
-        tags: Vec::new(),
+        username: Some(username.into()),
+        custom_id: custom_id.map(Box::from),
+        groups: groups.iter().map(|&group| group.into()).collect(),
+        tags: Box::default(),
         at: Span::nowhere(),
     };
-    let key = |key: &str, ttl_s| Secret::Key { key: key.to_owned(), ttl_s };
+    let key = |key: &str, ttl_s| Secret::Key { key: key.into(), ttl_s };
     let mut credentials = vec![
         credential(0xc0, BOB, key("bobs", None)),
         credential(0xc1, ALICE, key("alices", None)),

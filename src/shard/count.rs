@@ -1,7 +1,7 @@
 //! What a shard counts: plain cells, one writer, copied out when the control thread asks.
 
 use crate::base::latency::{Latencies, Of};
-use crate::bus::{Gauges, RouteSnapshot, Snapshot};
+use crate::bus::{Gauges, RefusalSnapshot, RouteSnapshot, Snapshot};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -164,11 +164,12 @@ impl RouteCounts {
     }
 
     /// Everything, for the control thread.
-    pub(super) fn snapshot(&self, shard: usize, counters: &Counters) -> Snapshot {
+    pub(super) fn snapshot(&self, shard: usize, counters: &Counters, refusals: Vec<RefusalSnapshot>) -> Snapshot {
         Snapshot {
             shard,
             counters: counters.list(),
             labelled: Vec::new(),
+            refusals,
             routes: self.0.borrow().values().map(|count| count.borrow().snapshot()).collect(),
         }
     }

@@ -8,12 +8,12 @@ use super::refusal::Refusal;
 use super::request::{Exchange, Failure, Record};
 use super::upstream::Peer;
 use super::{pool::Link, Complaint};
-use crate::base::limits::{INTERIM_REPLIES_MAX, REPLY_HEAD_BYTES_MAX};
+use crate::base::limits::{INTERIM_REPLIES_MAX, REPLY_HEAD_BYTES_MAX, TRANSFORMED_BODY_BYTES_MAX};
 use crate::base::time::Millis;
 use crate::hook::{Edits, Identity};
 use crate::http::framing::{self, Length};
 use crate::http::parse::{Parser, Progress};
-use crate::http::{upgrade, Head, HeadRef, Known, Version};
+use crate::http::{upgrade, Head, HeadRef, Known, Method, Version};
 use crate::io::clock;
 use crate::io::deadline::Side;
 use crate::plan::Service;
@@ -200,8 +200,17 @@ impl Download<'_> {
         if switching && !(parts.websocket && upgrade::is_granted(reply)) {
             return Err(self.bad("a switch of protocols nobody asked for"));
         }
-        let length = framing::of_reply(reply, parts.head.head.method).map_err(|fault| self.bad(fault.text()))?;
-        let to_client = forward::length_for_client(length, parts.head.head.version);
+        let (asked, wanted) = (self.cx.method(edits), parts.head.head.method);
+        let length = framing::of_reply(reply, asked).map_err(|fault| self.bad(fault.text()))?;
+        let mut to_client = forward::length_for_client(length, parts.head.head.version);
+        // Where a plugin has changed the method, the upstream's answer may have a body that the client must not get, or
+        // none where the client waits for one.
+        let unwanted = wanted == Method::Head && length != Length::None;
+        if unwanted {
+            to_client = Length::None;
+        } else if asked == Method::Head && wanted != Method::Head && !matches!(head.status, 100..=199 | 204 | 304) {
+            to_client = Length::Fixed(0);
+        }
         let keep =
             parts.keep && to_client != Length::UntilClose && self.uploaded.get() && !self.cx.is_last() && !switching;
         let link_kept = framing::keep_alive(reply);
@@ -210,10 +219,26 @@ impl Download<'_> {
         let may_go_on = length == Length::None && (announces || reply.has(Known::TransferEncoding));
         phase::response(shard, world, parts, identity, edits, reply, false);
         record.responded = true;
+        if let Some(status) = edits.replaced() {
+            return Err(Refusal::Replaced(status).into());
+        }
         record.status = head.status;
-        let to = ToClient { length: to_client, keep, switching };
+        let rewritten = parts.way.rewrites
+            && !switching
+            && head.status != 206
+            && phase::wants_body(shard, world, parts, identity, edits, reply);
+        if rewritten && length != Length::None && !unwanted {
+            return Box::pin(self.rewrite(input, from, length, out, identity, edits, head, record)).await;
+        }
+        let to = ToClient { length: to_client, keep, switching, resized: rewritten };
         forward::answer(shard, &world.tables.plan.node, parts, reply, record, edits, &to, out)
             .map_err(|fault| self.bad(fault.text()))?;
+        if unwanted {
+            self.begun.set(true);
+            (self.ended)();
+            self.send(out, 0, record).await?;
+            return Ok(Downloaded { keep, reusable: false, tunnel: None });
+        }
         let mut decoding = Decoding::new(length);
         let chunks = to_client == Length::Chunked;
         // A client that is told no end takes any end in good order for it.
@@ -312,6 +337,66 @@ impl Download<'_> {
         }
         // Bytes behind the end belong to no request: whoever got this connection next would get them as its answer.
         let reusable = link_kept && !may_go_on && length != Length::UntilClose && at == input.len() && !surplus;
+        Ok(Downloaded { keep, reusable, tunnel: None })
+    }
+
+    /// Receives the whole body behind a head of `head` bytes that stays where it is. Gives the body, and whether the
+    /// upstream's connection is in order after it.
+    async fn whole(&self, input: &mut Vec<u8>, head: usize, length: Length) -> Result<(Vec<u8>, bool), Failure> {
+        let mut decoding = Decoding::new(length);
+        let mut body = Vec::new();
+        loop {
+            let taken = decoding.take(&input[head..], false, false, &mut body);
+            let used = taken.map_err(|fault| self.bad(fault.text()))?.used;
+            if body.len() > TRANSFORMED_BODY_BYTES_MAX {
+                return Err(self.bad("its body is larger than one that can be rewritten"));
+            }
+            input.drain(head..head + used);
+            if decoding.is_done() {
+                break;
+            }
+            self.cx.shard.enlarge(input, 1024);
+            self.link.watch.arm_read(self.until(clock::millis()));
+            let (result, buf) = self.link.recv(std::mem::take(input)).await;
+            *input = buf;
+            match result {
+                Ok(1..) => {}
+                Ok(_) if self.link.watch.fired().is_none() && decoding.close(false, &mut body) => break,
+                _ => return Err(self.bad("the body ended before its end")),
+            }
+        }
+        (self.ended)();
+        let in_order = length != Length::UntilClose && input.len() == head;
+        Ok((body, in_order))
+    }
+
+    /// Sends an answer whose body a plugin wants to see before anybody else does: nothing has been sent so far, so what
+    /// fails is still told to the client. Trailers are left out.
+    #[expect(clippy::too_many_arguments, reason = "each is a piece of the exchange's state, borrowed apart")]
+    async fn rewrite(
+        &self,
+        input: &mut Vec<u8>,
+        from: usize,
+        length: Length,
+        out: &mut Vec<u8>,
+        identity: &mut Identity,
+        edits: &mut Edits,
+        head: &mut Head,
+        record: &mut Record,
+    ) -> Result<Downloaded, Failure> {
+        let Exchange { shard, world, parts, .. } = *self.cx;
+        let (body, in_order) = self.whole(input, from + head.len, length).await?;
+        let reply = head.on(&input[from..]);
+        let new = phase::rewrite(shard, world, parts, identity, edits, reply, false, &body);
+        let body = new.as_deref().unwrap_or(&body);
+        let keep = parts.keep && self.uploaded.get() && !self.cx.is_last();
+        let to = ToClient { length: Length::Fixed(body.len() as u64), keep, switching: false, resized: true };
+        forward::answer(shard, &world.tables.plan.node, parts, reply, record, edits, &to, out)
+            .map_err(|fault| self.bad(fault.text()))?;
+        let reusable = in_order && framing::keep_alive(reply);
+        out.extend_from_slice(body);
+        self.begun.set(true);
+        self.send(out, 0, record).await?;
         Ok(Downloaded { keep, reusable, tunnel: None })
     }
 

@@ -63,9 +63,12 @@ pub(super) fn request(
     let head = parts.head;
     let (way, Some(service)) = (parts.way, parts.service) else { return Ok(()) };
     let facts = &parts.facts;
-    put(out, [head.method_bytes(), b" "]);
+    put(out, [edits.method().unwrap_or_else(|| head.method_bytes()), b" "]);
     let from = out.len();
-    path::upstream_path(service.path.as_deref(), facts.path, parts.matched, way.strip_path, out);
+    match edits.path() {
+        Some(path) => out.extend_from_slice(path),
+        None => path::upstream_path(service.path.as_deref(), facts.path, parts.matched, way.strip_path, out),
+    }
     if !target::is_encoded_path(&out[from..]) {
         let mut plain = spare.take();
         plain.extend_from_slice(&out[from..]);
@@ -73,7 +76,7 @@ pub(super) fn request(
         target::encode_path(&plain, out);
         spare.put(plain);
     }
-    if let Some(query) = facts.query {
+    if let Some(query) = edits.query().map_or(facts.query, |query| Some(query).filter(|query| !query.is_empty())) {
         out.push(b'?');
         if edits.dropped_query_args().next().is_none() {
             target::encode_query(query, out);
@@ -90,7 +93,10 @@ pub(super) fn request(
         }
     }
     put(out, [b" HTTP/1.1\r\nHost: "]);
-    host(plan, parts, peer, out);
+    match edits.host() {
+        Some(host) => put(out, [host]),
+        None => host(plan, parts, peer, out),
+    }
     put(out, [b"\r\n"]);
 
     let mut drop = Drop::of_request(head)?;
@@ -207,6 +213,8 @@ pub(super) struct ToClient {
     pub(super) keep: bool,
     /// Is it a switch of protocols?
     pub(super) switching: bool,
+    /// Would the body have another length than the upstream says?
+    pub(super) resized: bool,
 }
 
 /// Writes the head of an upstream's answer for the client.
@@ -229,7 +237,7 @@ pub(super) fn answer(
     encode::status_line(Version::H11, head.status, reply_head.reason(), out);
     let mut drop = Drop::of_reply(reply_head)?;
     let mut ids = Known::Via.bit() | Known::ContentLengthLookalike.bit() | Known::TransferEncodingLookalike.bit();
-    if to.length != Length::None {
+    if to.length != Length::None || to.resized {
         ids |= Known::ContentLength.bit();
     }
     if !parts.trailers {

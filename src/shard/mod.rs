@@ -42,8 +42,8 @@ pub use tables::Tables;
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::time::Millis;
-use crate::bus::{Endpoints, FromShard, Gauges, ToShard};
-use crate::hook::Locals;
+use crate::bus::{Endpoints, FromShard, Gauges, RefusalSnapshot, ToShard};
+use crate::hook::{Locals, Refusals, Tally};
 use crate::io::deadline::Deadlines;
 use crate::io::listen::Bound;
 use crate::io::mailbox::{Seat, Sender};
@@ -208,7 +208,7 @@ async fn live(start: Start, cpu: Option<usize>) -> std::io::Result<()> {
             ToShard::Endpoints(endpoints) => shard.relocate(endpoints),
             ToShard::Adopt { socket, listener } => accept::adopt(&shard, socket, listener),
             ToShard::Scrape(answer) => {
-                let mut snapshot = shard.counts.snapshot(shard.index, &shard.counters);
+                let mut snapshot = shard.counts.snapshot(shard.index, &shard.counters, shard.refusals());
                 shard.redis.count_into(&mut snapshot);
                 // A full or closed channel means that nobody waits any more.
                 let _ = answer.try_send(snapshot);
@@ -222,6 +222,22 @@ async fn live(start: Start, cpu: Option<usize>) -> std::io::Result<()> {
 impl Shard {
     fn gauges(&self) -> &Gauges {
         &self.gauges[self.index]
+    }
+
+    /// What plugins have refused since the start.
+    fn refusals(&self) -> Vec<RefusalSnapshot> {
+        let mut locals = self.locals.borrow_mut();
+        let snapshot = |row: &Refusals| RefusalSnapshot {
+            plugin: row.plugin.clone(),
+            service: row.service.clone(),
+            route: row.route.clone(),
+            consumer: row.consumer.clone(),
+            by: row.by,
+            code: row.code,
+            shadow: row.shadow,
+            count: row.count,
+        };
+        locals.of(Tally::default).rows().map(snapshot).collect()
     }
 
     fn world(&self) -> Rc<World> {
@@ -328,6 +344,7 @@ impl Shard {
                 crate::io::sleep_ms(20).await;
             }
             shard.pools.borrow().values().for_each(|pool| pool.clear());
+            redis::flush(&shard).await;
             (shard.report)(FromShard::Drained { shard: shard.index });
         });
     }

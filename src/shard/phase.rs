@@ -4,7 +4,8 @@
 use super::request::Parts;
 use super::tables::World;
 use super::Shard;
-use crate::hook::{Ctx, Edits, Group, Identity, Need, Outcome, Reply, Verdict};
+use crate::base::id::PluginIx;
+use crate::hook::{Ctx, Edits, Group, Identity, Locals, Need, Outcome, Plugin, Reply, Tally, Verdict};
 use crate::http::HeadRef;
 use crate::io::clock;
 use std::ops::Range;
@@ -15,6 +16,8 @@ pub(super) enum Phase {
     Done,
     /// A plugin answers.
     Reply(Box<Reply>),
+    /// A plugin refuses with this status; its message stands in the edits.
+    Refuse(u16),
     /// The plugin at this step needs something; call again with the outcome.
     Need(usize, Need),
 }
@@ -61,11 +64,36 @@ pub(super) fn request(
         };
         match verdict {
             Verdict::Next => {}
-            Verdict::Reply(reply) => return Phase::Reply(reply),
+            Verdict::Reply(reply) => {
+                count_refusal(&mut locals, world, parts, ix, *identity, reply.status);
+                return Phase::Reply(reply);
+            }
+            Verdict::Refuse(status) => {
+                count_refusal(&mut locals, world, parts, ix, *identity, status);
+                return Phase::Refuse(status);
+            }
             Verdict::Need(need) => return Phase::Need(at, need),
         }
     }
     Phase::Done
+}
+
+/// Counts that a plugin has refused a request, where it has: an answer of another kind is none.
+fn count_refusal(
+    locals: &mut Locals,
+    world: &World,
+    parts: &Parts<'_>,
+    plugin: PluginIx,
+    identity: Identity,
+    status: u16,
+) {
+    if status < 400 {
+        return;
+    }
+    let plan = &world.tables.plan;
+    let consumer = identity.consumer.map(|ix| &plan.consumers[ix.ix()]);
+    let name = &plan.plugins[plugin.ix()].name;
+    locals.of(Tally::default).add(name, parts.route, parts.service, consumer, status, false);
 }
 
 /// Runs response hooks for an answer with this head, whoever made it: those of every plugin of the chain, whether or not
@@ -105,6 +133,82 @@ pub(super) fn response(
             made_here,
         };
         plugin.on_response(&mut cx, reply.head.status);
+    }
+}
+
+/// Does any plugin want the body of an answer whose response hooks have run?
+pub(super) fn wants_body(
+    shard: &Shard,
+    world: &World,
+    parts: &Parts<'_>,
+    identity: &mut Identity,
+    edits: &mut Edits,
+    reply: HeadRef<'_>,
+) -> bool {
+    let mut wanted = false;
+    each_rewriter(shard, world, parts, identity, edits, reply, false, |plugin, cx| wanted |= plugin.wants_body(cx));
+    wanted
+}
+
+/// What the plugins make of the body of an answer; `None` where it stays as it is.
+#[expect(clippy::too_many_arguments, reason = "each is a piece of the exchange's state, borrowed apart")]
+pub(super) fn rewrite(
+    shard: &Shard,
+    world: &World,
+    parts: &Parts<'_>,
+    identity: &mut Identity,
+    edits: &mut Edits,
+    reply: HeadRef<'_>,
+    made_here: bool,
+    body: &[u8],
+) -> Option<Vec<u8>> {
+    let mut new: Option<Vec<u8>> = None;
+    each_rewriter(shard, world, parts, identity, edits, reply, made_here, |plugin, cx| {
+        if plugin.wants_body(cx) {
+            let next = plugin.on_response_body(cx, new.as_deref().unwrap_or(body));
+            new = next.or(new.take());
+        }
+    });
+    new
+}
+
+#[expect(clippy::too_many_arguments, reason = "as for `rewrite`")]
+fn each_rewriter(
+    shard: &Shard,
+    world: &World,
+    parts: &Parts<'_>,
+    identity: &mut Identity,
+    edits: &mut Edits,
+    reply: HeadRef<'_>,
+    made_here: bool,
+    mut work: impl FnMut(&dyn Plugin, &mut Ctx<'_>),
+) {
+    if !parts.way.rewrites {
+        return;
+    }
+    let (mut locals, mut rng) = (shard.locals.borrow_mut(), shard.rng.borrow_mut());
+    for step in world.tables.chain_back(parts.route_ix) {
+        let Some(ix) = step.instance(identity.consumer) else { continue };
+        let (plugin, _) = world.tables.plugin(ix);
+        if !plugin.rewrites() || !world.tables.runs_for(ix, parts.facts.https) {
+            continue;
+        }
+        let mut cx = Ctx {
+            now: clock::wall(),
+            head: parts.head,
+            facts: &parts.facts,
+            route: parts.route,
+            service: parts.service,
+            directory: &world.tables.directory,
+            identity,
+            edits,
+            locals: &mut locals,
+            rng: &mut rng,
+            captures: &|group| captured(shard, world, parts, group),
+            reply: Some(reply),
+            made_here,
+        };
+        work(plugin, &mut cx);
     }
 }
 

@@ -34,6 +34,10 @@ pub(super) enum Refusal {
     Asterisk,
     /// A plugin answered; not a failure.
     Policy(Box<Reply>),
+    /// The same with a message that stands in the edits.
+    Noted(u16),
+    /// A plugin has put this status in the place of an upstream's answer; not a failure.
+    Replaced(u16),
     /// There is no target to ask.
     NoPeer(NoPeer),
     /// The upstream could not be reached, or closed, or sent what is no answer.
@@ -111,6 +115,10 @@ fn told(refusal: Refusal, https_location: impl FnOnce() -> String) -> Option<Tol
             let Reply { status, headers, body } = *reply;
             Told { headers, body, ..Told::message(status, "", "policy") }
         }
+        Refusal::Noted(status) => Told { body: ReplyBody::Noted, ..Told::message(status, "", "policy") },
+        Refusal::Replaced(status) => {
+            Told { body: ReplyBody::Empty, proxied: true, ..Told::message(status, "", "policy") }
+        }
         Refusal::NoPeer(NoPeer::Name) => Told::message(503, "name resolution failed", "name"),
         Refusal::NoPeer(NoPeer::Empty) => Told::message(503, NO_PEER, "no_peer"),
         Refusal::NoPeer(NoPeer::Down) => Told::message(503, NO_PEER, "unhealthy"),
@@ -153,7 +161,8 @@ pub(super) struct Rendered {
 }
 
 /// Renders the answer to a refusal into `out`; `None` where there is nobody to tell. `parts` is `None` for requests that
-/// could not be read. `keep`: may the connection be kept, as far as the caller knows? `hooks` runs the response hooks over its head, for which `own` is the room.
+/// could not be read. `keep`: may the connection be kept, as far as the caller knows? `hooks` runs the response hooks over its head, for which `own` is the room, and
+/// its body.
 #[expect(clippy::too_many_arguments, reason = "each is a piece of the exchange's state, borrowed apart")]
 pub(super) fn render(
     shard: &Shard,
@@ -163,7 +172,7 @@ pub(super) fn render(
     keep: bool,
     edits: &mut Edits,
     own: &mut Head,
-    mut hooks: impl FnMut(HeadRef<'_>, &mut Edits),
+    mut hooks: impl FnMut(HeadRef<'_>, &mut Edits, &mut Vec<u8>),
     out: &mut Vec<u8>,
 ) -> Option<Rendered> {
     let told = told(refusal, || parts.map_or(String::new(), https_location))?;
@@ -176,15 +185,20 @@ pub(super) fn render(
     let version = head.map_or(Version::H11, |head| head.head.version);
     let is_head = head.is_some_and(|head| head.head.method == crate::http::Method::Head);
 
-    let mut body = Vec::new();
+    let mut body = shard.small.take();
     let is_call = parts.is_some_and(|parts| parts.grpc);
     let content_type: Cow<'_, str> = match &told.body {
         ReplyBody::Empty => "".into(),
         // A caller of gRPC reads fields, not bodies.
-        ReplyBody::Message(_) if is_call => "application/grpc".into(),
+        ReplyBody::Message(_) | ReplyBody::Noted if is_call => "application/grpc".into(),
         ReplyBody::Message(message) => {
             let format = format_of(head, dress, told.transport);
             template(format, message, &record.id, &mut body);
+            format.content_type().into()
+        }
+        ReplyBody::Noted => {
+            let format = format_of(head, dress, told.transport);
+            template(format, edits.message(), &record.id, &mut body);
             format.content_type().into()
         }
         ReplyBody::Json(text) => {
@@ -204,7 +218,12 @@ pub(super) fn render(
     if !content_type.is_empty() && !named_by_plugin("content-type") {
         own.append(&mut buf, b"Content-Type", content_type.as_bytes());
     }
-    if let (ReplyBody::Message(message), true) = (&told.body, is_call) {
+    let said = match &told.body {
+        ReplyBody::Message(message) if is_call => Some(message.as_ref()),
+        ReplyBody::Noted if is_call => Some(edits.message()),
+        _ => None,
+    };
+    if let Some(message) = said {
         // Plain gRPC to a route of gRPC over TLS is "cancelled" and a success of HTTP, as its clients know it.
         let status = if told.status == 200 { 1 } else { grpc::status_of(told.status) };
         own.append(&mut buf, b"grpc-status", itoa::Buffer::new().format(status).as_bytes());
@@ -214,7 +233,7 @@ pub(super) fn render(
         own_field(own, &mut buf, name, value);
     }
     let head = own.on(&buf);
-    hooks(head, edits);
+    hooks(head, edits, &mut body);
     encode::status_line(Version::H11, told.status, reply::reason(told.status).as_bytes(), out);
     field(out, "Date", &shard.date());
     let mut drop = Drop::none();
@@ -243,6 +262,7 @@ pub(super) fn render(
     if !is_head && !bodyless {
         out.extend_from_slice(&body);
     }
+    shard.put_buf(body);
     Some(Rendered { close: !keep })
 }
 

@@ -251,7 +251,7 @@ pub(super) async fn refuse_unread(
     let mut out = shard.small.take();
     let refusal = Refusal::Client(status, fault);
     let Work { edits, reply_head, .. } = work;
-    refusal::render(shard, None, &mut record, refusal, false, edits, reply_head, |_, _| {}, &mut out);
+    refusal::render(shard, None, &mut record, refusal, false, edits, reply_head, |_, _, _| {}, &mut out);
     record.bytes_out = out.len() as u64;
     let (_, out) = client.send(out, world.tables.plan.node.runtime.send_timeout_ms).await;
     shard.put_buf(out);
@@ -508,6 +508,7 @@ impl Exchange<'_> {
             let (at, need) = match phase {
                 Phase::Done => return Ok(()),
                 Phase::Reply(reply) => return Err(Refusal::Policy(reply)),
+                Phase::Refuse(status) => return Err(Refusal::Noted(status)),
                 Phase::Need(at, need) => (at, need),
             };
             let bytes_max = match need {
@@ -624,7 +625,7 @@ impl Exchange<'_> {
                                 peer.on_failure(slow);
                             }
                             // Sent once already. POST, LOCK and PATCH may have been acted on; the body must be there.
-                            (slow, self.is_repeatable() && self.is_replayable(body, edits))
+                            (slow, self.is_repeatable(edits) && self.is_replayable(body, edits))
                         }
                     }
                 }
@@ -684,7 +685,7 @@ impl Exchange<'_> {
             (None, Body::None | Body::Unread) => {}
             (None, Body::Hand(bytes)) => out.extend_from_slice(&rest[..*bytes]),
             (None, Body::Inbound(inbound)) => {
-                if self.is_repeatable() || link.is_http2() {
+                if self.is_repeatable(edits) || link.is_http2() {
                     inbound.keep_little();
                 }
                 inbound.put_kept(framing == Framing::Chunked, &mut out);
@@ -729,9 +730,9 @@ impl Exchange<'_> {
                     }
                     result
                 };
-                let download = download.run(identity, edits, reply_head, record);
                 // Another may be asked where the request may be sent twice: then the upload must not be dropped midway.
-                let again = (self.is_repeatable() || link.is_http2()).then_some(&*link);
+                let again = (self.is_repeatable(edits) || link.is_http2()).then_some(&*link);
+                let download = download.run(identity, edits, reply_head, record);
                 let done = Box::pin(duplex(upload, download, &invited, again)).await;
                 // A refusal in the middle of an answer would be taken for a part of it.
                 done.map_err(|failure| match failure {
@@ -793,9 +794,12 @@ impl Exchange<'_> {
         let mut out = shard.small.take();
         let keep = self.parts.keep && body_read && !self.is_last();
         let responded = std::mem::replace(&mut record.responded, true);
-        let hooks = |head: HeadRef<'_>, edits: &mut Edits| {
+        let hooks = |head: HeadRef<'_>, edits: &mut Edits, body: &mut Vec<u8>| {
             if !responded {
                 phase::response(shard, self.world, self.parts, identity, edits, head, true);
+                if let Some(new) = phase::rewrite(shard, self.world, self.parts, identity, edits, head, true, body) {
+                    *body = new;
+                }
             }
         };
         let parts = Some(self.parts);
@@ -820,8 +824,13 @@ impl Exchange<'_> {
     }
 
     /// May it be sent again, although an upstream may have acted on it?
-    fn is_repeatable(&self) -> bool {
-        !matches!(self.parts.head.head.method, Method::Post | Method::Lock | Method::Patch)
+    fn is_repeatable(&self, edits: &Edits) -> bool {
+        !matches!(self.method(edits), Method::Post | Method::Lock | Method::Patch)
+    }
+
+    /// What the upstream is asked with.
+    pub(super) fn method(&self, edits: &Edits) -> Method {
+        edits.method().map_or(self.parts.head.head.method, Method::classify)
     }
 
     /// Is this the last request the connection may have?

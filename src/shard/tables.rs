@@ -55,6 +55,8 @@ pub(super) struct Way {
     pub(super) chained: bool,
     /// Does any of them look at answers?
     pub(super) responds: bool,
+    /// May any of them rewrite the body of one?
+    pub(super) rewrites: bool,
 }
 
 impl Tables {
@@ -103,16 +105,20 @@ impl Tables {
     fn way_of(&self, ix: Option<RouteIx>) -> Way {
         let chain = self.chain(ix);
         // A consumer's own instance may have the hook where the plain one does not exist.
-        let responds = chain.iter().any(|step| {
-            self.plugins
-                .iter()
-                .zip(&self.plan.plugins)
-                .any(|((_, hooks), instance)| hooks.response && instance.name == step.name())
-        });
+        let any = |test: &dyn Fn(&dyn Plugin, Hooks) -> bool| {
+            let instances = || self.plugins.iter().zip(&self.plan.plugins);
+            let has = |step: &Step| {
+                instances()
+                    .any(|((plugin, hooks), instance)| instance.name == step.name() && test(plugin.as_ref(), *hooks))
+            };
+            chain.iter().any(has)
+        };
+        let responds = any(&|_, hooks| hooks.response);
+        let rewrites = any(&|plugin, _| plugin.rewrites());
         let chained = !chain.is_empty();
         let Some(route) = ix.map(|ix| &self.plan.routes[ix.ix()]) else {
             let door = Door::of(&[], 0);
-            return Way { door, service: None, strip_path: false, preserve_host: false, chained, responds };
+            return Way { door, service: None, strip_path: false, preserve_host: false, chained, responds, rewrites };
         };
         Way {
             door: Door::of(&route.protocols, route.https_redirect_status),
@@ -121,6 +127,7 @@ impl Tables {
             preserve_host: route.preserve_host,
             chained,
             responds,
+            rewrites,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use ringway::plan::balancing::{Active, Criteria, Hashing};
 use ringway::plan::schema::{Field, Kind};
-use ringway::plan::{HeaderWant, HostName, LogPath, PathPattern, Plan, Secret};
+use ringway::plan::{HeaderWant, HostName, LogPath, PathPattern, Plan, Secret, TokenKey};
 use serde_json::{Map, Value as Json};
 use std::fmt::Write;
 
@@ -114,7 +114,8 @@ pub(crate) fn plan(plan: &Plan) -> String {
         let consumer = &plan.consumers[credential.consumer.ix()];
         let secret = match &credential.secret {
             Secret::Key { key, ttl_s } => format!("key {key} ttl={ttl_s:?}"),
-            Secret::Jwt { key, secret, algorithm, public_key } => {
+            Secret::Jwt(held) => {
+                let TokenKey { key, secret, algorithm, public_key } = &**held;
                 format!("jwt {key} {secret} {algorithm} public_key={}", public_key.is_some())
             }
             Secret::Basic { username, password_hash } => format!("basic {username} {password_hash}"),
@@ -202,17 +203,18 @@ fn node(plan: &Plan, out: &mut String) {
     }
 }
 
-fn name(name: &Option<String>) -> &str {
-    name.as_deref().unwrap_or("-")
+fn name<T: AsRef<str>>(name: &Option<T>) -> &str {
+    name.as_ref().map_or("-", AsRef::as_ref)
 }
 
-fn list(line: &mut String, what: &str, words: &[String]) {
+fn list<T: AsRef<str>>(line: &mut String, what: &str, words: &[T]) {
     if !words.is_empty() {
+        let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
         let _ = write!(line, " {what}[{}]", words.join(" "));
     }
 }
 
-fn tags(tags: &[String], line: &mut String) {
+fn tags<T: AsRef<str>>(tags: &[T], line: &mut String) {
     list(line, "tags", tags);
 }
 

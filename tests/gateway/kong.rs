@@ -78,10 +78,15 @@ struct Step {
     /// Values of fields: exact, `~regex`, or `-` for none.
     #[serde(default)]
     has: BTreeMap<String, String>,
+    /// Pairs of fields that are there and hold the same.
+    #[serde(default)]
+    equal: Vec<[String; 2]>,
     /// The body, exactly.
     text: Option<String>,
     /// The message of the error template, whose id must be that of the header.
     error: Option<String>,
+    /// A piece of the body.
+    part: Option<String>,
     /// Values in the body as JSON, by pointer: exact, `~regex`, or `-` for none. The echo's are `/uri`, `/headers/…`.
     #[serde(default)]
     json: BTreeMap<String, Value>,
@@ -326,8 +331,16 @@ fn judge(step: &Step, answer: &Message, turn: usize, fill: &impl Fn(&str) -> Str
         let got = (!all.is_empty()).then(|| all.join(", "));
         same(got.as_deref(), &fill(want)).map_err(|why| format!("{name}: {why}"))?;
     }
+    for [one, other] in &step.equal {
+        if head.one(one).is_none() || head.one(one) != head.one(other) {
+            return Err(format!("{one} is {:?}, {other} is {:?}", head.one(one), head.one(other)));
+        }
+    }
     if step.text.as_ref().is_some_and(|text| fill(text).as_bytes() != answer.body) {
         return Err("another body".into());
+    }
+    if step.part.as_ref().is_some_and(|part| !text::latin1(&answer.body).contains(&fill(part))) {
+        return Err("that is not in the body".into());
     }
     if let Some(message) = &step.error {
         let id = head.one("X-Kong-Request-Id").unwrap_or("(none)");
@@ -378,6 +391,6 @@ macro_rules! files {
 
 files! {
     admin loading routing paths proxying balancing precedence
-    acl basic_auth bot_detection correlation_id cors hmac_auth ip_restriction jwt key_auth rate_limiting redirect
-    request_size_limiting termination
+    acl basic_auth bot_detection correlation_id cors fault_injection hmac_auth ip_restriction jwt key_auth limits rate_limiting redirect
+    request_size_limiting request_transformer request_validator response_transformer seed termination
 }

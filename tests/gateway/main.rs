@@ -2,9 +2,10 @@
 //!
 //! `harness/` starts the program, speaks raw bytes on both of its sides and judges them with a strict parser of its own.
 //! `raw.rs` replays the rows of `raw/*.toml` (HTTP/1.1 as bytes), `kong.rs` those of `cases/*.toml` (what users of a
-//! kong.yml rely on), `abuse.rs` holds slow, greedy and sick peers, `announced.rs` load balancers that name their clients
-//! (PROXY protocol), `redis.rs` limits that gateways share, `http2.rs` frames of HTTP/2 as bytes, `grpc.rs` calls of gRPC,
-//! `balancing.rs` targets that fall ill and recover, `life.rs` signals, reloads and the admin listener.
+//! kong.yml rely on), `abuse.rs` holds slow, greedy and sick peers, `bombs.rs` bodies made to take a validator down,
+//! `announced.rs` load balancers that name their clients (PROXY protocol), `redis.rs` limits that gateways share,
+//! `http2.rs` frames of HTTP/2 as bytes, `grpc.rs` calls of gRPC,
+//! `balancing.rs` targets that fall ill and recover, `issuer.rs` issuers of tokens and their keys, `life.rs` signals, reloads and the admin listener.
 //!
 //! `tests/README.md` says how to run one group or one row.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so at once")]
@@ -12,10 +13,14 @@
 mod abuse;
 mod announced;
 mod balancing;
+mod bombs;
 mod grpc;
 mod harness;
 mod http2;
+mod issuer;
 mod kong;
 mod life;
 mod raw;
 mod redis;
+mod redis_groups;
+mod rewriting;

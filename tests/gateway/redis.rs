@@ -350,3 +350,113 @@ fn names_are_looked_up() {
     assert_eq!(field(&gateway.get("/good"), "RateLimit-Remaining"), Some("4"));
     assert_eq!(status(&gateway, "/gone"), 500);
 }
+
+/// Waits until Redis says so of its only key.
+#[track_caller]
+fn wait_count(gateway: &Gateway, redis: &Redis, want: &str) {
+    gateway.wait_until(&format!("Redis has counted {want}"), || {
+        redis.ask(&["GET", redis.ask(&["KEYS", "*"]).trim()]) == want
+    });
+}
+
+#[test]
+fn counts_are_exchanged_in_the_background() {
+    let redis = Redis::start(&[]);
+    let config = format!("year: 40, sync_rate: 0.05, {}", at(&redis, ""));
+    let (one, two) = (start(&[("s", &config)]), start(&[("s", &config)]));
+    let left = |gateway: &Gateway| field(&gateway.get("/s"), "X-RateLimit-Remaining-Year").map(str::to_owned);
+    for want in (30..40).rev() {
+        assert_eq!(left(&one), Some(want.to_string()));
+    }
+    wait_count(&one, &redis, "10");
+    for want in (19..30).rev() {
+        assert_eq!(left(&two), Some(want.to_string()));
+    }
+    wait_count(&one, &redis, "21");
+    // The first one learns of it once somebody asks there.
+    let asked = std::cell::Cell::new(0);
+    one.wait_until("what the other has admitted counts here", || {
+        asked.set(asked.get() + 1);
+        left(&one).is_some_and(|left| left.parse::<i64>().unwrap() == 40 - 21 - asked.get())
+    });
+    assert!(redis.scripts_run() < 30, "{}", redis.scripts_run());
+}
+
+#[test]
+fn in_the_background_too_a_gateway_admits_no_more_than_the_limit() {
+    let redis = Redis::start(&[]);
+    let config = format!("year: 40, sync_rate: 0.1, {}", at(&redis, ""));
+    let gateways = [start_with(&[("s", &config)], 2), start_with(&[("s", &config)], 2)];
+    let admitted: Vec<usize> = std::thread::scope(|scope| {
+        let ask = |gateway: &Gateway| {
+            let mut client = gateway.client();
+            (0..40).filter(|_| client.get("/s", "").head.status() == 200).count()
+        };
+        let threads: Vec<_> =
+            (0..8).map(|n| &gateways[n % 2]).map(|gateway| scope.spawn(move || ask(gateway))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let of = |gateway: usize| -> usize { admitted.iter().skip(gateway).step_by(2).sum() };
+    assert!(of(0) <= 40 && of(1) <= 40 && of(0) + of(1) >= 40, "{admitted:?}");
+    // Every one that was admitted is told to Redis.
+    wait_count(&gateways[0], &redis, &(of(0) + of(1)).to_string());
+    gateways[0].wait_until("both know", || gateways.iter().all(|gateway| status(gateway, "/s") == 429));
+}
+
+#[test]
+fn a_gateway_that_ends_tells_redis_what_it_has_admitted() {
+    let redis = Redis::start(&[]);
+    let mut gateway = start(&[("s", &format!("year: 40, sync_rate: 600, {}", at(&redis, "")))]);
+    let mut client = gateway.client();
+    for _ in 0..4 {
+        assert_eq!(client.get("/s", "").head.status(), 200);
+    }
+    drop(client);
+    gateway.signal("TERM");
+    assert!(gateway.wait_exit(PATIENCE).success());
+    assert_eq!(redis.ask(&["GET", &redis.ask(&["KEYS", "*"])]), "4");
+}
+
+#[test]
+fn what_is_asked_in_one_turn_leaves_in_one_write() {
+    const CLIENTS: usize = 16;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // How many questions came with each read.
+    let (told, reads) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut buf = vec![0; 256 * 1024];
+            while let Ok(read @ 1..) = stream.read(&mut buf) {
+                let text = String::from_utf8_lossy(&buf[..read]).into_owned();
+                let count = text.matches("EVALSHA").count();
+                let answer =
+                    if text.contains("PING") { "+PONG\r\n".to_owned() } else { "*2\r\n:1\r\n:1\r\n".repeat(count) };
+                if count > 0 {
+                    told.send(count).unwrap();
+                }
+                if stream.write_all(answer.as_bytes()).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    let gateway = start(&[("s", &format!("hour: 500, redis: {{host: 127.0.0.1, port: {port}}}"))]);
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| gateway.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.get("/s", "").head.status(), 200);
+    }
+    assert_eq!(reads.try_iter().sum::<usize>(), CLIENTS);
+    // All of them ask while the gateway is held, so that one turn of its loop finds all of them.
+    gateway.signal("STOP");
+    for client in &mut clients {
+        client.send("GET /s HTTP/1.1\r\nHost: client.test\r\n\r\n");
+    }
+    gateway.signal("CONT");
+    for client in &mut clients {
+        assert_eq!(client.answer("GET").unwrap().head.status(), 200);
+    }
+    let counts: Vec<usize> = reads.try_iter().collect();
+    assert_eq!(counts.iter().sum::<usize>(), CLIENTS);
+    assert!(counts.len() <= 3, "{counts:?}");
+}

@@ -1,5 +1,7 @@
 //! Tokens of every algorithm, and the attacks on them. Keys are made anew in every run.
 
+use super::super::key::secret_from_base64;
+use super::super::life::LifeRules;
 use super::*;
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
@@ -118,7 +120,7 @@ static HS: LazyLock<Pair> = LazyLock::new(|| Pair::for_alg(Alg::HS256));
 fn outcome(token: impl AsRef<[u8]>, key: &Key) -> &'static str {
     match Token::parse(token.as_ref()) {
         Err(malformed) => malformed.text(),
-        Ok(token) => match token.verify(key) {
+        Ok(token) => match token.verify(&[key]) {
             Ok(_) => "ok",
             Err(Refused::Alg) => "refused alg",
             Err(Refused::Signature) => "refused signature",
@@ -351,10 +353,12 @@ fn claims_are_an_object_of_unique_names_and_bounded_depth() {
 #[test]
 fn times_are_numbers_and_hold_to_the_second() {
     const NOW: u64 = 1_700_000_000;
-    let both = LifeRules { exp: true, nbf: true, ahead_s_max: 0 };
+    let both = LifeRules { exp: true, nbf: true, ..LifeRules::default() };
     let exp = LifeRules { exp: true, ..LifeRules::default() };
     let nbf = LifeRules { nbf: true, ..LifeRules::default() };
-    let short = LifeRules { exp: true, nbf: false, ahead_s_max: 300 };
+    let short = LifeRules { exp: true, ahead_s_max: 300, ..LifeRules::default() };
+    let skewed = LifeRules { skew_s: 60, ..both };
+    let issued = LifeRules { exp: true, present: true, skew_s: 1, ..LifeRules::default() };
     let rows: &[(&str, LifeRules, &str, &str)] = &[
         // claims, rules, message about exp, about nbf
         (r#"{}"#, LifeRules::default(), "", ""),
@@ -381,13 +385,61 @@ fn times_are_numbers_and_hold_to_the_second() {
         (r#"{"exp":1700000301}"#, short, "exceeds maximum allowed expiration", ""),
         (r#"{"exp":1}"#, short, "token expired", ""),
         (r#"{}"#, LifeRules { exp: false, ..short }, "exceeds maximum allowed expiration", ""),
+        (r#"{"exp":1699999941,"nbf":1700000060}"#, skewed, "", ""),
+        (r#"{"exp":1699999940,"nbf":1700000061}"#, skewed, "token expired", "token not valid yet"),
+        (r#"{"exp":1700000001}"#, issued, "", ""),
+        (r#"{"exp":1700000001,"nbf":1700000001,"iat":1700000001}"#, issued, "", ""),
+        (r#"{"exp":1700000001,"nbf":1700000002}"#, issued, "", "token not valid yet"),
+        (r#"{"exp":1700000001,"nbf":"0"}"#, issued, "", "must be a number"),
+        (r#"{"nbf":1}"#, issued, "must be a number", ""),
     ];
     for &(claims, rules, about_exp, about_nbf) in rows {
         let token = HS.token(Alg::HS256, r#"{"alg":"HS256"}"#, claims);
-        let verified = Token::parse(token.as_bytes()).unwrap().verify(&HS.key(Alg::HS256)).unwrap();
+        let verified = Token::parse(token.as_bytes()).unwrap().verify(&[&HS.key(Alg::HS256)]).unwrap();
         let faults = verified.life().check(rules, NOW).err().unwrap_or_default();
         assert_eq!((faults.exp.unwrap_or(""), faults.nbf.unwrap_or("")), (about_exp, about_nbf), "{claims}");
     }
+}
+
+#[test]
+fn a_token_from_the_future_is_refused_where_that_is_asked_for() {
+    let rules = LifeRules { exp: true, present: true, ..LifeRules::default() };
+    let rows = [
+        (r#"{"exp":1e10,"iat":1700000000}"#, None),
+        (r#"{"exp":1e10,"iat":1700000001}"#, Some("token not valid yet")),
+        (r#"{"exp":1e10,"iat":"then"}"#, Some("must be a number")),
+    ];
+    for (claims, want) in rows {
+        let token = HS.token(Alg::HS256, r#"{"alg":"HS256"}"#, claims);
+        let verified = Token::parse(token.as_bytes()).unwrap().verify(&[&HS.key(Alg::HS256)]).unwrap();
+        assert_eq!(verified.life().check(rules, 1_700_000_000).err().and_then(|faults| faults.iat), want, "{claims}");
+    }
+}
+
+#[test]
+fn an_audience_is_a_text_or_a_list_and_a_claim_may_lie_deeper() {
+    let verified = |claims: &str| {
+        let token = HS.token(Alg::HS256, r#"{"alg":"HS256"}"#, claims);
+        Token::parse(token.as_bytes()).unwrap().verify(&[&HS.key(Alg::HS256)]).unwrap()
+    };
+    let ours = ["api".to_owned(), "admin".to_owned()];
+    let rows = [
+        (r#"{"aud":"api"}"#, true),
+        (r#"{"aud":["x","admin"]}"#, true),
+        (r#"{"aud":"apis"}"#, false),
+        (r#"{"aud":"ap"}"#, false),
+        (r#"{"aud":["x",["api"]]}"#, false),
+        (r#"{"aud":{"api":1}}"#, false),
+        (r#"{"aud":null}"#, false),
+        (r#"{}"#, false),
+    ];
+    for (claims, want) in rows {
+        assert_eq!(verified(claims).is_for(&ours), want, "{claims}");
+    }
+    let claims = verified(r#"{"a":{"b":{"c":1}},"a.b":2,"https://x.test/roles":3}"#);
+    let found =
+        ["a.b", "a.b.c", "https://x.test/roles", "a.x", "b"].map(|path| claims.at(path).and_then(Value::as_u64));
+    assert_eq!(found, [Some(2), Some(1), Some(3), None, None]);
 }
 
 #[test]

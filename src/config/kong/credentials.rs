@@ -1,11 +1,12 @@
 //! What consumers prove themselves by, and the groups they are in.
 
 use super::{Entity, Reader};
+use crate::auth::key::{Alg, Key};
 use crate::plan::draft::{CredentialDraft, GroupDraft};
-use crate::plan::Secret;
+use crate::plan::{Secret, TokenKey};
 
 pub(super) fn key(reader: &mut Reader<'_>, entity: Entity<'_>) {
-    let key = entity.owned("key").unwrap_or_default();
+    let key = entity.owned("key").unwrap_or_default().into();
     let ttl_s = entity.has("ttl").then(|| entity.number("ttl"));
     keep(reader, entity, Secret::Key { key, ttl_s }, false);
 }
@@ -27,11 +28,25 @@ pub(super) fn jwt(reader: &mut Reader<'_>, entity: Entity<'_>) {
             let hint = "write PEM: -----BEGIN PUBLIC KEY----- …";
             reader.report.fault(&span, entity.path("rsa_public_key"), "invalid key", hint);
         }
-        _ => {}
+        Some(text) => {
+            if let Some(why) = misfit(&algorithm, text) {
+                let span = entity.span("rsa_public_key").clone();
+                reader.report.fault(&span, entity.path("rsa_public_key"), "invalid key", why);
+            }
+        }
+        None => {}
     }
-    let key = entity.owned("key").unwrap_or_default();
-    let secret = entity.owned("secret").unwrap_or_default();
-    keep(reader, entity, Secret::Jwt { key, secret, algorithm, public_key }, false);
+    let key = entity.owned("key").unwrap_or_default().into();
+    let secret = entity.owned("secret").unwrap_or_default().into();
+    let (algorithm, public_key) = (algorithm.into(), public_key.map(Box::from));
+    keep(reader, entity, Secret::Jwt(Box::new(TokenKey { key, secret, algorithm, public_key })), false);
+}
+
+/// Why a public key cannot serve its algorithm: another kind, another curve, too few bits.
+fn misfit(algorithm: &str, text: &str) -> Option<&'static str> {
+    let alg = Alg::named(algorithm).filter(|alg| !alg.is_shared())?;
+    // Empty is a reference that was warned of.
+    Key::public(alg, text).err().filter(|_| !text.trim().is_empty())
 }
 
 /// Has a text the shape of a public key or a certificate in PEM? Empty is a reference that was warned of.
@@ -51,15 +66,15 @@ fn is_public_key(text: &str) -> bool {
 }
 
 pub(super) fn basic(reader: &mut Reader<'_>, entity: Entity<'_>) {
-    let username = entity.owned("username").unwrap_or_default();
-    let password_hash = entity.owned("password").unwrap_or_default();
+    let username = entity.owned("username").unwrap_or_default().into();
+    let password_hash = entity.owned("password").unwrap_or_default().into();
     let plain = reader.transform;
     keep(reader, entity, Secret::Basic { username, password_hash }, plain);
 }
 
 pub(super) fn hmac(reader: &mut Reader<'_>, entity: Entity<'_>) {
-    let username = entity.owned("username").unwrap_or_default();
-    let secret = entity.owned("secret").unwrap_or_default();
+    let username = entity.owned("username").unwrap_or_default().into();
+    let secret = entity.owned("secret").unwrap_or_default().into();
     keep(reader, entity, Secret::Hmac { username, secret }, false);
 }
 
@@ -93,8 +108,8 @@ fn keep(reader: &mut Reader<'_>, mut entity: Entity<'_>, secret: Secret, plain: 
 fn is_guessable(secret: &Secret) -> bool {
     match secret {
         Secret::Key { key, .. } => key.is_empty(),
-        Secret::Jwt { secret, algorithm, .. } if algorithm.starts_with("HS") => secret.is_empty(),
-        Secret::Jwt { public_key, .. } => public_key.as_deref().is_some_and(str::is_empty),
+        Secret::Jwt(held) if held.algorithm.starts_with("HS") => held.secret.is_empty(),
+        Secret::Jwt(held) => held.public_key.as_deref().is_some_and(str::is_empty),
         Secret::Basic { password_hash, .. } => password_hash.is_empty(),
         Secret::Hmac { secret, .. } => secret.is_empty(),
     }

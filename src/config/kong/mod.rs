@@ -266,6 +266,14 @@ impl Reader<'_> {
         let Some(entries) = node.map() else {
             return self.report.fault(&node.span, path, "expected a record", "");
         };
+        // A consumer's key that is written as if it was a plugin of the consumer.
+        if let (Table::Plugins, Some(Parent { column: "consumer", .. })) = (noun.table, parent) {
+            let config = node.get("config").filter(|config| config.get("key").is_some());
+            let is_key = node.get("name").and_then(Node::str) == Some("key-auth");
+            if let (true, Some(config), Some(keys)) = (is_key, config, fields::noun("keyauth_credentials")) {
+                return self.entity(keys, config, join(&path, "config"), parent);
+            }
+        }
         let is_child = |key: &str| noun.children.iter().any(|(child, _)| *child == key);
         let is_foreign = |key: &str| noun.foreign.iter().any(|(column, _)| *column == key);
         let is_common = |key: &str| COMMON.iter().any(|field| field.name == key);

@@ -4,8 +4,8 @@ use super::entities::protocols;
 use super::{fill, Entity, Reader};
 use crate::base::nearest::nearest;
 use crate::config::check::{self, Cx};
-use crate::config::doc::Value;
-use crate::hook::Descriptor;
+use crate::config::doc::{Node, Value};
+use crate::hook::{self, Descriptor};
 use crate::plan::draft::PluginDraft;
 use crate::plan::Ordering;
 use serde_json::{Map, Value as Json};
@@ -14,6 +14,10 @@ use std::cell::Cell;
 pub(super) fn plugin(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
     let Some(name) = entity.owned("name") else { return };
     let Some(descriptor) = reader.descriptors.iter().find(|descriptor| descriptor.name == name) else {
+        if let Some(unbuilt) = hook::unbuilt(&name) {
+            let span = entity.span("name").clone();
+            return reader.report.fault(&span, entity.path("name"), unbuilt.fault(), "");
+        }
         let message = format!("plugin '{name}' not enabled; add it to the 'plugins' configuration property");
         let names = || reader.descriptors.iter().map(|descriptor| descriptor.name);
         let there_are = names().collect::<Vec<_>>().join(", ");
@@ -60,6 +64,15 @@ pub(super) fn plugin(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
         config,
         ordering,
     });
+}
+
+/// The node at a path such as `redis.host` or `limits[0].second`.
+fn placed<'n>(node: &'n Node, path: &str) -> Option<&'n Node> {
+    let mut steps = path.split(['.', '[']).map(|step| step.trim_end_matches(']')).filter(|step| !step.is_empty());
+    steps.try_fold(node, |node, step| match &node.value {
+        Value::Seq(nodes) => nodes.get(step.parse::<usize>().ok()?),
+        _ => node.get(step),
+    })
 }
 
 /// What it runs before and after.
@@ -117,8 +130,7 @@ fn config(reader: &mut Reader<'_>, entity: &Entity<'_>, descriptor: &Descriptor)
     // Between fields is asked only where each by itself is right: a default that stands for a fault proves nothing.
     if reader.report.findings[faults..].iter().all(|f| f.severity == crate::plan::report::Severity::Warning) {
         for (field, message) in (descriptor.check)(&config) {
-            let place = field.split('.').try_fold(node, |node, key| Some(node.and_then(|node| node.get(key))));
-            let place = place.flatten().map_or(span, |node| &node.span);
+            let place = node.and_then(|node| placed(node, &field)).map_or(span, |node| &node.span);
             let path = if field.is_empty() { path.clone() } else { check::join(&path, &field) };
             reader.report.fault(place, path, message, "");
         }

@@ -193,6 +193,10 @@ fn value(kind: &'static FieldKind, rules: &[Rule], place: &mut Vec<&'static str>
         FieldKind::Number => json!({"type": "number"}),
         FieldKind::String => json!({"type": "string", "minLength": 1}),
         FieldKind::Array(of) | FieldKind::Set(of) => json!({"type": "array", "items": element(of, place)}),
+        FieldKind::Lines(_) => json!({"anyOf": [
+            {"type": "array", "items": {"type": "string"}},
+            {"type": "object", "additionalProperties": {"type": "string"}},
+        ]}),
         FieldKind::Map(of) => json!({"type": "object", "additionalProperties": element(of, place)}),
         FieldKind::Record(fields) => record(fields, place),
     };
@@ -220,6 +224,10 @@ fn apply(rule: &Rule, schema: &mut Json) {
         Rule::HeaderName => schema["pattern"] = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$".into(),
         Rule::Url => schema["format"] = "uri".into(),
         Rule::OneOfNumbers(numbers) => schema["enum"] = json!(numbers),
+        Rule::OrList => {
+            let one = schema.clone();
+            *schema = json!({"anyOf": [one, {"type": "array", "items": one}]});
+        }
         Rule::Referenceable | Rule::Text(_) => {}
     }
 }

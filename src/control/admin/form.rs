@@ -90,7 +90,12 @@ fn put(tree: &mut Tree, steps: &[&str], text: &str) {
 
 fn value(tree: Tree, kind: Option<Kind>) -> Value {
     match (tree, kind) {
-        (tree, Some(Kind::Array(element) | Kind::Set(element))) => match tree {
+        (Tree::Within(held), Some(Kind::Lines(_)))
+            if !held.iter().all(|(name, _)| name.is_empty() || is_place(name)) =>
+        {
+            held.into_iter().map(|(name, tree)| (name, value(tree, Some(Kind::String)))).collect()
+        }
+        (tree, Some(Kind::Array(element) | Kind::Set(element) | Kind::Lines(element))) => match tree {
             Tree::Texts(texts) if texts.iter().all(String::is_empty) => Value::Null,
             Tree::Texts(texts) => texts.into_iter().map(|text| scalar(text, Some(element.kind))).collect(),
             Tree::Within(held) => held.into_iter().flat_map(|(_, tree)| elements(tree, element.kind)).collect(),

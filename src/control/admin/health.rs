@@ -59,7 +59,7 @@ async fn show(
         let targets = upstream.targets.iter().zip(&health.targets);
         targets.map(|(target, health)| of_target(&view, upstream, target, health)).collect()
     };
-    as_json(StatusCode::OK, &json!({ "data": data, "next": null, "node_id": desk.node_id.to_string() }))
+    as_json(StatusCode::OK, &json!({ "data": data, "next": null, "node_id": desk.node.id.to_string() }))
 }
 
 fn set(desk: &Desk, upstream: &str, target: &str, address: Option<&str>, up: bool) -> Response {

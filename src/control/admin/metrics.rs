@@ -41,13 +41,16 @@ const BOUNDS_US: &[(u64, &str)] = &[
 ];
 
 /// Families by route, without the prefix.
-const OF_ROUTES: &[&str] = &["requests_total", "bytes_total", "request_duration_seconds", "upstream_duration_seconds"];
+const OF_ROUTES: &[&str] =
+    &["refusals_total", "requests_total", "bytes_total", "request_duration_seconds", "upstream_duration_seconds"];
 
 /// Which series have lines of their own.
 #[derive(Debug, Default)]
 pub(super) struct Series {
     routes: HashSet<(String, String)>,
     labels: HashMap<&'static str, HashSet<String>>,
+    /// By service, route and consumer.
+    refused: HashSet<(String, String, String)>,
 }
 
 const OTHER: &str = "other";
@@ -56,6 +59,11 @@ impl Series {
     fn admits_route(&mut self, service: &str, route: &str) -> bool {
         let pair = (service.to_owned(), route.to_owned());
         self.routes.contains(&pair) || (self.routes.len() < limits::METRIC_ROUTES_MAX && self.routes.insert(pair))
+    }
+
+    fn admits_refused(&mut self, service: &str, route: &str, consumer: &str) -> bool {
+        let who = (service.to_owned(), route.to_owned(), consumer.to_owned());
+        self.refused.contains(&who) || (self.refused.len() < limits::METRIC_REFUSALS_MAX && self.refused.insert(who))
     }
 
     fn admits_label(&mut self, metric: &'static str, value: &str) -> bool {
@@ -72,6 +80,7 @@ pub(super) fn render(board: &Board, view: &View, snapshots: &[Snapshot], series:
     let mut series = series.lock().unwrap_or_else(PoisonError::into_inner);
     counters(&mut text, board, snapshots, &mut series);
     routes(&mut text, snapshots, &mut series);
+    refusals(&mut text, snapshots, &mut series);
     text.0
 }
 
@@ -375,6 +384,38 @@ fn routes(text: &mut Text, snapshots: &[Snapshot], series: &mut Series) {
     text.family(name, "histogram", "From sending to the upstream to the head of its answer.");
     for ((service, route), sums) in &all {
         sums.upstream.write(text, name, service, route);
+    }
+}
+
+/// What plugins have refused: who is abusing what.
+fn refusals(text: &mut Text, snapshots: &[Snapshot], series: &mut Series) {
+    type Row<'s> = (&'s str, &'s str, &'s str, &'s str, &'static str, u16, bool);
+    let mut all: BTreeMap<Row<'_>, u64> = BTreeMap::new();
+    for row in snapshots.iter().flat_map(|snapshot| &snapshot.refusals) {
+        let (service, route, consumer) = match series.admits_refused(&row.service, &row.route, &row.consumer) {
+            true => (row.service.as_str(), row.route.as_str(), row.consumer.as_str()),
+            false => (OTHER, OTHER, OTHER),
+        };
+        *all.entry((&row.plugin, service, route, consumer, row.by, row.code, row.shadow)).or_default() += row.count;
+    }
+    if all.is_empty() {
+        return;
+    }
+    let name = "ringway_refusals_total";
+    let help =
+        "Requests that plugins refused, or with mode shadow would have; key: who shares the count that was used up.";
+    text.family(name, "counter", help);
+    for ((plugin, service, route, consumer, by, code, shadow), count) in all {
+        let labels = [
+            ("plugin", plugin),
+            ("service", service),
+            ("route", route),
+            ("consumer", consumer),
+            ("key", by),
+            ("code", &code.to_string()),
+            ("mode", if shadow { "shadow" } else { "enforced" }),
+        ];
+        text.sample(name, &labels, count);
     }
 }
 

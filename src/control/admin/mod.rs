@@ -36,7 +36,7 @@ use super::sink::{Reopen, Sink};
 use super::Line;
 use crate::base::limits;
 use crate::config::{self, Shape};
-use crate::hook::Descriptor;
+use crate::hook::{Descriptor, ThisNode};
 use crate::plan::ids::Table;
 use crate::plan::{Bind, LogPath, Node};
 use answer::{as_json, message};
@@ -58,7 +58,6 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
-use uuid::Uuid;
 
 /// What every handler can reach.
 #[derive(Clone)]
@@ -70,7 +69,7 @@ pub(super) struct Desk {
     /// Every kind of entity as its rows.
     shapes: Arc<[Shape]>,
     /// This process, among others.
-    node_id: Uuid,
+    node: Arc<ThisNode>,
     series: Arc<Mutex<metrics::Series>>,
     /// Places for whole configurations on their way in.
     configs: Arc<Semaphore>,
@@ -84,13 +83,18 @@ struct Log {
 
 impl Desk {
     /// A desk without a log.
-    pub(super) fn new(board: &Arc<Board>, line: &Line, descriptors: &'static [Descriptor]) -> Desk {
+    pub(super) fn new(
+        board: &Arc<Board>,
+        line: &Line,
+        descriptors: &'static [Descriptor],
+        node: Arc<ThisNode>,
+    ) -> Desk {
         Desk {
             board: board.clone(),
             line: line.clone(),
             descriptors,
             shapes: config::shapes().into(),
-            node_id: Uuid::new_v4(),
+            node,
             series: Arc::default(),
             configs: Arc::new(Semaphore::new(limits::ADMIN_CONFIGS_MAX)),
             log: None,

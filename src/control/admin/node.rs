@@ -54,8 +54,8 @@ async fn root(State(desk): State<Desk>) -> Response {
         "tagline": plan.node.dress.tagline,
         "version": plan.node.dress.version,
         "edition": "community",
-        "hostname": hostname(),
-        "node_id": desk.node_id.to_string(),
+        "hostname": desk.node.hostname,
+        "node_id": desk.node.id.to_string(),
         "phase": view.phase.word(),
         "timers": { "running": 0, "pending": 0 },
         "plugins": { "available_on_server": there_are, "enabled_in_cluster": enabled },
@@ -64,10 +64,6 @@ async fn root(State(desk): State<Desk>) -> Response {
         "pids": { "master": pid, "workers": [pid] },
     });
     as_json(StatusCode::OK, &body)
-}
-
-fn hostname() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 
 /// The settings by the names that clients of the Admin API know. That there is no database, and which router matches

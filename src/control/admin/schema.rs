@@ -144,6 +144,7 @@ fn kind(of: &Kind, rules: &[Rule]) -> Map<String, Value> {
         Kind::Number => ("number", None),
         Kind::String => ("string", None),
         Kind::Array(of) => ("array", Some(("elements", element(of)))),
+        Kind::Lines(of) => ("array", Some(("elements", element(of)))),
         Kind::Set(of) => ("set", Some(("elements", element(of)))),
         Kind::Map(of) => ("map", Some(("values", element(of)))),
         Kind::Record(of) => ("record", Some(("fields", fields(of).into()))),
@@ -169,7 +170,7 @@ fn kind(of: &Kind, rules: &[Rule]) -> Map<String, Value> {
             Rule::MayBeEmpty => ("len_min", json!(0)),
             Rule::Referenceable => ("referenceable", json!(true)),
             // Rules of text are functions there, too, and are not told.
-            Rule::HeaderName | Rule::Url | Rule::Text(_) => continue,
+            Rule::HeaderName | Rule::Url | Rule::OrList | Rule::Text(_) => continue,
         };
         all.insert(name.to_owned(), value);
     }

@@ -6,6 +6,8 @@
 //! node, and counts on. A life is the period's nominal length, or until the window ends where a month or a leap year is
 //! longer.
 //!
+//! With a `sync_rate` counts are exchanged in the background instead: `sync.rs` says how exact that is.
+//!
 //! Once a window is used up, this shard remembers it until the window ends, and refuses without asking.
 //!
 //! In a cluster the periods' counts lie on different nodes: each is taken by itself, and given back where another is used
@@ -16,12 +18,14 @@
 //! this node alone. Where it is not set, `fault_tolerant` says `pass` or `fail`.
 
 use super::super::redis_fields;
+use super::limits::Row;
 use super::who::Asker;
-use super::{Found, Limit, RateLimiting};
+use super::{sync, Found, RateLimiting};
 use crate::base::limits;
 use crate::base::time::WallMs;
 use crate::hook::{Ctx, Env, Need, Outbox, Reply, Verdict};
 use crate::limit::bank::{Bank, Key};
+use crate::limit::rule::reset_s;
 use crate::limit::window::{Period, Window};
 use crate::redis::script::{GIVE_BACK, TAKE};
 use crate::redis::{Call, Command, Fault, Place, Reply as Answer, Server, Shape};
@@ -38,6 +42,8 @@ pub(super) struct Shared {
     /// This instance with these limits.
     own: Key,
     on_fault: OnFault,
+    /// Between two exchanges, ms; `None`: with each request.
+    every_ms: Option<u64>,
 }
 
 /// What happens to a request when Redis cannot be asked.
@@ -50,7 +56,7 @@ enum OnFault {
 
 impl Shared {
     /// As `policy` and its companions say; `None` where counts are kept here.
-    pub(super) fn of(config: &Value, env: &Env<'_>, bank: &Bank, limits: &[Limit]) -> Option<Shared> {
+    pub(super) fn of(config: &Value, env: &Env<'_>, bank: &Bank, rows: &[Row]) -> Option<Shared> {
         if config.get("policy").and_then(Value::as_str) != Some("redis") {
             return None;
         }
@@ -63,34 +69,106 @@ impl Shared {
             _ if tolerant => OnFault::Pass,
             _ => OnFault::Fail,
         };
-        let tokens: Vec<[u8; 5]> = limits
+        let tokens: Vec<[u8; 5]> = rows
             .iter()
-            .map(|limit| {
-                let [a, b, c, d] = limit.tokens.to_be_bytes();
-                [limit.period as u8, a, b, c, d]
+            .map(|row| {
+                let [a, b, c, d] = row.limit.tokens.to_be_bytes();
+                [row.limit.period as u8, a, b, c, d]
             })
             .collect();
+        // As written: another text may mean other limits.
+        let tiers = config.get("tiers").map_or_else(String::new, Value::to_string);
         Some(Shared {
             server: redis_fields::server(config)?,
             prefix: format!("ratelimit:{}:{}:", env.route_id(), env.service_id()),
-            own: bank.key(&[env.instance.id.as_bytes(), tokens.as_flattened()]),
+            own: bank.key(&[env.instance.id.as_bytes(), tokens.as_flattened(), tiers.as_bytes()]),
             on_fault,
+            every_ms: config.get("sync_rate").and_then(Value::as_f64).filter(|&rate| rate > 0.0).map(|rate| {
+                // A day: a rate that is larger than any window would be no exchange at all.
+                (rate * 1000.0).clamp(20.0, 86_400_000.0) as u64
+            }),
         })
     }
 
     /// Refuses what is known to be used up; asks Redis about everything else.
     pub(super) fn on_request(&self, limiter: &RateLimiting, cx: &mut Ctx<'_>) -> Verdict {
-        let place = (self.own, limiter.who.key(&limiter.bank, limiter.who.asks(cx), WHOLE));
+        let (tier, rows) = limiter.rows_of(cx);
+        if rows.is_empty() {
+            return Verdict::Next;
+        }
+        let place = (self.own, whole(limiter, cx, tier));
         let now_s = cx.now.seconds();
         if let Some(denial) = cx.locals.of(Denials::default).find(place, now_s) {
-            let windows = limiter.limits.iter().map(|limit| limit.period.window(cx.now));
             let mut found = [None; Period::ALL.len()];
-            for ((slot, window), remaining) in found.iter_mut().zip(windows).zip(denial.remaining) {
-                *slot = Some(Found { key: place.1, window, taken: None, remaining });
+            for ((slot, row), left) in found.iter_mut().zip(rows).zip(denial.remaining) {
+                let window = row.limit.period.window(cx.now);
+                let reset_s = reset_s(row.limit.period, window, cx.now);
+                *slot = Some(Found { key: place.1, left, reset_s, taken: None });
             }
-            return limiter.reply(cx, &found);
+            return limiter.deny(cx, rows, &found, 1);
         }
-        Verdict::Need(Need::Redis(Box::new(self.take(limiter, limiter.who.asks(cx), cx.now))))
+        if let Some(every_ms) = self.every_ms {
+            if let Some(verdict) = self.count_between(every_ms, limiter, rows, cx) {
+                return verdict;
+            }
+        }
+        Verdict::Need(Need::Redis(Box::new(self.take(limiter, rows, cx))))
+    }
+
+    /// Decides by what was learnt at the last exchange and has come here since; `None` where Redis has to be asked.
+    fn count_between(&self, every_ms: u64, limiter: &RateLimiting, rows: &[Row], cx: &mut Ctx<'_>) -> Option<Verdict> {
+        let table = sync::table(cx.locals, &self.server, every_ms);
+        let (cost, naming) = (limiter.cost_of(cx), limiter.who.naming(&limiter.bank, cx));
+        let mut found = [None; Period::ALL.len()];
+        let mut full = false;
+        for (row, slot) in rows.iter().zip(&mut found) {
+            let (period, window) = (row.limit.period, row.limit.period.window(cx.now));
+            let key = naming.clone().part(&[period as u8]).key();
+            let name = || {
+                let (mut who, mut name) = (Vec::new(), Vec::new());
+                write_askers(limiter.who.asks(cx), &mut who);
+                self.write_key(period, window, &who, &mut name);
+                name
+            };
+            let used = table.borrow_mut().used(key, window, name)?;
+            full |= used.saturating_add(cost) > row.limit.tokens;
+            let left = row.limit.tokens.saturating_sub(used);
+            *slot = Some(Found { key, left, reset_s: reset_s(period, window, cx.now), taken: None });
+        }
+        if full {
+            return Some(limiter.deny(cx, rows, &found, 1));
+        }
+        // The other shards of this node have admitted what the table does not know: the node's own count does.
+        let verdict = limiter.count_here(cx);
+        if let Verdict::Next = verdict {
+            for found in found.iter_mut().flatten() {
+                table.borrow_mut().add(found.key, cost);
+                found.left = found.left.saturating_sub(cost);
+            }
+            limiter.tell(cx, rows, &found);
+        }
+        Some(verdict)
+    }
+
+    /// Keeps what Redis said for the time up to the next exchange.
+    fn learn(
+        &self,
+        every_ms: u64,
+        limiter: &RateLimiting,
+        rows: &[Row],
+        cx: &mut Ctx<'_>,
+        call: &Call,
+        answers: &[Answer],
+    ) {
+        let table = sync::table(cx.locals, &self.server, every_ms);
+        let (asked, naming) = (WallMs(call.note), limiter.who.naming(&limiter.bank, cx));
+        let names = call.commands.iter().flat_map(|command| command.args().take(command.keys as usize));
+        let counts = answers.iter().flat_map(|answer| &answer.list()[1..]);
+        for ((row, name), count) in rows.iter().zip(names).zip(counts) {
+            let key = naming.clone().part(&[row.limit.period as u8]).key();
+            let used = count.integer().unwrap_or(0).clamp(0, i64::from(u32::MAX)) as u32;
+            table.borrow_mut().learn(key, row.limit.period.window(asked), name, used);
+        }
     }
 
     /// Takes what Redis said for a verdict.
@@ -104,56 +182,72 @@ impl Shared {
         let Ok(answers) = answers else {
             return match self.on_fault {
                 OnFault::Pass => Verdict::Next,
+                OnFault::Fail if limiter.shadow => Verdict::Next,
                 OnFault::Fail => Verdict::Reply(Box::new(Reply::message(500, "An unexpected error occurred"))),
                 OnFault::Local => limiter.count_here(cx),
             };
         };
         // Windows are those that were asked about: the answer may come when the next ones have begun.
         let asked = WallMs(call.note);
-        let key = limiter.who.key(&limiter.bank, limiter.who.asks(cx), WHOLE);
+        let (tier, rows) = limiter.rows_of(cx);
+        let key = whole(limiter, cx, tier);
         let mut found = [None; Period::ALL.len()];
+        let mut end_s = None;
         let counts = answers.iter().flat_map(|answer| &answer.list()[1..]);
-        for ((slot, limit), count) in found.iter_mut().zip(&limiter.limits).zip(counts) {
+        for ((slot, row), count) in found.iter_mut().zip(rows).zip(counts) {
             let used = count.integer().unwrap_or(0).clamp(0, i64::from(u32::MAX)) as u32;
-            let remaining = limit.tokens.saturating_sub(used);
-            *slot = Some(Found { key, window: limit.period.window(asked), taken: None, remaining });
+            let left = row.limit.tokens.saturating_sub(used);
+            let window = row.limit.period.window(asked);
+            if left == 0 {
+                end_s = end_s.max(Some(window.end_s));
+            }
+            *slot = Some(Found { key, left, reset_s: reset_s(row.limit.period, window, cx.now), taken: None });
         }
         let was_taken = |answer: &Answer| answer.list().first().and_then(Answer::integer) == Some(1);
-        if answers.iter().all(was_taken) {
-            limiter.tell(cx, &found);
+        let all = answers.iter().all(was_taken);
+        if let Some(every_ms) = self.every_ms {
+            self.learn(every_ms, limiter, rows, cx, call, answers);
+            // The node's own count is to hold what it has admitted, whoever counted it.
+            if all {
+                limiter.count_here(cx);
+            }
+        }
+        if all {
+            limiter.tell(cx, rows, &found);
             return Verdict::Next;
         }
         if answers.len() > 1 {
-            self.give_back(cx, call, answers.iter().map(was_taken));
+            let cost = limiter.cost_of(cx);
+            self.give_back(cx, call, cost, answers.iter().map(was_taken));
         }
-        let ends = found.iter().flatten().filter(|found| found.remaining == 0).map(|found| found.window.end_s);
-        if let Some(end_s) = ends.max() {
+        if let Some(end_s) = end_s {
             let soon_s = asked.seconds().min(u64::from(u32::MAX) - 1) as u32 + 1;
             let end_s = if answers.len() > 1 { end_s.min(soon_s) } else { end_s };
             let mut remaining = [0; Period::ALL.len()];
-            remaining.iter_mut().zip(found.iter().flatten()).for_each(|(slot, found)| *slot = found.remaining);
+            remaining.iter_mut().zip(found.iter().flatten()).for_each(|(slot, found)| *slot = found.left);
             let denial = Denial { end_s, remaining };
             cx.locals.of(Denials::default).put((self.own, key), denial, cx.now.seconds());
         }
-        limiter.reply(cx, &found)
+        limiter.deny(cx, rows, &found, 1)
     }
 
-    /// Asks for one token of every period: of all or none in one script, or each by itself where they lie apart.
-    fn take(&self, limiter: &RateLimiting, asker: Asker<'_>, now: WallMs) -> Call {
-        let apart = matches!(self.server.place, Place::Cluster(_));
-        let limits = &limiter.limits;
+    /// Asks for the tokens of every period: of all or none in one script, or each by itself where they lie apart.
+    fn take(&self, limiter: &RateLimiting, rows: &[Row], cx: &Ctx<'_>) -> Call {
+        let (apart, now) = (matches!(self.server.place, Place::Cluster(_)), cx.now);
+        let mut who = Vec::with_capacity(80);
+        write_askers(limiter.who.asks(cx), &mut who);
         let mut key = Vec::with_capacity(160);
-        let mut commands = Vec::with_capacity(if apart { limits.len() } else { 1 });
-        for several in limits.chunks(if apart { 1 } else { limits.len() }) {
+        let mut commands = Vec::with_capacity(if apart { rows.len() } else { 1 });
+        for several in rows.chunks(if apart { 1 } else { rows.len() }) {
             let mut command = Command::script(&TAKE, several.len() as u32, Shape::Integers(several.len() + 1));
-            for limit in several {
-                self.write_key(limit.period, limit.period.window(now), asker, &mut key);
+            for row in several {
+                self.write_key(row.limit.period, row.limit.period.window(now), &who, &mut key);
                 command.push(&key);
             }
-            command.push_number(1);
-            for limit in several {
-                command.push_number(i64::from(limit.tokens));
-                command.push_number(life_s(limit.period, now));
+            command.push_number(i64::from(limiter.cost_of(cx)));
+            for row in several {
+                command.push_number(i64::from(row.limit.tokens));
+                command.push_number(life_s(row.limit.period, now));
             }
             commands.push(command);
         }
@@ -161,14 +255,15 @@ impl Shared {
     }
 
     /// Gives back what was taken of periods whose request is refused for another; nobody waits for it.
-    fn give_back(&self, cx: &mut Ctx<'_>, call: &Call, taken: impl Iterator<Item = bool>) {
+    fn give_back(&self, cx: &mut Ctx<'_>, call: &Call, cost: u32, taken: impl Iterator<Item = bool>) {
+        let cost = cost.to_string();
         let commands: Vec<Command> = call
             .commands
             .iter()
             .zip(taken)
             .filter(|(_, taken)| *taken)
             .filter_map(|(command, _)| {
-                Some(Command::script(&GIVE_BACK, 1, Shape::Integer).arg(command.key()?).arg(b"1"))
+                Some(Command::script(&GIVE_BACK, 1, Shape::Integer).arg(command.key()?).arg(cost.as_bytes()))
             })
             .collect();
         if !commands.is_empty() {
@@ -178,17 +273,35 @@ impl Shared {
     }
 
     /// The key of a count in Redis, in the place of what `key` held.
-    fn write_key(&self, period: Period, window: Window, asker: Asker<'_>, key: &mut Vec<u8>) {
+    fn write_key(&self, period: Period, window: Window, who: &[u8], key: &mut Vec<u8>) {
         key.clear();
         key.extend_from_slice(self.prefix.as_bytes());
+        key.extend_from_slice(who);
         // Writing to a vector cannot fail.
-        let _ = match asker {
-            Asker::Consumer(id) | Asker::Credential(id) | Asker::Service(id) => write!(key, "{id}"),
-            Asker::Header(text) | Asker::Path(text) => key.write_all(text),
-            Asker::Ip(ip) => write!(key, "{ip}"),
-        };
         let _ = write!(key, ":{}:{}", u64::from(window.start_s) * 1000, period.name());
     }
+}
+
+/// Who asks, as a key of Redis says it. Of several each comes with its length: no value can run into the next.
+fn write_askers<'a>(askers: impl Iterator<Item = Asker<'a>>, out: &mut Vec<u8>) {
+    for (place, asker) in askers.enumerate() {
+        let from = out.len();
+        // Writing to a vector cannot fail.
+        let _ = match asker {
+            Asker::Consumer(id) | Asker::Credential(id) | Asker::Service(id) => write!(out, "{id}"),
+            Asker::Header(text) | Asker::Path(text) => out.write_all(text),
+            Asker::Ip(ip) => write!(out, "{ip}"),
+        };
+        if place > 0 {
+            let len = out.len() - from;
+            let _ = write!(out, ";{len}");
+        }
+    }
+}
+
+/// The place of all counts of an asker and a tier.
+fn whole(limiter: &RateLimiting, cx: &Ctx<'_>, tier: u8) -> Key {
+    limiter.who.naming(&limiter.bank, cx).part(&[WHOLE, tier]).key()
 }
 
 /// Tells what belongs to an asker as a whole from counts of single periods.

@@ -1,9 +1,12 @@
 //! Limits by what requests see of them.
 
-use super::super::rig::{faults, Rig, Seen, ALICE, BOB, NOON};
+use super::super::rig::{faults, Rig, Seen, ALICE, BOB, GUEST, NOON};
 use super::*;
 use crate::base::id::CredentialIx;
+use crate::base::time::WallMs;
 use crate::hook::{Identity, Shelf};
+use crate::limit::rule;
+use crate::limit::window::Window;
 use crate::redis::{Fault, Reply as Answer};
 use serde_json::json;
 use std::net::IpAddr;
@@ -33,7 +36,7 @@ fn six_a_minute_are_six_a_minute() {
         let seen = rig.ask("GET /");
         assert_eq!(seen.said(), "429 E(API rate limit exceeded)");
         assert_eq!(numbers(&seen, &names), ["6", "0", "6", "0", "40"]);
-        assert_eq!(seen.reply_field("Retry-After"), Some("40"));
+        assert_eq!(seen.client("Retry-After"), Some("40"));
     }
     rig.now = WallMs(NOON.0 + 60_000);
     assert_eq!(numbers(&rig.ask("GET /"), &names), ["6", "5", "6", "5", "60"]);
@@ -59,10 +62,7 @@ fn a_refused_request_takes_nothing_of_any_period() {
     // Minute and hour have as little left: the longer one is told.
     assert_eq!(numbers(&rig.ask("GET /"), &names), ["1", "0", "0", "3", "0", "3599"]);
     let late = rig.ask("GET /");
-    assert_eq!(
-        (late.said().as_str(), late.reply_field("Retry-After")),
-        ("429 E(API rate limit exceeded)", Some("3599"))
-    );
+    assert_eq!((late.said().as_str(), late.client("Retry-After")), ("429 E(API rate limit exceeded)", Some("3599")));
     // The token of the second was given back.
     assert_eq!(numbers(&late, &names), ["1", "0", "0", "3", "0", "3599"]);
 }
@@ -74,7 +74,7 @@ fn months_are_said_to_have_thirty_days() {
     let seen = rig.ask("GET /");
     assert_eq!(seen.client("RateLimit-Reset"), Some("3326400"));
     assert_eq!(seen.client("X-RateLimit-Limit-Year"), Some("5"));
-    assert_eq!(reset_s(Period::Month, Window { start_s: 0, end_s: 31 * 86_400 }, WallMs(30 * 86_400_000)), 1);
+    assert_eq!(rule::reset_s(Period::Month, Window { start_s: 0, end_s: 31 * 86_400 }, WallMs(30 * 86_400_000)), 1);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn hidden_headers_are_hidden_from_refusals_too() {
     assert_eq!(rig.ask("GET /").client_fields(), Vec::<&str>::new());
     let seen = rig.ask("GET /");
     assert_eq!(seen.said(), "403 E(Enough)");
-    assert_eq!((seen.client_fields().len(), seen.reply_field("Retry-After")), (0, None));
+    assert_eq!((seen.client_fields().len(), seen.client("Retry-After")), (0, None));
 }
 
 /// Asks in turn, as (consumer and credential, last byte of the address, request), with one request a minute; gives
@@ -101,7 +101,9 @@ fn passed(config: serde_json::Value, asks: &[(Option<Identity>, u8, &str)]) -> V
 
 #[test]
 fn who_shares_a_count() {
-    let who = |consumer, credential| Some(Identity { consumer, credential: Some(CredentialIx(credential)) });
+    let who = |consumer, credential| {
+        Some(Identity { consumer, credential: Some(CredentialIx(credential)), is_vouched: false })
+    };
     let (bob, bob_too, alice) = (who(Some(BOB), 0), who(Some(BOB), 2), who(Some(ALICE), 1));
     let anyone = None;
     let by = |by: &str| json!({"minute": 1, "limit_by": by, "header_name": "x-u", "path": "/a"});
@@ -231,6 +233,8 @@ fn redis_must_be_somewhere() {
             "redis|sentinel_nodes and cluster_nodes exclude each other",
         ),
         (json!({"redis": {"host": "a", "ssl": true}}), "redis.ssl|this version does not speak TLS with Redis"),
+        (json!({"redis": {"host": "a"}, "sync_rate": 0.02}), ""),
+        (json!({"redis": {"host": "a"}, "sync_rate": 0.01}), "sync_rate|must be -1, or 0.02 seconds or more"),
         (json!({"redis": {"host": "a", "database": -1}}), "redis.database|there is no such database"),
     ];
     for (mut config, want) in rows {
@@ -333,4 +337,182 @@ fn without_redis_the_setting_says_what_happens() {
     }
     rig.redis.push_back(Ok(vec![said(&[1, 1, 1])]));
     assert_eq!(rig.ask("GET /").client("X-RateLimit-Remaining-Minute"), Some("2"), "Redis knows better again");
+}
+
+/// Asks the same thing at these moments (ms after noon), and says of each: passed, after how long a wait, what is left and
+/// when to come back.
+fn asked(config: serde_json::Value, request: &str, moments: &[u64]) -> Vec<String> {
+    let mut rig = Rig::new(&DESCRIPTOR, config);
+    let ask = |at: &u64| {
+        rig.now = WallMs(NOON.0 + at);
+        let seen = rig.ask(request);
+        let number = |name: &str| seen.client(name).unwrap_or("-").to_owned();
+        match &seen.reply {
+            None if seen.slept_ms > 0 => format!("{}ms {}", seen.slept_ms, number("RateLimit-Remaining")),
+            None => number("RateLimit-Remaining"),
+            Some(reply) => format!("{} {}/{}", reply.status, number("Retry-After"), number("RateLimit-Reset")),
+        }
+    };
+    moments.iter().map(ask).collect()
+}
+
+#[test]
+fn a_sliding_window_counts_the_share_of_the_one_before() {
+    let config = json!({"minute": 4, "algorithm": "sliding-window"});
+    let moments = [50_000, 50_000, 50_000, 50_000, 50_000, 60_000, 75_000, 75_000, 90_000, 90_000];
+    let want = ["3", "2", "1", "0", "429 25/10", "429 15/60", "0", "429 15/45", "0", "429 15/30"];
+    assert_eq!(asked(config, "GET /", &moments), want);
+}
+
+#[test]
+fn a_token_bucket_holds_its_burst_and_fills_at_its_rate() {
+    let config = json!({"minute": 6, "burst": 2, "algorithm": "token-bucket"});
+    let moments = [0, 0, 0, 9_999, 10_000, 10_000, 60_000, 60_000, 60_000];
+    assert_eq!(
+        asked(config, "GET /", &moments),
+        ["1", "0", "429 10/20", "429 1/11", "0", "429 10/20", "1", "0", "429 10/20"]
+    );
+    // Without a burst of its own it holds what its limit says; a longer period has a bucket of its own.
+    let config = json!({"second": 2, "hour": 3, "algorithm": "token-bucket"});
+    assert_eq!(asked(config, "GET /", &[0, 0, 0, 1000, 2000]), ["1", "0", "429 1/1", "0", "429 1198/3598"]);
+}
+
+#[test]
+fn a_leaky_bucket_spaces_requests_or_holds_them_back() {
+    let config = json!({"second": 10, "algorithm": "leaky-bucket"});
+    assert_eq!(asked(config, "GET /", &[0, 50, 100, 199, 200]), ["0", "429 1/1", "0", "429 1/1", "0"]);
+    let config = json!({"second": 10, "algorithm": "leaky-bucket", "queue_delay_max_ms": 250});
+    assert_eq!(asked(config, "GET /", &[0, 0, 0, 0, 100]), ["2", "100ms 1", "200ms 0", "429 1/1", "200ms 0"]);
+    let shadow = json!({"second": 10, "algorithm": "leaky-bucket", "queue_delay_max_ms": 250, "shadow": true});
+    assert_eq!(asked(shadow, "GET /", &[0, 0, 0, 0]), ["2", "1", "0", "0"]);
+}
+
+#[test]
+fn a_request_may_cost_more_than_one() {
+    let config = |algorithm: &str| json!({"hour": 10, "algorithm": algorithm, "cost_header": "x-cost", "cost_max": 6});
+    for algorithm in ["fixed-window", "sliding-window", "token-bucket"] {
+        let mut rig = Rig::new(&DESCRIPTOR, config(algorithm));
+        let mut left = |cost: &str| {
+            let seen = rig.ask(&format!("GET /\nX-Cost: {cost}"));
+            (seen.reply.is_none(), seen.client("RateLimit-Remaining").unwrap_or("-").to_owned())
+        };
+        // Too much is the most; what is no number, or none, costs one.
+        let rows = [
+            ("99999999999999999999", true, "4"),
+            ("5", false, "4"),
+            ("2", true, "2"),
+            ("-7", true, "1"),
+            ("0", true, "0"),
+            ("1", false, "0"),
+        ];
+        for (cost, passes, remaining) in rows {
+            assert_eq!(left(cost), (passes, remaining.to_owned()), "{algorithm}, {cost}");
+        }
+    }
+}
+
+#[test]
+fn a_list_of_keys_is_one_key() {
+    let who = |consumer| {
+        Some(Identity { consumer: Some(consumer), credential: Some(CredentialIx(0)), ..Identity::default() })
+    };
+    let config = json!({"minute": 1, "limit_by": ["consumer", "header"], "header_name": "x-u"});
+    let rows = [
+        (who(BOB), 1, "GET /\nx-u: a"),
+        (who(BOB), 1, "GET /\nx-u: b"),
+        (who(ALICE), 1, "GET /\nx-u: a"),
+        (who(BOB), 2, "GET /\nx-u: a"),
+        (None, 1, "GET /\nx-u: a"),
+        (None, 2, "GET /\nx-u: a"),
+        (None, 2, "GET /\nx-u: a"),
+    ];
+    assert_eq!(passed(config, &rows), [true, true, true, false, true, true, false]);
+}
+
+#[test]
+fn tiers_are_limits_of_groups() {
+    let config = json!({"hour": 1, "tiers": {"dev": {"hour": 3}, "admin": {"hour": 2}, "guests": {"unlimited": true}}});
+    let mut rig = Rig::new(&DESCRIPTOR, config);
+    let mut passes = |consumer| {
+        rig.identity.consumer = consumer;
+        (0..5).filter(|_| rig.ask("GET /").reply.is_none()).count()
+    };
+    // Bob is in `admin` and `dev`: the tier that is written first counts.
+    assert_eq!([passes(None), passes(Some(BOB)), passes(Some(ALICE)), passes(Some(GUEST))], [1, 3, 1, 5]);
+}
+
+#[test]
+fn a_shadow_refuses_nothing_and_says_what_it_would() {
+    let mut rig = Rig::new(&DESCRIPTOR, json!({"hour": 1, "limit_by": "ip", "shadow": true}));
+    assert_eq!(rig.ask("GET /").client("X-RateLimit-Shadow"), None);
+    for _ in 0..2 {
+        let seen = rig.ask("GET /");
+        assert_eq!((seen.said().as_str(), seen.client("X-RateLimit-Shadow")), ("next", Some("refused")));
+        assert_eq!((seen.client("RateLimit-Remaining"), seen.client("Retry-After")), (Some("0"), None));
+    }
+    let rows: Vec<_> = rig.locals.of(Tally::default).rows().cloned().collect();
+    let [row] = &rows[..] else { panic!("{rows:?}") };
+    assert_eq!((row.plugin.as_str(), row.by, row.code, row.shadow, row.count), ("rate-limiting", "ip", 429, true, 2));
+}
+
+#[test]
+fn what_means_nothing_together_is_refused() {
+    let rows = [
+        (
+            json!({"minute": 1, "burst": 2}),
+            "burst|burst means nothing with fixed-window; write algorithm: token-bucket or leaky-bucket",
+        ),
+        (
+            json!({"minute": 1, "algorithm": "token-bucket", "queue_delay_max_ms": 10}),
+            "queue_delay_max_ms|queue_delay_max_ms means nothing with token-bucket; write algorithm: leaky-bucket",
+        ),
+        (json!({"minute": 1, "cost_max": 2}), "cost_max|there is no cost_header whose values it could bound"),
+        (json!({"minute": 1, "limit_by": []}), "limit_by|length must be at least 1"),
+        (json!({"minute": 1, "limit_by": ["ip", "ip"]}), "limit_by|each word may stand there once"),
+        (
+            json!({"minute": 1, "limit_by": ["ip", "header"]}),
+            "header_name|required field missing\n|failed conditional validation given value of field 'config.limit_by'",
+        ),
+        (
+            json!({"minute": 1, "tiers": {"a": {"second": 2, "minute": 1}}}),
+            "tiers.a|The limit for minute(1.0) cannot be lower than the limit for second(2.0)",
+        ),
+        (
+            json!({"minute": 1, "tiers": {"a": {"unlimited": true, "hour": 2}}}),
+            "tiers.a|unlimited beside a limit; keep one of them",
+        ),
+        (
+            json!({"minute": 1, "tiers": {"a": {"hour": 2, "burst": 2}}}),
+            "tiers|burst means nothing with fixed-window; write algorithm: token-bucket or leaky-bucket",
+        ),
+        (
+            json!({"year": 1, "burst": 5, "algorithm": "token-bucket"}),
+            "year|a bucket that takes more than 4 years to fill; allow more per year, or a smaller burst",
+        ),
+        (json!({"year": 1, "algorithm": "token-bucket", "shadow": true, "tiers": {"a": {"unlimited": true}}}), ""),
+    ];
+    for (config, want) in rows {
+        let found: Vec<_> = faults(&DESCRIPTOR, config).iter().map(|(path, text)| format!("{path}|{text}")).collect();
+        assert_eq!(found.join("\n"), want);
+    }
+    let none = faults(&DESCRIPTOR, json!({"minute": 1, "tiers": {"a": {}}}));
+    assert!(none[0].0 == "tiers.a" && none[0].1.contains("'config.tiers.a.second'"), "{none:?}");
+}
+
+#[test]
+fn every_algorithm_is_exact_over_shards() {
+    for (algorithm, wanted) in [("fixed-window", 10), ("sliding-window", 10), ("token-bucket", 10), ("leaky-bucket", 1)]
+    {
+        let shelf = Shelf::default();
+        let passed: usize = std::thread::scope(|scope| {
+            let ask = || {
+                let config = json!({"minute": 10, "hour": 10, "algorithm": algorithm});
+                let mut rig = Rig::with(&DESCRIPTOR, config, &shelf, Vec::new());
+                (0..16).filter(|_| rig.ask("GET /").reply.is_none()).count()
+            };
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(passed, wanted, "{algorithm}");
+    }
 }

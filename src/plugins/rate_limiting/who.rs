@@ -1,14 +1,15 @@
 //! Who shares a count: the key of a request in the bank.
 
 use crate::hook::{Ctx, Env};
-use crate::limit::bank::{Bank, Key};
+use crate::limit::bank::{Bank, Naming};
 use serde_json::Value;
 use std::net::IpAddr;
 use uuid::Uuid;
 
 /// Who shares a count, on the route and service that the instance is attached to.
-pub(super) struct Who {
-    by: By,
+pub(in super::super) struct Who {
+    /// At least one; of several all must be the same.
+    by: Vec<By>,
     route: Uuid,
     service: Uuid,
 }
@@ -22,27 +23,62 @@ enum By {
     Path(String),
 }
 
+/// The words of `limit_by`, one or a list of them.
+pub(super) fn words(config: &Value) -> Vec<&str> {
+    match config.get("limit_by") {
+        Some(Value::String(word)) => vec![word],
+        Some(Value::Array(words)) => words.iter().filter_map(Value::as_str).collect(),
+        _ => vec!["consumer"],
+    }
+}
+
 impl Who {
     /// As `limit_by` and its companions say.
-    pub(super) fn of(config: &Value, env: &Env<'_>) -> Who {
-        let text = |name: &str| config.get(name).and_then(Value::as_str).map(str::to_owned);
-        let by = match text("limit_by").as_deref() {
-            Some("credential") => By::Credential,
-            Some("ip") => By::Ip,
-            Some("service") => By::Service,
-            Some("header") => By::Header(text("header_name").unwrap_or_default()),
-            Some("path") => By::Path(text("path").unwrap_or_default()),
+    pub(in super::super) fn of(config: &Value, env: &Env<'_>) -> Who {
+        let text = |name: &str| config.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let by = |word: &str| match word {
+            "credential" => By::Credential,
+            "ip" => By::Ip,
+            "service" => By::Service,
+            "header" => By::Header(text("header_name")),
+            "path" => By::Path(text("path")),
             _ => By::Consumer,
         };
+        let by = words(config).into_iter().map(by).collect();
         Who { by, route: env.route_id(), service: env.service_id() }
     }
 
-    /// Who asks.
-    pub(super) fn asks<'r>(&'r self, cx: &'r Ctx<'_>) -> Asker<'r> {
+    /// What metrics call it.
+    pub(in super::super) fn word(&self) -> &'static str {
+        match &self.by[..] {
+            [By::Consumer] => "consumer",
+            [By::Credential] => "credential",
+            [By::Ip] => "ip",
+            [By::Service] => "service",
+            [By::Header(_)] => "header",
+            [By::Path(_)] => "path",
+            _ => "several",
+        }
+    }
+
+    /// Who asks, in the order of `limit_by`.
+    pub(super) fn asks<'r>(&'r self, cx: &'r Ctx<'_>) -> impl Iterator<Item = Asker<'r>> {
+        self.by.iter().map(|by| by.asks(cx))
+    }
+
+    /// Begins the key of a count of theirs; what tells counts of one asker apart is added by whoever counts.
+    pub(in super::super) fn naming(&self, bank: &Bank, cx: &Ctx<'_>) -> Naming {
+        let naming = bank.naming().part(self.route.as_bytes()).part(self.service.as_bytes());
+        self.asks(cx).fold(naming, Asker::name)
+    }
+}
+
+impl By {
+    fn asks<'r>(&'r self, cx: &'r Ctx<'_>) -> Asker<'r> {
         let plan = cx.directory.plan();
         let consumer = cx.identity.consumer.map(|ix| plan.consumers[ix.ix()].id).map(Asker::Consumer);
         let credential = cx.identity.credential.map(|ix| plan.credentials[ix.ix()].id).map(Asker::Credential);
-        let known = match &self.by {
+        let known = match self {
             By::Consumer => consumer.or(credential),
             By::Credential => credential,
             By::Service => cx.service.map(|service| Asker::Service(service.id)),
@@ -51,28 +87,6 @@ impl Who {
             By::Ip => None,
         };
         known.unwrap_or(Asker::Ip(cx.facts.client_ip))
-    }
-
-    /// The key of a count of theirs; `which` tells counts of one asker apart.
-    pub(super) fn key(&self, bank: &Bank, asker: Asker<'_>, which: u8) -> Key {
-        let (v4, v6);
-        let (kind, who): (u8, &[u8]) = match &asker {
-            Asker::Consumer(id) => (b'c', id.as_bytes()),
-            Asker::Credential(id) => (b'k', id.as_bytes()),
-            Asker::Service(id) => (b's', id.as_bytes()),
-            Asker::Header(value) => (b'h', value),
-            Asker::Path(path) => (b'p', path),
-            Asker::Ip(IpAddr::V4(ip)) => {
-                v4 = ip.octets();
-                (b'4', &v4)
-            }
-            Asker::Ip(IpAddr::V6(ip)) => {
-                v6 = ip.octets();
-                (b'6', &v6)
-            }
-        };
-        // The kind keeps names apart: a header's value must not be able to name another client's count.
-        bank.key(&[self.route.as_bytes(), self.service.as_bytes(), &[which, kind], who])
     }
 }
 
@@ -91,4 +105,20 @@ pub(super) enum Asker<'a> {
     Path(&'a [u8]),
     /// This address.
     Ip(IpAddr),
+}
+
+impl Asker<'_> {
+    /// The kind comes with the name: a header's value must not be able to name another client's count.
+    fn name(naming: Naming, asker: Asker<'_>) -> Naming {
+        let (kind, naming): (u8, _) = match asker {
+            Asker::Consumer(id) => (b'c', naming.part(id.as_bytes())),
+            Asker::Credential(id) => (b'k', naming.part(id.as_bytes())),
+            Asker::Service(id) => (b's', naming.part(id.as_bytes())),
+            Asker::Header(value) => (b'h', naming.part(value)),
+            Asker::Path(path) => (b'p', naming.part(path)),
+            Asker::Ip(IpAddr::V4(ip)) => (b'4', naming.part(&ip.octets())),
+            Asker::Ip(IpAddr::V6(ip)) => (b'6', naming.part(&ip.octets())),
+        };
+        naming.part(&[kind])
+    }
 }

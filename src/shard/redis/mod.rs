@@ -21,11 +21,12 @@ use super::Shard;
 use crate::base::limits;
 use crate::base::time::Millis;
 use crate::bus::Snapshot;
-use crate::hook::Outbox;
+use crate::hook::{Chores, Outbox};
 use crate::io::clock;
 use crate::redis::{Call, Command, Fault, Host, Place, Reply, Server};
 use conn::{Conn, Kind};
 use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -87,6 +88,30 @@ pub(super) fn send_outbox(shard: &Rc<Shard>) {
             // Counted; there is nobody to tell.
             let _ = ask(&shard, &call).await;
         });
+    }
+}
+
+/// Makes the calls that are due of themselves; each tells its chore how it ended.
+fn chores(shard: &Rc<Shard>, ending: bool) -> Vec<impl Future<Output = ()>> {
+    let chores = shard.locals.borrow_mut().of(Chores::default).0.clone();
+    let due = chores.into_iter().filter_map(|chore| {
+        let call = chore.borrow_mut().due(clock::wall(), ending)?;
+        Some((chore, call))
+    });
+    due.map(|(chore, call)| {
+        let shard = shard.clone();
+        async move {
+            let answers = ask(&shard, &call).await;
+            chore.borrow_mut().on_answer(&call, answers.as_deref().map_err(|fault| *fault));
+        }
+    })
+    .collect()
+}
+
+/// Sends what must not be lost when the process ends; bounded by the servers' timeouts.
+pub(super) async fn flush(shard: &Rc<Shard>) {
+    for chore in chores(shard, true) {
+        chore.await;
     }
 }
 
@@ -164,6 +189,7 @@ async fn tick(shard: Rc<Shard>) {
         let now = clock::millis();
         let clients = shard.redis.clients.borrow().clone();
         clients.iter().for_each(|client| client.each_conn(&mut |conn| conn.tick(now)));
+        chores(&shard, false).into_iter().for_each(crate::io::spawn);
         // A server that no configuration names any more is forgotten once its connections have gone.
         let idle = |client: &Client| now.0.saturating_sub(client.used.get().0) > 2 * limits::REDIS_IDLE_MS;
         if clients.iter().any(|client| idle(client)) {

@@ -6,6 +6,8 @@ pub mod base;
 pub mod http;
 #[path = "../../../src/plan/mod.rs"]
 pub mod plan;
+#[path = "../../../src/redis/mod.rs"]
+pub mod redis;
 #[path = "../../../src/route/mod.rs"]
 pub mod route;
 

@@ -111,7 +111,8 @@ impl Drop for Redis {
     }
 }
 
-fn ask_on(stream: &mut BufReader<TcpStream>, args: &[&str]) -> Option<String> {
+/// The same on this connection.
+pub(crate) fn ask_on(stream: &mut BufReader<TcpStream>, args: &[&str]) -> Option<String> {
     let mut command = format!("*{}\r\n", args.len());
     args.iter().for_each(|arg| command += &format!("${}\r\n{arg}\r\n", arg.len()));
     stream.get_mut().write_all(command.as_bytes()).ok()?;
@@ -135,4 +136,26 @@ fn reply(stream: &mut BufReader<TcpStream>) -> Option<String> {
         }
         _ => rest.to_owned(),
     })
+}
+
+/// A cluster of so many masters, none with a replica, that serves.
+#[track_caller]
+pub(crate) fn cluster(count: usize) -> Vec<Redis> {
+    let node = |_| {
+        let port = ports::free().to_string();
+        let args = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", &port];
+        Redis::start(&[&args[..], &["--cluster-require-full-coverage", "no"]].concat())
+    };
+    let nodes: Vec<Redis> = (0..count).map(node).collect();
+    let addrs = nodes.iter().map(|node| node.addr.to_string());
+    let mut command = Command::new("redis-cli");
+    command.args(["--cluster", "create"]).args(addrs).arg("--cluster-yes");
+    let made = command.stdin(Stdio::null()).output().expect("tests/run installs redis-cli");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+    let end = Instant::now() + PATIENCE;
+    while !nodes.iter().all(|node| node.ask(&["CLUSTER", "INFO"]).contains("cluster_state:ok")) {
+        assert!(Instant::now() < end, "the cluster does not come up");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    nodes
 }
