@@ -143,6 +143,27 @@ fn the_server_name_chooses_the_certificate() {
 }
 
 #[test]
+fn http2_is_agreed_on_by_alpn() {
+    let upstream = Upstream::start();
+    let body = certs().join("body-of-http2");
+    let bytes: Vec<u8> = (0..300_000u32).map(|n| b'a' + (n % 23) as u8).collect();
+    std::fs::write(&body, &bytes).unwrap();
+    let data = format!("@{}", body.display());
+    for (listen, asked, spoken) in
+        [("ssl http2", "--http2", "2"), ("ssl http2", "--http1.1", "1.1"), ("ssl", "--http2", "1.1")]
+    {
+        let mut setup = setup(&upstream);
+        setup.listen = listen.into();
+        let gateway = setup.start();
+        let (code, out) = curl(&gateway, "a.test", &[asked, "-w", " over %{http_version}", "--data-binary", &data]);
+        assert!(code == 0 && out.ends_with(&format!(" over {spoken}")), "{listen}, {asked}: {out}");
+        let seen = upstream.log().requests.pop().unwrap();
+        assert_eq!(seen.head.one("X-Forwarded-Proto"), Some("https"), "{listen}, {asked}");
+        assert!(seen.message.unwrap().unwrap().body == bytes, "{listen}, {asked}");
+    }
+}
+
+#[test]
 fn large_bodies_pass_both_ways() {
     let upstream = Upstream::start();
     let gateway = setup(&upstream).start();
