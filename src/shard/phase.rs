@@ -5,7 +5,7 @@ use super::request::Parts;
 use super::tables::World;
 use super::Shard;
 use crate::base::id::PluginIx;
-use crate::hook::{Ctx, Edits, Group, Identity, Locals, Need, Outcome, Plugin, Reply, Tally, Verdict};
+use crate::hook::{Ctx, Edits, Group, Hooks, Identity, Locals, Need, Outcome, Plugin, Reply, Tally, Verdict};
 use crate::http::HeadRef;
 use crate::io::clock;
 use std::ops::Range;
@@ -107,32 +107,11 @@ pub(super) fn response(
     reply: HeadRef<'_>,
     made_here: bool,
 ) {
-    if !parts.way.responds {
-        return;
-    }
-    let (mut locals, mut rng) = (shard.locals.borrow_mut(), shard.rng.borrow_mut());
-    for step in world.tables.chain_back(parts.route_ix) {
-        let Some(ix) = step.instance(identity.consumer) else { continue };
-        let (plugin, hooks) = world.tables.plugin(ix);
-        if !hooks.response || !world.tables.runs_for(ix, parts.facts.https) {
-            continue;
-        }
-        let mut cx = Ctx {
-            now: clock::wall(),
-            head: parts.head,
-            facts: &parts.facts,
-            route: parts.route,
-            service: parts.service,
-            directory: &world.tables.directory,
-            identity,
-            edits,
-            locals: &mut locals,
-            rng: &mut rng,
-            captures: &|group| captured(shard, world, parts, group),
-            reply: Some(reply),
-            made_here,
-        };
-        plugin.on_response(&mut cx, reply.head.status);
+    if parts.way.responds {
+        let asked = |_: &dyn Plugin, hooks: Hooks| hooks.response;
+        each_back(shard, world, parts, identity, edits, reply, made_here, asked, |plugin, cx| {
+            plugin.on_response(cx, reply.head.status);
+        });
     }
 }
 
@@ -146,7 +125,11 @@ pub(super) fn wants_body(
     reply: HeadRef<'_>,
 ) -> bool {
     let mut wanted = false;
-    each_rewriter(shard, world, parts, identity, edits, reply, false, |plugin, cx| wanted |= plugin.wants_body(cx));
+    if parts.way.rewrites {
+        each_back(shard, world, parts, identity, edits, reply, false, rewrites, |plugin, cx| {
+            wanted |= plugin.wants_body(cx);
+        });
+    }
     wanted
 }
 
@@ -163,7 +146,10 @@ pub(super) fn rewrite(
     body: &[u8],
 ) -> Option<Vec<u8>> {
     let mut new: Option<Vec<u8>> = None;
-    each_rewriter(shard, world, parts, identity, edits, reply, made_here, |plugin, cx| {
+    if !parts.way.rewrites {
+        return new;
+    }
+    each_back(shard, world, parts, identity, edits, reply, made_here, rewrites, |plugin, cx| {
         if plugin.wants_body(cx) {
             let next = plugin.on_response_body(cx, new.as_deref().unwrap_or(body));
             new = next.or(new.take());
@@ -172,8 +158,13 @@ pub(super) fn rewrite(
     new
 }
 
+fn rewrites(plugin: &dyn Plugin, _: Hooks) -> bool {
+    plugin.rewrites()
+}
+
+/// Does `work` with the plugins that `asked` picks, in the order of the way back.
 #[expect(clippy::too_many_arguments, reason = "as for `rewrite`")]
-fn each_rewriter(
+fn each_back(
     shard: &Shard,
     world: &World,
     parts: &Parts<'_>,
@@ -181,16 +172,14 @@ fn each_rewriter(
     edits: &mut Edits,
     reply: HeadRef<'_>,
     made_here: bool,
+    asked: impl Fn(&dyn Plugin, Hooks) -> bool,
     mut work: impl FnMut(&dyn Plugin, &mut Ctx<'_>),
 ) {
-    if !parts.way.rewrites {
-        return;
-    }
     let (mut locals, mut rng) = (shard.locals.borrow_mut(), shard.rng.borrow_mut());
     for step in world.tables.chain_back(parts.route_ix) {
         let Some(ix) = step.instance(identity.consumer) else { continue };
-        let (plugin, _) = world.tables.plugin(ix);
-        if !plugin.rewrites() || !world.tables.runs_for(ix, parts.facts.https) {
+        let (plugin, hooks) = world.tables.plugin(ix);
+        if !asked(plugin, hooks) || !world.tables.runs_for(ix, parts.facts.https) {
             continue;
         }
         let mut cx = Ctx {

@@ -15,7 +15,9 @@ fuzz_target!(|bytes: &[u8]| {
         }
         let from = Host::new("10.0.0.1", 6379);
         if let Some(map) = SlotMap::of_reply(&reply, &from) {
-            (0..SLOTS).for_each(|slot| drop(map.node_of(slot)));
+            for slot in 0..SLOTS {
+                let _ = map.node_of(slot);
+            }
         }
         if let Reply::Error(error) = &reply {
             let _ = Redirect::of(error, &from);
