@@ -75,6 +75,11 @@ impl Issuer {
         self.keys.load()
     }
 
+    /// Have others come in the place of `keys` since those were looked into?
+    pub fn has_others(&self, keys: &KeySet) -> bool {
+        self.keys.load().as_ref().is_some_and(|held| !std::ptr::eq(Arc::as_ptr(held), keys))
+    }
+
     /// Ought a request whose key is not there wait a little? It ought while a fetch is under way, for
     /// [`limits::JWKS_WAIT_MS`] from its begin. Asks for one where none is, once in [`limits::JWKS_ASK_MS_MIN`].
     pub fn await_keys(&self, now: WallMs) -> bool {

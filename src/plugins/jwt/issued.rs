@@ -70,7 +70,8 @@ impl Issued {
         let proof = match keys.find(kid, token.alg()) {
             Found::Keys(keys) => token.verify(&keys).map_err(Refusal::of)?,
             Found::OtherAlg => return Err(Refusal::Alg),
-            Found::Nothing if self.issuer.await_keys(now) => return Err(Refusal::Wait),
+            // A fetch may also have ended between the look into the keys and the question whether there is one.
+            Found::Nothing if self.issuer.await_keys(now) || self.issuer.has_others(keys) => return Err(Refusal::Wait),
             Found::Nothing => return Err(Refusal::UnknownKey),
         };
         // The hint may have been of the header, which says nothing.
