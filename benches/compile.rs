@@ -50,6 +50,31 @@ fn plan(files: &[(String, String)]) -> Plan {
     plan.unwrap_or_else(|| panic!("{report:?}"))
 }
 
+/// A kong.yml: `count` services with a route, a limit and an expression each, and as many consumers with a key.
+fn kong(count: usize) -> String {
+    let mut text = String::from("_format_version: '3.0'\nservices:\n");
+    for n in 0..count {
+        let _ = write!(
+            text,
+            "- name: s{n}\n  url: http://h{n}.test:80\n  routes:\n  - name: r{n}\n    hosts: [h{n}.test]\n    \
+             paths: [/a/{n}, '~/b/\\d+/{n}']\n    methods: [GET, POST]\n    plugins:\n    - name: rate-limiting\n      \
+             config: {{minute: 5}}\n"
+        );
+    }
+    text.push_str("consumers:\n");
+    for n in 0..count {
+        let _ = writeln!(text, "- username: u{n}\n  keyauth_credentials: [{{key: key-{n}}}]");
+    }
+    text
+}
+
+/// Text to plan, of a file of Kong's.
+#[divan::bench(args = COUNTS, sample_count = 10)]
+fn read_kong(bencher: Bencher<'_, '_>, count: usize) {
+    let files = [("kong.yml".to_owned(), kong(count))];
+    bencher.bench(|| plan(black_box(&files)));
+}
+
 /// Text to plan: parsing, checks, links.
 #[divan::bench(args = COUNTS, sample_count = 10)]
 fn read(bencher: Bencher<'_, '_>, count: usize) {

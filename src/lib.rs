@@ -44,6 +44,9 @@
 //! * the order in which things happen to a request: `src/shard/request.rs`
 //! * every failure a client can see: `src/shard/refusal.rs`
 //! * what is sent to upstreams and back: `src/shard/forward.rs`
+//! * how answers come back: `src/shard/download.rs`
+//! * TLS: `src/io/channel.rs` (a connection), `src/tls/record.rs`, `src/tls/certs.rs` (whose certificate), `src/shard/secure.rs`
+//! * algorithms of limits: `src/limit/rule.rs`; counts in Redis: `src/plugins/rate_limiting/shared.rs`
 //! * what is refused as smuggling: `src/http/framing.rs`, `src/http/parse.rs`, `src/http/chunked.rs`
 //! * HTTP/2, to clients and to services of gRPC: `src/shard/h2/mod.rs`; its smuggling rules: `src/shard/h2/convert.rs`
 //! * who is healthy and who says so: `src/balance/health.rs`; probes: `src/control/probe.rs`

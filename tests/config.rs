@@ -130,29 +130,3 @@ fn no_text_brings_the_reader_down() {
         }
     }
 }
-
-/// Not a test of speed: the figure is printed, for `cargo test --release --test config -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn ten_thousand_routes_and_consumers_load() {
-    let mut text = "_format_version: '3.0'\nservices:\n".to_owned();
-    for n in 0..10_000 {
-        text.push_str(&format!(
-            "- name: s{n}\n  url: http://h{n}.test:80\n  routes:\n  - name: r{n}\n    hosts: [h{n}.test]\n    \
-             paths: [/a/{n}, '~/b/\\d+/{n}']\n    methods: [GET, POST]\n    plugins:\n    - name: rate-limiting\n      \
-             config: {{minute: 5}}\n"
-        ));
-    }
-    text.push_str("consumers:\n");
-    for n in 0..10_000 {
-        text.push_str(&format!("- username: u{n}\n  keyauth_credentials: [{{key: key-{n}}}]\n"));
-    }
-    let files = vec![("big.yml".to_owned(), text)];
-    for _ in 0..3 {
-        let start = std::time::Instant::now();
-        let (plan, report) = read(&files);
-        println!("{} bytes in {:?}", files[0].1.len(), start.elapsed());
-        assert!(report.is_clean());
-        assert_eq!(plan.unwrap().routes.len(), 10_000);
-    }
-}

@@ -472,6 +472,10 @@ pub const TICKET_KEYS_MAX: usize = 8;
 /// Certificates of one PEM text; a system's store of authorities has 150.
 pub const PEM_CERTIFICATES_MAX: usize = 1_000;
 
+/// Pools of idle TLS connections a shard keeps, one per address and name. Clients choose names where a route preserves
+/// hosts: beyond the bound a connection serves one request and is closed.
+pub const SECURE_POOLS_MAX: usize = 16_384;
+
 /// Sessions with upstreams that a shard remembers per setting: one per name is used.
 pub const TLS_CLIENT_SESSIONS_MAX: usize = 256;
 

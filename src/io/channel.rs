@@ -105,7 +105,7 @@ impl From<Stream> for Channel {
 }
 
 impl Channel {
-    /// Makes the handshake of a server. `early` was received before; `config` is chosen by the name the client asks for.
+    /// Makes the handshake of a server. `early` was received before; `None` for `config`: it has no certificate.
     ///
     /// # Errors
     /// [`Refused`]; the channel is then of use for an answer in the clear, and for nothing else.
@@ -113,7 +113,7 @@ impl Channel {
         &mut self,
         early: Vec<u8>,
         buffers: &Rc<Buffers>,
-        config: impl FnOnce(Option<&str>) -> Option<Arc<ServerConfig>>,
+        config: Option<Arc<ServerConfig>>,
     ) -> std::result::Result<(), Refused> {
         let mut input = early;
         let name = loop {
@@ -133,7 +133,7 @@ impl Channel {
             }
         };
         let failed = |error: crate::tls::Error| Refused::Failed(error.to_string());
-        let Some(config) = config(name.as_deref()) else {
+        let Some(config) = config else {
             return Err(Refused::Failed("the listener has no certificate".to_owned()));
         };
         let handshake = Handshake::accept(config, name).map_err(failed)?;

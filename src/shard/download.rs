@@ -163,6 +163,11 @@ impl Download<'_> {
         self.cx.parts.deadline.map_or(until, |deadline| until.min(deadline))
     }
 
+    /// Is the end that was received the upstream's own: neither our deadline, nor over TLS a cut?
+    fn has_ended_well(&self) -> bool {
+        self.link.watch.fired().is_none() && !self.link.channel().is_some_and(Channel::is_cut)
+    }
+
     fn bad(&self, what: &str) -> Failure {
         self.cx.shard.complain(Complaint::UpstreamReply, || {
             format!("service {:?} sent what is no answer: {what}", self.service.host)
@@ -253,7 +258,10 @@ impl Download<'_> {
         if chunks && decoding.is_done() {
             out.extend_from_slice(b"0\r\n\r\n");
         }
-        self.peer.answers_much.set(!decoding.fits(shard.small.bytes()));
+        // An answer without a body says nothing of those that have one.
+        if length != Length::None {
+            self.peer.answers_much.set(!decoding.fits(shard.small.bytes()));
+        }
         let mut surplus = false;
         'body: loop {
             // From the first byte of the body on nothing else can be said: what fails after it cuts the connection.
@@ -305,11 +313,7 @@ impl Download<'_> {
                 *input = buf;
                 match result {
                     Ok(1..) => {}
-                    Ok(_)
-                        if self.link.watch.fired().is_none()
-                            && !self.link.channel().is_some_and(Channel::is_cut)
-                            && decoding.close(chunks, out) =>
-                    {
+                    Ok(_) if self.has_ended_well() && decoding.close(chunks, out) => {
                         (self.ended)();
                         if !out.is_empty() {
                             self.send(out, 0, record).await?;
@@ -366,7 +370,7 @@ impl Download<'_> {
             *input = buf;
             match result {
                 Ok(1..) => {}
-                Ok(_) if self.link.watch.fired().is_none() && decoding.close(false, &mut body) => break,
+                Ok(_) if self.has_ended_well() && decoding.close(false, &mut body) => break,
                 _ => return Err(self.bad("the body ended before its end")),
             }
         }

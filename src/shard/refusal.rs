@@ -161,8 +161,8 @@ pub(super) struct Rendered {
 }
 
 /// Renders the answer to a refusal into `out`; `None` where there is nobody to tell. `parts` is `None` for requests that
-/// could not be read. `keep`: may the connection be kept, as far as the caller knows? `hooks` runs the response hooks over its head, for which `own` is the room, and
-/// its body.
+/// could not be read. `keep`: may the connection be kept, as far as the caller knows? `hooks` runs the response hooks over
+/// its head, for which `own` is the room, and its body.
 #[expect(clippy::too_many_arguments, reason = "each is a piece of the exchange's state, borrowed apart")]
 pub(super) fn render(
     shard: &Shard,

@@ -5,7 +5,7 @@
 use super::count::bump;
 use super::pool::{Link, Pool, Wire};
 use super::Shard;
-use crate::base::limits::{EXPIRY_WARNED_S, TLS_CLIENT_SESSIONS_MAX};
+use crate::base::limits::{EXPIRY_WARNED_S, SECURE_POOLS_MAX, TLS_CLIENT_SESSIONS_MAX};
 use crate::base::time::Millis;
 use crate::hook::Shelf;
 use crate::io::clock;
@@ -123,9 +123,13 @@ impl Shard {
         self.clients.borrow_mut().retain(|name, _| kept(name));
     }
 
-    /// Idle TLS connections to an address, by [`Toward::key`].
+    /// Idle TLS connections to an address, by [`Toward::key`]; a pool that nobody keeps where there are too many.
     pub(super) fn secure_pool(&self, addr: SocketAddr, key: u64) -> Rc<Pool> {
-        self.secure_pools.borrow_mut().entry((addr, key)).or_default().clone()
+        let mut pools = self.secure_pools.borrow_mut();
+        if pools.len() >= SECURE_POOLS_MAX && !pools.contains_key(&(addr, key)) {
+            return Rc::default();
+        }
+        pools.entry((addr, key)).or_default().clone()
     }
 }
 
@@ -170,7 +174,7 @@ impl Secure {
     }
 
     /// What a handshake on a listener is made by.
-    pub(super) fn server(&self, listener: &str, _name: Option<&str>) -> Option<Arc<ServerConfig>> {
+    pub(super) fn server(&self, listener: &str) -> Option<Arc<ServerConfig>> {
         self.servers.get(listener).cloned()
     }
 

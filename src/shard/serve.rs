@@ -344,7 +344,7 @@ async fn secure(shard: &Rc<Shard>, client: &mut Client, listener: &str, early: V
     let tables = shard.world().tables.clone();
     // No stream of its own shares the connection yet.
     let Some(stream) = Rc::get_mut(&mut client.stream) else { return false };
-    let shaken = stream.accept(early, &shard.sealed, |name| tables.secure.server(listener, name)).await;
+    let shaken = stream.accept(early, &shard.sealed, tables.secure.server(listener)).await;
     client.watch.disarm_read();
     client.watch.disarm_write();
     match shaken {

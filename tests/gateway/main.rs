@@ -8,7 +8,8 @@
 //! `balancing.rs` targets that fall ill and recover, `issuer.rs` issuers of tokens and their keys, `tls.rs` curl and openssl as clients
 //! and upstreams, `life.rs` signals, reloads and the admin listener.
 //!
-//! `tests/README.md` says how to run one group or one row.
+//! One group, or one file of rows: `cargo test --test gateway -- redis::`, `… -- kong::jwt`; over epoll with
+//! `RINGWAY_TEST_DRIVER=epoll` before it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so at once")]
 
 mod abuse;
