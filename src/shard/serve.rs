@@ -292,25 +292,9 @@ pub(super) async fn connection(shard: &Rc<Shard>, client: &mut Client) {
     let header_ms = shard.world.borrow().tables.plan.node.runtime.header_timeout_ms;
     client.watch.arm_read(Millis(clock::millis().0 + header_ms));
     let mut early = Vec::new();
-    if client.announces {
-        let Some(behind) = Box::pin(announcement(shard, client)).await else { return };
-        early = behind;
-    }
-    if let Some(listener) = client.listener.clone() {
-        if !Box::pin(secure(shard, client, &listener, std::mem::take(&mut early))).await {
-            return;
-        }
-        client.watch.arm_read(Millis(clock::millis().0 + header_ms));
-        if client.stream.alpn() == Some(b"h2") {
-            return Box::pin(h2::serve(shard, client, Vec::new())).await;
-        }
-    } else if client.http2 {
-        match Box::pin(preface(shard, client, early)).await {
-            Spoken::Http2(received) => return Box::pin(h2::serve(shard, client, received)).await,
-            Spoken::Http1(received) => early = received,
-            Spoken::Neither => return h2::decline(shard, client).await,
-            Spoken::Nothing => return,
-        }
+    if client.announces || client.http2 || client.listener.is_some() {
+        let Some(received) = Box::pin(greet(shard, client, header_ms)).await else { return };
+        early = received;
     }
     loop {
         if early.is_empty() && !is_ready(client).await {
@@ -321,6 +305,36 @@ pub(super) async fn connection(shard: &Rc<Shard>, client: &mut Client) {
             Rest::Over => return,
         }
     }
+}
+
+/// Does what comes before HTTP/1.1, and serves a client that speaks HTTP/2 to its end; what was received of HTTP/1.1, or
+/// `None` where it is over.
+async fn greet(shard: &Rc<Shard>, client: &mut Client, header_ms: u64) -> Option<Vec<u8>> {
+    let mut early = Vec::new();
+    if client.announces {
+        early = Box::pin(announcement(shard, client)).await?;
+    }
+    if let Some(listener) = client.listener.clone() {
+        if !Box::pin(secure(shard, client, &listener, early)).await {
+            return None;
+        }
+        client.watch.arm_read(Millis(clock::millis().0 + header_ms));
+        if client.stream.alpn() == Some(b"h2") {
+            Box::pin(h2::serve(shard, client, Vec::new())).await;
+            return None;
+        }
+        return Some(Vec::new());
+    }
+    if !client.http2 {
+        return Some(early);
+    }
+    match Box::pin(preface(shard, client, early)).await {
+        Spoken::Http1(received) => return Some(received),
+        Spoken::Http2(received) => Box::pin(h2::serve(shard, client, received)).await,
+        Spoken::Neither => Box::pin(h2::decline(shard, client)).await,
+        Spoken::Nothing => {}
+    }
+    None
 }
 
 /// Waits, without a buffer, until a client sends something; `false` where it is over before.
