@@ -197,6 +197,12 @@ fn serve(shared: &Mutex<State>, stream: TcpStream, generation: usize, conn: usiz
                         let body = [std::mem::take(&mut took), rest].concat();
                         Message { head: head.clone(), body, trailers, framing }
                     }));
+                    // Before a byte of the answer leaves: whoever has it may look at once.
+                    live(&mut |state| {
+                        if let Some(seen) = state.log.requests.get_mut(number - 1) {
+                            seen.message.clone_from(&body);
+                        }
+                    });
                     if matches!(body, Some(Err(_))) {
                         over = true;
                         break;
