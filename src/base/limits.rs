@@ -102,7 +102,7 @@ pub const H2_BYTES_PER_IDLE_FRAME: u64 = 512;
 pub const H2_REFUSALS_MAX: u32 = 3;
 
 /// Requests a client may give up before their answers (CVE-2023-44487, "rapid reset"): at once, and a second beside one for
-/// each that it does not give up. A browser that leaves a page gives up some dozens.
+/// each that it does not give up. A browser that leaves a page gives up some dozens. Malformed ones count as well.
 pub const H2_GIVEN_UP: (u64, u64) = (200, 50);
 
 /// Frames of HTTP/2 that carry nothing (PING, PRIORITY, RST_STREAM and unknown ones; SETTINGS and empty DATA count ten) a

@@ -9,6 +9,7 @@ pub(crate) mod nginx;
 pub(crate) mod origin;
 pub(crate) mod ports;
 pub(crate) mod redis;
+pub(crate) mod rows;
 pub(crate) mod switch;
 pub(crate) mod text;
 pub(crate) mod tokens;
