@@ -462,8 +462,8 @@ const _: () = assert!(TLS_HELLO_BYTES_MAX <= TLS_HANDSHAKE_BYTES_MAX, "a hello i
 pub const TLS_HANDSHAKE_MS: u64 = 10_000;
 
 /// Handshakes under way on a shard. Each holds about 20 KB, and 70 µs of work that others wait for: a thousand of them are
-/// 70 ms. One more is closed, and counted.
-pub const TLS_HANDSHAKES_MAX: u64 = 1_000;
+/// 70 ms. One more ends the one that began first, and is counted.
+pub const TLS_HANDSHAKES_MAX: usize = 1_000;
 
 /// Records in a row without data: empty ones, key updates, tickets. Two are usual at a session's start; each costs the peer
 /// nothing and us a decryption, a key update some µs more.

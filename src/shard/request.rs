@@ -422,10 +422,11 @@ fn real_ip(node: &crate::plan::Node, head: HeadRef<'_>, client: &Client) -> IpAd
     if node.real_ip_header == PROXY_PROTOCOL {
         return client.announced.get().unwrap_or(peer);
     }
-    let Some(value) = head.find_all(node.real_ip_header.as_bytes()).last() else { return peer };
     let mut found = peer;
-    for text in value.rsplit(|&b| b == b',') {
-        let text = std::str::from_utf8(crate::http::headers::trim(text)).unwrap_or("");
+    // Several lines are one list (RFC 9110 §5.3), and the hop nearest to us stands last in it.
+    let lines = head.find_all(node.real_ip_header.as_bytes()).rev();
+    for text in lines.flat_map(|value| value.rsplit(|&b| b == b',')) {
+        let text = std::str::from_utf8(headers::trim(text)).unwrap_or("");
         let Some(ip) = text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|addr| addr.ip())) else {
             break;
         };
