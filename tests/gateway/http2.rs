@@ -200,6 +200,8 @@ fn a_body_has_its_length() {
     let mut client = H2::to(gateway.proxy);
     client.send(posted("5", &["hello"]));
     assert_eq!(client.told(1), Told::Status(200));
+    let noted = || upstream.log().requests.iter().any(|seen| matches!(seen.message, Some(Ok(_))));
+    gateway.wait_until("the upstream has noted it", noted);
     let log = upstream.log();
     // One that was broken off may be heard of after it.
     let mut whole = log.requests.iter().filter_map(|seen| seen.message.as_ref()?.as_ref().ok());
@@ -229,6 +231,8 @@ fn crumbs_hosts_and_trailers_are_told_as_http1() {
     client.send(frame(DATA, 0, 1, b"hello"));
     client.send(headers(1, END_STREAM, &[("x-sum", "1")]));
     assert_eq!(client.told(1), Told::Status(200));
+    let noted = || upstream.log().requests.iter().any(|seen| matches!(seen.message, Some(Ok(_))));
+    gateway.wait_until("the upstream has noted it", noted);
     let log = upstream.log();
     // One that was broken off may be heard of after it.
     let mut whole = log.requests.iter().filter_map(|seen| seen.message.as_ref()?.as_ref().ok());

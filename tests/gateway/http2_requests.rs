@@ -51,7 +51,7 @@ fn fields_are_those_of_http1_or_none() {
         ("te: trailers", with(&[("te", "trailers")]), "200"),
         ("an expectation that nobody knows", with(&[("expect", "x")]), "417"),
         ("a hundred fields", with(&[("x", "y"); 100]), "200"),
-        ("too many fields", with(&[("x", "y"); 200]), "431"),
+        ("too many fields", with(&[("x", "y"); 200]), "4xx"),
         ("a large field", with(&[("x", &"y".repeat(7_000))]), "200 / whole"),
     ]);
 }
@@ -265,9 +265,7 @@ fn a_body_is_as_long_as_it_says() {
         "99999999999999999999",
     ];
     rows.extend(
-        values.map(|value| {
-            (value, posted(&[("content-length", value)], &["hello"]), "reset PROTOCOL_ERROR|4xx / partial")
-        }),
+        values.map(|value| (value, posted(&[("content-length", value)], &["hello"]), "reset PROTOCOL_ERROR|4xx")),
     );
     rows.push(("CR and LF in a length", posted(&length("5\r\nx: y"), &["hello"]), NONE));
     judge(&rows);
@@ -278,7 +276,7 @@ fn trailers_are_fields_and_the_end() {
     let behind =
         |fields: &[(&str, &str)]| [begun(&[]), frame(DATA, 0, 1, b"hello"), headers(1, END_STREAM, fields)].concat();
     let one = |name: &'static str, value: &'static str| behind(&[(name, value)]);
-    const PART: &str = "reset PROTOCOL_ERROR|away PROTOCOL_ERROR|400 / partial";
+    const PART: &str = "reset PROTOCOL_ERROR|away PROTOCOL_ERROR|400";
     let open = || [begun(&[]), frame(DATA, 0, 1, b"hello"), headers(1, 0, &[("x", "1")])].concat();
     judge(&[
         ("a field", one("x-sum", "1"), "200"),
@@ -340,8 +338,8 @@ fn malformed_requests_have_an_end() {
     let upstream = Upstream::start();
     let mut gateway = start(&upstream);
     let mut client = H2::to(gateway.proxy);
-    let malformed = (0..1000).map(|n| headers(2 * n + 1, END_STREAM, &request("GET", "/", &[("host", "b.test")])));
-    let _ = malformed.map(|request| client.send(request)).all(|sent| sent);
+    let mut malformed = (0..1000).map(|n| headers(2 * n + 1, END_STREAM, &request("GET", "/", &[("host", "b.test")])));
+    let _ = malformed.all(|request| client.send(request));
     assert_eq!(client.told(u32::MAX), Told::Away(11));
     assert_eq!(upstream.log().requests.len(), 0);
     gateway.check_serves();
@@ -400,9 +398,9 @@ fn answers_turn_into_frames() {
         ("early hints", "GET", &["HTTP/1.1 103 x\\r\\nLink: </a>\\r\\n\\r\\nHTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok"], "103 200 ok end"),
         ("a 100 that nobody waits for", "GET", &["HTTP/1.1 100 x\\r\\n\\r\\nHTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok"], "200 ok end"),
         ("a 101 that nobody asked for", "GET", &["HTTP/1.1 101 x\\r\\nConnection: Upgrade\\r\\nUpgrade: x\\r\\n\\r\\n", "@close"], "502 *"),
-        ("a length, broken off", "GET", &["HTTP/1.1 200 OK\\r\\nContent-Length: 20\\r\\n\\r\\nok", "@close"], "200 okreset"),
-        ("chunks, broken off", "GET", &["HTTP/1.1 200 OK\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n2\\r\\nok\\r\\n", "@close"], "200 okreset"),
-        ("chunks, reset", "GET", &["HTTP/1.1 200 OK\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n2\\r\\nok\\r\\n", "@reset"], "200 *"),
+        ("a length, broken off", "GET", &["HTTP/1.1 200 OK\\r\\nContent-Length: 20\\r\\n\\r\\nok", "@close"], "reset"),
+        ("chunks, broken off", "GET", &["HTTP/1.1 200 OK\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n2\\r\\nok\\r\\n", "@close"], "reset"),
+        ("chunks, reset", "GET", &["HTTP/1.1 200 OK\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n2\\r\\nok\\r\\n", "@reset"], "reset"),
         ("a head, broken off", "GET", &["HTTP/1.1 200 OK\\r\\nCont", "@close"], "502 *"),
         ("nothing", "GET", &["@close"], "502 *"),
         ("no head", "GET", &["HELLO\\r\\n\\r\\n", "@close"], "502 *"),
@@ -423,6 +421,8 @@ fn answers_turn_into_frames() {
         let said = heard(&mut client);
         let fits = match want.strip_suffix(ANY) {
             Some(begin) => said.starts_with(begin) && (said.ends_with(" end") || said.ends_with("reset")),
+            // A head that was not sent yet goes with the rest.
+            None if *want == "reset" => said.ends_with("reset"),
             None => said == *want,
         };
         if !fits {

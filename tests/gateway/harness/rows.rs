@@ -2,11 +2,12 @@
 //! reaches the upstream, and by what comes next, on the same connection and on another.
 
 use super::frames::*;
+use super::upstream::Seen;
 use super::{Gateway, Setup, Upstream};
 
 /// A name, what is sent behind the preface and empty settings, and what is wanted: a status (`200`, `4xx`), `reset CODE` of
-/// stream 1, `away CODE`, or `closed`; any of several with `|`. Words behind that: `partial`: a part of it may reach the
-/// upstream; `whole`: it is not run with its bytes in pieces; `bare`: it brings its own preface.
+/// stream 1, `away CODE`, or `closed`; any of several with `|`. Words behind that:
+/// `whole`: it is not run with its bytes in pieces; `bare`: it brings its own preface.
 pub(crate) type Row = (&'static str, Vec<u8>, &'static str);
 
 /// Codes of RFC 9113 §7, by number.
@@ -89,10 +90,9 @@ pub(crate) fn judge(rows: &[Row]) {
             let served = matches!(told, Told::Status(200..=399));
             let log = upstream.log();
             let reached = log.requests[before..].iter().filter(|seen| !seen.head.target().starts_with("/next"));
-            let may = |seen: &&super::upstream::Seen| {
-                !has("partial") && piece == usize::MAX || matches!(seen.message, Some(Ok(_)))
-            };
-            if !served && reached.filter(may).count() > 0 || !log.bad.is_empty() {
+            // The head of one that was broken off may be heard of later, in the time of another row; it never is whole.
+            let is_whole = |seen: &&Seen| seen.head.method() == "GET" || matches!(seen.message, Some(Ok(_)));
+            if !served && reached.filter(is_whole).count() > 0 || !log.bad.is_empty() {
                 wrong.push(format!("{name}{how}: it reached the upstream {:?}", log.bad));
             }
         }
