@@ -51,7 +51,7 @@
 //! * HTTP/2, to clients and to services of gRPC: `src/shard/h2/mod.rs`; its smuggling rules: `src/shard/h2/convert.rs`
 //! * gRPC for those who speak none: `src/plugins/grpc_web/mod.rs`, `src/plugins/grpc_gateway/mod.rs`; bodies rewritten as they
 //!   come: `src/hook/recode.rs`, `src/shard/recode.rs`
-//! * who is healthy and who says so: `src/balance/health.rs`; probes: `src/control/probe.rs`
+//! * who is healthy and who says so: `src/balance/health.rs`; probes: `src/control/probe/`
 //! * what a hash is made of: `src/shard/affinity.rs`
 //! * what happens while Redis is slow, down or wrong: `src/shard/redis/conn.rs`
 //! * what plugins can change, and what none can: `src/hook/edits.rs`; templates: `src/plugins/transform/template.rs`

@@ -89,6 +89,10 @@ pub const H2_FAULTY_STREAMS_MAX: usize = 100;
 /// a request in flight holds, and waits no longer than its service's connect_timeout.
 pub const H2_WAITING_MAX: usize = 10_000;
 
+/// Silence of an HTTP/2 connection to an upstream after which the kernel asks whether it is there, seconds; after twice that it
+/// is given up. Streams may last for hours, and middle boxes forget connections that are silent for some minutes.
+pub const H2_KEEPALIVE_S: u64 = 60;
+
 /// What a request over HTTP/2 entitles its upstream to, in frames that carry nothing (see [`H2_IDLE_FRAMES`]), where a
 /// HEADERS frame counts ten: head, trailers, two interim answers. Beyond it they are taken from what may come at once, and a
 /// connection that sends them without end is closed: the engine holds interim answers until somebody reads them.
