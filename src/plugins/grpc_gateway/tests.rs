@@ -86,7 +86,7 @@ fn what_cannot_be_one_is_told_by_its_place() {
         ("GET /v1/books?years=secret", "invalid value or unknown field at years[0]"),
         ("GET /v1/books?kind=secret", "invalid value for kind"),
         ("GET /v1/books?page.size=99999999999", "invalid value or unknown field at page.size"),
-        ("GET /v1/shelves/%FF/books/2", "name in the path is no text in UTF-8"),
+        ("POST /v1/books/%FF:move", "book.id in the path is no text in UTF-8"),
         ("POST /v1/shelves/3/books\n\n{\"id\": secret}", "the body is not JSON"),
         ("POST /v1/shelves/3/books\n\n{\"id\": \"secret\"}", "invalid value or unknown field at book.id"),
         ("POST /v1/shelves/3/books\n\n[]", "invalid value or unknown field at book"),
