@@ -5,7 +5,8 @@
 //! kong.yml rely on), `abuse.rs` holds slow, greedy and sick peers, `bombs.rs` bodies made to take a validator down,
 //! `announced.rs` load balancers that name their clients (PROXY protocol), `redis.rs` limits that gateways share,
 //! `http2.rs` connections of HTTP/2, `http2_frames.rs` its frames and header blocks, `http2_requests.rs` requests and answers that
-//! it can say and HTTP/1.1 cannot, `grpc.rs` calls of gRPC, `shared.rs` upstreams that speak HTTP/2,
+//! it can say and HTTP/1.1 cannot, `grpc.rs` calls of gRPC, `web.rs` those of browsers and by JSON,
+//! `shared.rs` upstreams that speak HTTP/2,
 //! `balancing.rs` targets that fall ill and recover, `issuer.rs` issuers of tokens and their keys, `tls.rs` curl and openssl as clients
 //! and upstreams, `life.rs` signals, reloads and the admin listener.
 //!
@@ -31,3 +32,4 @@ mod redis_groups;
 mod rewriting;
 mod shared;
 mod tls;
+mod web;
