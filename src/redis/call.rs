@@ -38,6 +38,8 @@ pub enum Shape {
     Integer,
     /// A list of so many integers.
     Integers(usize),
+    /// A list of so many texts, or nothings.
+    Texts(usize),
 }
 
 impl Shape {
@@ -49,7 +51,10 @@ impl Shape {
             (Shape::Any, _) => true,
             (Shape::Integer, reply) => is_integer(reply),
             (Shape::Integers(count), Reply::List(list)) => list.len() == count && list.iter().all(is_integer),
-            (Shape::Integers(_), _) => false,
+            (Shape::Texts(count), Reply::List(list)) => {
+                list.len() == count && list.iter().all(|item| matches!(item, Reply::Text(_) | Reply::Nil))
+            }
+            (Shape::Integers(_) | Shape::Texts(_), _) => false,
         }
     }
 }
@@ -176,7 +181,11 @@ mod tests {
             (Shape::Integers(1), one.clone(), false),
             (Shape::Integers(1), Reply::List(vec![one.clone()]), true),
             (Shape::Integers(2), Reply::List(vec![one.clone()]), false),
-            (Shape::Integers(1), Reply::List(vec![text]), false),
+            (Shape::Integers(1), Reply::List(vec![text.clone()]), false),
+            (Shape::Texts(2), Reply::List(vec![text.clone(), Reply::Nil]), true),
+            (Shape::Texts(1), Reply::List(vec![text.clone(), Reply::Nil]), false),
+            (Shape::Texts(1), Reply::List(vec![one]), false),
+            (Shape::Texts(1), text, false),
         ];
         for (shape, reply, want) in rows {
             assert_eq!(shape.fits(&reply), want, "{shape:?} {reply:?}");
