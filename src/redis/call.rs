@@ -121,12 +121,22 @@ pub enum Fault {
     Refused,
     /// Too many calls wait already.
     Full,
+    /// No handshake of TLS: what answers speaks none, or shows a certificate that is not good.
+    Tls,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 7] =
-        [Fault::Down, Fault::Closed, Fault::Timeout, Fault::Auth, Fault::Rubbish, Fault::Refused, Fault::Full];
+    pub const ALL: [Fault; 8] = [
+        Fault::Down,
+        Fault::Closed,
+        Fault::Timeout,
+        Fault::Auth,
+        Fault::Rubbish,
+        Fault::Refused,
+        Fault::Full,
+        Fault::Tls,
+    ];
 
     /// The word in metrics.
     pub fn word(self) -> &'static str {
@@ -138,6 +148,7 @@ impl Fault {
             Fault::Rubbish => "rubbish",
             Fault::Refused => "refused",
             Fault::Full => "full",
+            Fault::Tls => "tls",
         }
     }
 

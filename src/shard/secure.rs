@@ -37,6 +37,8 @@ pub struct Secure {
     servers: HashMap<String, Arc<ServerConfig>>,
     /// By `ServiceIx`; `None` for those in the clear.
     clients: Vec<Option<Arc<ClientPlan>>>,
+    /// How a Redis is asked, unverified and verified; `None` where none is over TLS.
+    redis: [Option<Arc<ClientPlan>>; 2],
     tickets: Option<Arc<Tickets>>,
     /// Subject and end of each certificate that is shown, for metrics.
     pub expiries: Vec<(String, i64)>,
@@ -117,9 +119,16 @@ impl Shard {
         Some(config)
     }
 
+    /// How a Redis is asked over TLS; `None` where no configuration wants that any more.
+    pub(super) fn redis_config(&self, verify: bool) -> Option<Arc<ClientConfig>> {
+        let world = self.world();
+        self.client_config(world.tables.secure.redis[usize::from(verify)].as_ref()?)
+    }
+
     /// Forgets those that nothing asks for any more.
     pub(super) fn keep_clients(&self, secure: &Secure) {
-        let kept = |name: &[u8; 32]| secure.clients.iter().flatten().any(|plan| plan.name == *name);
+        let all = secure.clients.iter().chain(&secure.redis).flatten();
+        let kept = |name: &[u8; 32]| all.clone().any(|plan| plan.name == *name);
         self.clients.borrow_mut().retain(|name, _| kept(name));
     }
 
@@ -165,12 +174,13 @@ impl Secure {
         let authorities = compiling.authorities();
         let servers = compiling.servers(&certificates);
         let clients = compiling.clients(&certificates, &authorities);
+        let redis = compiling.redis();
         let Compiling { findings, expiries, .. } = compiling;
         if findings.iter().any(|finding| finding.is_fault) {
             return Err(findings);
         }
         let tickets = (!servers.is_empty()).then(|| tickets(plan, shelf, now));
-        Ok((Secure { servers, clients, tickets, expiries }, findings))
+        Ok((Secure { servers, clients, redis, tickets, expiries }, findings))
     }
 
     /// What a handshake on a listener is made by.
@@ -418,6 +428,45 @@ impl Compiling<'_> {
         let plan = Arc::new(ClientPlan { name, client });
         made.insert(name, plan.clone());
         Ok(plan)
+    }
+
+    /// How a Redis is asked, for those plugins that ask one over TLS.
+    fn redis(&mut self) -> [Option<Arc<ClientPlan>>; 2] {
+        let plan = self.plan;
+        let mut made = [None, None];
+        for instance in &plan.plugins {
+            let flag = |name: &str| {
+                let older = instance.config.get(format!("redis_{name}"));
+                let held = instance.config.get("redis").and_then(|redis| redis.get(name));
+                [older, held].into_iter().flatten().any(|value| value.as_bool() == Some(true))
+            };
+            let verify = flag("ssl_verify");
+            let slot = &mut made[usize::from(verify)];
+            if slot.is_some() || !flag("ssl") {
+                continue;
+            }
+            match self.redis_plan(verify) {
+                Ok(client) => *slot = Some(client),
+                Err(what) => self.say(&instance.at, what, true),
+            }
+        }
+        made
+    }
+
+    fn redis_plan(&self, verify: bool) -> Result<Arc<ClientPlan>, String> {
+        let roots = verify.then(|| self.node_roots()).transpose()?;
+        if roots.as_ref().is_some_and(|roots| roots.is_empty()) {
+            return Err("redis.ssl_verify is on, and there is no authority to ask".to_owned());
+        }
+        let client = Client { roots, depth: None, identity: None, alpn: Vec::new() };
+        client.build(1)?;
+        let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        hash.update(if verify { &b"redis, verified"[..] } else { b"redis" });
+        hash.update(&[u8::from(self.plan.node.tls.system_authorities)]);
+        hash.update(self.plan.node.tls.upstream_authorities.as_bytes());
+        let mut name = [0; 32];
+        name.copy_from_slice(hash.finish().as_ref());
+        Ok(Arc::new(ClientPlan { name, client }))
     }
 
     /// The authorities that the node trusts for upstreams.
