@@ -6,7 +6,7 @@
 //! `announced.rs` load balancers that name their clients (PROXY protocol), `redis.rs` limits that gateways share, `redis_answers.rs` those on answers,
 //! `redis_secure.rs` those kept over TLS,
 //! `http2.rs` frames of HTTP/2 as bytes, `grpc.rs` calls of gRPC,
-//! `balancing.rs` targets that fall ill and recover, `issuer.rs` issuers of tokens and their keys, `tls.rs` curl and openssl as clients
+//! `balancing.rs` targets that fall ill and recover, `issuer.rs` issuers of tokens and their keys, `pyjwt.rs` tokens of PyJWT, `tls.rs` curl and openssl as clients
 //! and upstreams, `life.rs` signals, reloads and the admin listener.
 //!
 //! One group, or one file of rows: `cargo test --test gateway -- redis::`, `… -- kong::jwt`; over epoll with
@@ -23,6 +23,7 @@ mod http2;
 mod issuer;
 mod kong;
 mod life;
+mod pyjwt;
 mod raw;
 mod redis;
 mod redis_answers;
