@@ -117,6 +117,17 @@ fn the_kong_example_of_grpc_is_served() {
 }
 
 #[test]
+fn the_kong_example_of_http2_is_served() {
+    use ringway::plan::spoken::{ProxyVersion, Spoken};
+    let plan = plan(&["http2-kong.yml"]);
+    let spoken: Vec<Spoken> = plan.services.iter().map(|service| service.speaks()).collect();
+    assert_eq!(spoken, [Spoken::Either, Spoken::Http2, Spoken::Http2, Spoken::Http1]);
+    assert_eq!(plan.services[3].announces, Some(ProxyVersion::V2));
+    let tables = Tables::compile(Arc::new(plan), ringway::plugins::ALL, &Shelf::default());
+    assert_eq!(tables.err(), None);
+}
+
+#[test]
 fn the_kong_example_of_shared_limits_is_served() {
     let loaded = run(&["redis-limits-kong.yml"], &[("REDIS_PASSWORD", "s3")]);
     let said: Vec<String> = loaded.report.findings.iter().map(ToString::to_string).collect();

@@ -68,11 +68,12 @@ impl Issued {
             return Err(Refusal::Alg);
         }
         let kid = token.kid().map_err(|_| Refusal::UnknownKey)?;
-        let proof = match keys.find(kid, token.alg()) {
+        let (found, is_named) = (keys.find(kid, token.alg()), kid.is_some());
+        let proof = match found {
             Found::Keys(candidates) => match token.verify(&candidates) {
                 Ok(proof) => proof,
                 // Without a `kid` any key may be meant, also one that is newer than what we hold.
-                Err(Refused::Signature) if kid.is_none() && self.may_be_newer(keys, now) => return Err(Refusal::Wait),
+                Err(Refused::Signature) if !is_named && self.may_be_newer(keys, now) => return Err(Refusal::Wait),
                 Err(refused) => return Err(Refusal::of(refused)),
             },
             Found::OtherAlg => return Err(Refusal::Alg),
