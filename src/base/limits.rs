@@ -89,6 +89,10 @@ pub const H2_FAULTY_STREAMS_MAX: usize = 100;
 /// a request in flight holds, and waits no longer than its service's connect_timeout.
 pub const H2_WAITING_MAX: usize = 10_000;
 
+/// Silence of an HTTP/2 connection to an upstream after which the kernel asks whether it is there, seconds; after twice that it
+/// is given up. Streams may last for hours, and middle boxes forget connections that are silent for some minutes.
+pub const H2_KEEPALIVE_S: u64 = 60;
+
 /// What a request over HTTP/2 entitles its upstream to, in frames that carry nothing (see [`H2_IDLE_FRAMES`]), where a
 /// HEADERS frame counts ten: head, trailers, two interim answers. Beyond it they are taken from what may come at once, and a
 /// connection that sends them without end is closed: the engine holds interim answers until somebody reads them.
@@ -462,8 +466,8 @@ const _: () = assert!(TLS_HELLO_BYTES_MAX <= TLS_HANDSHAKE_BYTES_MAX, "a hello i
 pub const TLS_HANDSHAKE_MS: u64 = 10_000;
 
 /// Handshakes under way on a shard. Each holds about 20 KB, and 70 µs of work that others wait for: a thousand of them are
-/// 70 ms. One more is closed, and counted.
-pub const TLS_HANDSHAKES_MAX: u64 = 1_000;
+/// 70 ms. One more ends the one that began first, and is counted.
+pub const TLS_HANDSHAKES_MAX: usize = 1_000;
 
 /// Records in a row without data: empty ones, key updates, tickets. Two are usual at a session's start; each costs the peer
 /// nothing and us a decryption, a key update some µs more.
@@ -556,3 +560,17 @@ pub const NAMES_WANTED_MAX: usize = 1_024;
 
 /// How long before a certificate's end it is warned of, seconds: 14 days, the last of two renewals that have failed.
 pub const EXPIRY_WARNED_S: i64 = 14 * 86_400;
+
+/// Largest message of a call that is told in JSON, bytes. It is held whole; small numbers take some forty times their bytes
+/// while it is read.
+pub const GRPC_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+const _: () = assert!(GRPC_MESSAGE_BYTES_MAX <= TRANSFORMED_BODY_BYTES_MAX, "one message is a body as well");
+
+/// Largest file of types, bytes: a `.proto`, or a set of descriptors. Those of whole clouds have a few MiB.
+pub const PROTO_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Most files that a `.proto` imports, those of its imports included. The compiler begins anew for each.
+pub const PROTO_FILES_MAX: usize = 256;
+
+/// Folders above a `.proto` in which its imports are looked for.
+pub const PROTO_FOLDERS_MAX: usize = 16;

@@ -23,6 +23,7 @@ use crate::base::span::Span;
 use balancing::{Checks, Hashing};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Everything a generation of the gateway serves by.
@@ -325,6 +326,8 @@ pub struct Dress {
     pub debug_names: [String; 4],
     /// Media type of transport errors where the client named none: `text/plain`.
     pub error_type: String,
+    /// Status where a head is too large: 431 (RFC 6585 §5), or the 400 that clients of other gateways know.
+    pub head_too_large: u16,
     /// What the Admin API greets with.
     pub tagline: String,
     /// The version it tells its clients, which choose by it what they may ask.
@@ -682,12 +685,21 @@ pub struct PluginInstance {
     pub protocols: Vec<Protocol>,
     /// Validated against the plugin's schema, defaults filled in.
     pub config: serde_json::Value,
+    /// What was made of the files that `config` names, by field.
+    pub files: Vec<(Box<str>, Arc<[u8]>)>,
     /// Where it runs, if not by its priority.
     pub ordering: Option<Box<Ordering>>,
     /// Tags.
     pub tags: Vec<String>,
     /// Where it was written.
     pub at: Span,
+}
+
+impl PluginInstance {
+    /// What was made of the file that this field names.
+    pub fn made_of(&self, field: &str) -> Option<&[u8]> {
+        self.files.iter().find(|(name, _)| **name == *field).map(|(_, bytes)| &**bytes)
+    }
 }
 
 /// Where an instance runs on the way to the upstream, beside what other plugins. On the way back all run by priority.

@@ -4,10 +4,9 @@
 //! `raw.rs` replays the rows of `raw/*.toml` (HTTP/1.1 as bytes), `kong.rs` those of `cases/*.toml` (what users of a
 //! kong.yml rely on), `abuse.rs` holds slow, greedy and sick peers, `bombs.rs` bodies made to take a validator down,
 //! `announced.rs` load balancers that name their clients (PROXY protocol), `redis.rs` limits that gateways share,
-//! `redis_answers.rs` those on answers, `redis_secure.rs` those kept over TLS,
-//! `http2.rs` frames of HTTP/2 as bytes, `grpc.rs` calls of gRPC, `shared.rs` upstreams that speak HTTP/2,
-//! `balancing.rs` targets that fall ill and recover, `issuer.rs` issuers of tokens and their keys, `pyjwt.rs` tokens of PyJWT,
-//! `tls.rs` curl and openssl as clients
+//! `http2.rs` frames of HTTP/2 as bytes, `grpc.rs` calls of gRPC, `web.rs` those of browsers and by JSON,
+//! `shared.rs` upstreams that speak HTTP/2,
+//! `balancing.rs` targets that fall ill and recover, `issuer.rs` issuers of tokens and their keys, `tls.rs` curl and openssl as clients
 //! and upstreams, `life.rs` signals, reloads and the admin listener.
 //!
 //! One group, or one file of rows: `cargo test --test gateway -- redis::`, `… -- kong::jwt`; over epoll with
@@ -33,3 +32,4 @@ mod redis_secure;
 mod rewriting;
 mod shared;
 mod tls;
+mod web;
