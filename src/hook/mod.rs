@@ -124,8 +124,8 @@ impl<'a> Outcome<'a> {
     }
 }
 
-/// Calls that nobody waits for, in a shard's [`Locals`]: sent when the plugin that was given an [`Outcome::Redis`] has
-/// returned. How they end is counted and no more.
+/// Calls that nobody waits for, in a shard's [`Locals`]: sent when a plugin that was given an [`Outcome::Redis`] has
+/// returned, and after the response hooks of an upstream's answer. How they end is counted and no more.
 #[derive(Default)]
 pub struct Outbox(pub Vec<Box<Call>>);
 

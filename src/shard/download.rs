@@ -7,7 +7,7 @@ use super::phase;
 use super::refusal::Refusal;
 use super::request::{Exchange, Failure, Record};
 use super::upstream::Peer;
-use super::{pool::Link, Complaint};
+use super::{pool::Link, redis, Complaint};
 use crate::base::limits::{INTERIM_REPLIES_MAX, REPLY_HEAD_BYTES_MAX, TRANSFORMED_BODY_BYTES_MAX};
 use crate::base::time::Millis;
 use crate::hook::{Edits, Identity, Unfit};
@@ -224,6 +224,9 @@ impl Download<'_> {
         let announces = head.status == 204 && reply.field(Known::ContentLength).is_some_and(|length| length != b"0");
         let may_go_on = length == Length::None && (announces || reply.has(Known::TransferEncoding));
         phase::response(shard, world, parts, identity, edits, reply, false);
+        if parts.way.responds {
+            redis::send_outbox(shard);
+        }
         record.responded = true;
         if let Some(status) = edits.replaced() {
             return Err(Refusal::Replaced(status).into());
