@@ -14,8 +14,8 @@ fn run(files: &[&str], env: &[(&str, &str)]) -> Loaded {
     let files: Vec<String> = files.iter().map(|file| folder.join(file).display().to_string()).collect();
     let env: Vec<(String, String)> = env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     // What is not among the examples is not there: this machine's own files have no say.
-    let open = |path: &str| match Path::new(path).starts_with(&folder) {
-        true => std::fs::read_to_string(path),
+    let open = |path: &str| match Path::new(env!("CARGO_MANIFEST_DIR")).join(path).starts_with(&folder) {
+        true => std::fs::read(path),
         false => Err(std::io::ErrorKind::NotFound.into()),
     };
     let mut next = 0u8;
@@ -117,6 +117,15 @@ fn the_kong_example_of_grpc_is_served() {
 }
 
 #[test]
+fn the_kong_example_of_grpc_for_others_is_served() {
+    let plan = plan(&["grpc-web-kong.yml"]);
+    assert_eq!(names(&plan), ["greeter-web", "greeter-json"]);
+    assert!(plan.plugins.iter().all(|plugin| plugin.made_of("proto").is_some()));
+    let tables = Tables::compile(Arc::new(plan), ringway::plugins::ALL, &Shelf::default());
+    assert_eq!(tables.err(), None);
+}
+
+#[test]
 fn the_kong_example_of_http2_is_served() {
     use ringway::plan::spoken::{ProxyVersion, Spoken};
     let plan = plan(&["http2-kong.yml"]);
@@ -151,12 +160,14 @@ fn the_example_of_tls_says_nothing_but_what_holds() {
     };
     let (one, two) = (made(&rcgen::PKCS_ECDSA_P256_SHA256), made(&rcgen::PKCS_ECDSA_P384_SHA384));
     let open = |path: &str| match path {
-        "certs/ecdsa.pem" | "certs/inside.pem" => Ok(one.0.clone()),
-        "certs/ecdsa.key" => Ok(one.1.clone()),
-        "certs/rsa.pem" => Ok(two.0.clone()),
-        "certs/rsa.key" => Ok(two.1.clone()),
-        "certs/tickets.new" | "certs/tickets.old" => Ok(format!("{path} 0123456789abcdef0123456789abcdef")),
-        path if Path::new(path).starts_with(&folder) => std::fs::read_to_string(path),
+        "certs/ecdsa.pem" | "certs/inside.pem" => Ok(one.0.clone().into_bytes()),
+        "certs/ecdsa.key" => Ok(one.1.clone().into_bytes()),
+        "certs/rsa.pem" => Ok(two.0.clone().into_bytes()),
+        "certs/rsa.key" => Ok(two.1.clone().into_bytes()),
+        "certs/tickets.new" | "certs/tickets.old" => {
+            Ok(format!("{path} 0123456789abcdef0123456789abcdef").into_bytes())
+        }
+        path if Path::new(path).starts_with(&folder) => std::fs::read(path),
         _ => Err(std::io::ErrorKind::NotFound.into()),
     };
     let files = [folder.join("tls.yaml").display().to_string()];
@@ -231,7 +242,8 @@ fn the_example_of_every_plugin_is_served() {
     for row in ringway::plugins::ALL {
         let text = format!("_format_version: \"3.0\"\n{}", row.example);
         let open = |path: &str| match path {
-            "example.yml" => Ok(text.clone()),
+            "example.yml" => Ok(text.clone().into_bytes()),
+            "config/greeter.proto" => std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)),
             _ => Err(std::io::ErrorKind::NotFound.into()),
         };
         let mut random = |bytes: &mut [u8]| bytes.fill(7);

@@ -6,10 +6,8 @@ use serde_json::{json, Value};
 const SEED: &str = include_str!("config/seed/plugin-configs.json");
 
 /// What stands in the file and is no configuration of a plugin that is served: lists of advice, entities of plugins that
-/// come later, and those plugins. The two of jwt wait for claims of its own.
+/// come later, and those plugins.
 const LATER: &[&str] = &[
-    "jwt_auth_config",
-    "jwt_validation_config",
     "caching_config",
     "oauth2_config",
     "oauth_application",
@@ -50,8 +48,15 @@ fn every_configuration_is_accepted_as_written() {
         assert_eq!(said(&more), Vec::<String>::new(), "{key}");
         accepted.push(key.as_str());
     }
-    let want =
-        ["rate_limiting_config", "request_transform_config", "api_key_config", "consumer_with_key", "rate_limit_redis"];
+    let want = [
+        "rate_limiting_config",
+        "jwt_auth_config",
+        "request_transform_config",
+        "jwt_validation_config",
+        "api_key_config",
+        "consumer_with_key",
+        "rate_limit_redis",
+    ];
     assert_eq!(accepted, want);
 }
 

@@ -22,6 +22,8 @@ pub struct LifeRules {
     pub exp: bool,
     /// It must have an `nbf` that is not to come.
     pub nbf: bool,
+    /// It must have an `iat` that is not to come.
+    pub iat: bool,
     /// `nbf` and `iat`, where it has them, must not be to come.
     pub present: bool,
     /// Its `exp` may be at most so many seconds ahead; 0 means any.
@@ -65,8 +67,8 @@ impl Life {
         if rules.nbf || rules.present {
             faults.nbf = begun(self.nbf, rules.nbf || self.nbf_is_odd);
         }
-        if rules.present {
-            faults.iat = begun(self.iat, self.iat_is_odd);
+        if rules.iat || rules.present {
+            faults.iat = begun(self.iat, rules.iat || self.iat_is_odd);
         }
         if faults == LifeFaults::default() && rules.ahead_s_max > 0 {
             let within = self.exp.is_some_and(|exp| exp - now <= f64::from(rules.ahead_s_max));

@@ -106,7 +106,7 @@ pub const H2_BYTES_PER_IDLE_FRAME: u64 = 512;
 pub const H2_REFUSALS_MAX: u32 = 3;
 
 /// Requests a client may give up before their answers (CVE-2023-44487, "rapid reset"): at once, and a second beside one for
-/// each that it does not give up. A browser that leaves a page gives up some dozens.
+/// each that it does not give up. A browser that leaves a page gives up some dozens. Malformed ones count as well.
 pub const H2_GIVEN_UP: (u64, u64) = (200, 50);
 
 /// Frames of HTTP/2 that carry nothing (PING, PRIORITY, RST_STREAM and unknown ones; SETTINGS and empty DATA count ten) a
@@ -546,6 +546,10 @@ pub const REDIS_DENIALS_MAX: usize = 65_536;
 /// with each request.
 pub const REDIS_SYNCED_MAX: usize = 65_536;
 
+/// Counts of answers that a shard knows from Redis, some 40 bytes each; of more it does not know what answers that came at
+/// once have used, until the next request tells.
+pub const REDIS_KNOWN_MAX: usize = 65_536;
+
 /// Counts of one exchange; more follow in the next. One command each, half of what may wait for answers.
 pub const REDIS_SYNCED_AT_ONCE_MAX: usize = 4_096;
 const _: () = assert!(REDIS_SYNCED_AT_ONCE_MAX < REDIS_IN_FLIGHT_MAX);
@@ -556,3 +560,17 @@ pub const NAMES_WANTED_MAX: usize = 1_024;
 
 /// How long before a certificate's end it is warned of, seconds: 14 days, the last of two renewals that have failed.
 pub const EXPIRY_WARNED_S: i64 = 14 * 86_400;
+
+/// Largest message of a call that is told in JSON, bytes. It is held whole; small numbers take some forty times their bytes
+/// while it is read.
+pub const GRPC_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+const _: () = assert!(GRPC_MESSAGE_BYTES_MAX <= TRANSFORMED_BODY_BYTES_MAX, "one message is a body as well");
+
+/// Largest file of types, bytes: a `.proto`, or a set of descriptors. Those of whole clouds have a few MiB.
+pub const PROTO_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Most files that a `.proto` imports, those of its imports included. The compiler begins anew for each.
+pub const PROTO_FILES_MAX: usize = 256;
+
+/// Folders above a `.proto` in which its imports are looked for.
+pub const PROTO_FOLDERS_MAX: usize = 16;

@@ -43,7 +43,7 @@ pub(super) fn load(files: &Files, posted: Option<&str>, overrides: &Overrides) -
     let env: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let open = |path: &str| std::fs::read_to_string(path);
+    let open = |path: &str| std::fs::read(path);
     let gather::Loaded { plan, mut report, watch, written } =
         gather::load(&named, posted, &env, &open, descriptors(), &mut random);
     // A copy: the plan was made piece by piece between pieces of the text, and is what stays.

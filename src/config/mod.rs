@@ -20,6 +20,7 @@ use crate::plan::draft::Draft;
 use crate::plan::ids::Table;
 use crate::plan::record::Written;
 use crate::plan::report::Report;
+use crate::plan::schema::Read;
 use crate::plan::{link, Plan};
 use doc::Node;
 use std::sync::Arc;
@@ -37,7 +38,12 @@ pub struct Sources<'a> {
     ///
     /// # Errors
     /// Why it cannot be read, as a sentence.
-    pub read: &'a dyn Fn(&str) -> Result<String, String>,
+    pub read: Read<'a>,
+}
+
+/// Reads a file that is text.
+fn text(read: Read<'_>, path: &str) -> Result<String, String> {
+    String::from_utf8(read(path)?).map_err(|_| "it is no text in UTF-8".to_owned())
 }
 
 /// The dialects.
@@ -101,7 +107,7 @@ pub fn read(
         let conf = kong::conf::read(sources.conf, sources.env, &mut report);
         let mut node = conf.node;
         if let Some(path) = &conf.hosts_file {
-            match (sources.read)(&path.value) {
+            match text(sources.read, &path.value) {
                 Ok(text) => {
                     digest(&mut hash, &text);
                     node.node.hosts = kong::conf::hosts(&text);
@@ -114,7 +120,7 @@ pub fn read(
             if let Some(text) = &conf.declarative_text {
                 take(&text.span.to_string(), &text.value, &mut docs, &mut hash, &mut report);
             } else if let Some(path) = &conf.declarative {
-                match (sources.read)(&path.value) {
+                match text(sources.read, &path.value) {
                     Ok(text) => take(&path.value, &text, &mut docs, &mut hash, &mut report),
                     Err(why) => report.fault(&path.span, "", format!("cannot read {}: {why}", path.value), ""),
                 }
@@ -156,8 +162,15 @@ pub fn read(
         _ => None,
     };
     let mut draft = Draft::new(node);
-    let mut reader =
-        kong::Reader { draft: &mut draft, report: &mut report, vaults: &vaults, descriptors, random, transform: true };
+    let mut reader = kong::Reader {
+        draft: &mut draft,
+        report: &mut report,
+        vaults: &vaults,
+        descriptors,
+        random,
+        transform: true,
+        read: Some(sources.read),
+    };
     for (dialect, doc, _) in ready {
         if dialect == Dialect::Kong {
             kong::read(doc, &mut reader);
@@ -165,6 +178,9 @@ pub fn read(
             reader.transform = true;
             kong::entities(&doc, &mut reader);
         }
+    }
+    for (_, made) in draft.plugins.iter().flat_map(|plugin| &plugin.files) {
+        digest_bytes(&mut hash, made);
     }
     let hash = hash.finish().as_ref().iter().map(|b| format!("{b:02x}")).collect();
     let written = Written { records: std::mem::take(&mut draft.records), digest };
@@ -179,8 +195,15 @@ pub fn validate(table: Table, entity: &Node, descriptors: &'static [Descriptor])
     let vaults = kong::Vaults::new(&[]);
     // Nothing of what is read is kept, and so no secret that nobody wrote.
     let random = &mut |bytes: &mut [u8]| bytes.fill(0);
-    let mut reader =
-        kong::Reader { draft: &mut draft, report: &mut report, vaults: &vaults, descriptors, random, transform: true };
+    let mut reader = kong::Reader {
+        draft: &mut draft,
+        report: &mut report,
+        vaults: &vaults,
+        descriptors,
+        random,
+        transform: true,
+        read: None,
+    };
     kong::one(table, entity, &mut reader);
     report
 }
@@ -223,8 +246,12 @@ fn take(
 
 /// Adds a source to the hash; its length keeps two apart from one that is both.
 fn digest(hash: &mut aws_lc_rs::digest::Context, text: &str) {
-    hash.update(&(text.len() as u64).to_be_bytes());
-    hash.update(text.as_bytes());
+    digest_bytes(hash, text.as_bytes());
+}
+
+fn digest_bytes(hash: &mut aws_lc_rs::digest::Context, bytes: &[u8]) {
+    hash.update(&(bytes.len() as u64).to_be_bytes());
+    hash.update(bytes);
 }
 
 /// What a document speaks. A document that says nothing of itself is native, but entities without the version that

@@ -3,21 +3,17 @@
 use crate::base::span::Span;
 use crate::plan::node::NodeDraft;
 use crate::plan::report::Report;
+use crate::plan::schema::Read;
 use crate::plan::tls::TlsOptions;
 
 struct Reading<'a> {
-    read: &'a dyn Fn(&str) -> Result<String, String>,
+    read: Read<'a>,
     report: &'a mut Report,
     hash: &'a mut dyn FnMut(&str),
 }
 
 /// Reads all of them; `hash` is given what was read, so that a changed file makes another configuration.
-pub(super) fn resolve(
-    node: &mut NodeDraft,
-    read: &dyn Fn(&str) -> Result<String, String>,
-    hash: &mut dyn FnMut(&str),
-    report: &mut Report,
-) {
+pub(super) fn resolve(node: &mut NodeDraft, read: Read<'_>, hash: &mut dyn FnMut(&str), report: &mut Report) {
     let mut reading = Reading { read, report, hash };
     let at = node.tls_at.clone();
     let tls = &mut node.node.tls;
@@ -58,7 +54,7 @@ impl Reading<'_> {
         if text.is_empty() {
             return;
         }
-        match (self.read)(text) {
+        match super::text(self.read, text) {
             Ok(held) => {
                 (self.hash)(&held);
                 *text = held;

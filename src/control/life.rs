@@ -195,6 +195,8 @@ struct Life {
     names_changed: bool,
     /// Is the configuration on its way one that was handed in?
     is_posted: bool,
+    /// Is there an Admin API that entities are shown by? Reloads do not change that.
+    is_shown: bool,
     /// What was asked for meanwhile, in that order; of each kind once.
     wanted: VecDeque<Wanted>,
     /// Until when to wait for shards before saying what listens where; `None` once it was said.
@@ -211,7 +213,8 @@ impl Life {
     fn begin(hands: Hands) -> Result<(Life, UnboundedReceiver<Event>), String> {
         let Hands { shards, load, first, inbox, reopen, journal, issuers, readings, node, descriptors } = hands;
         let First { plan, report, files, written } = first;
-        let store = Arc::new(crate::io::runtime::apart(|| Store::of(written, wall())));
+        let is_shown = !plan.node.admin.is_empty();
+        let store = Arc::new(stored(written, is_shown));
         let line = inbox.line;
         listen_to_signals(&line);
         let (mut watch, stir) = Watch::new();
@@ -264,6 +267,7 @@ impl Life {
             refreshing: false,
             names_changed: false,
             is_posted: false,
+            is_shown,
             wanted: VecDeque::new(),
             introduce_by: None,
             drain_by: None,
@@ -363,13 +367,13 @@ impl Life {
             // handed in leaves the stamp alone: a file that has changed since is still to be noticed.
             self.stamp = stamp(&self.files);
         }
-        let (load, line, files) = (self.load.clone(), self.line.clone(), self.files.clone());
+        let (load, line, files, is_shown) = (self.load.clone(), self.line.clone(), self.files.clone(), self.is_shown);
         tokio::spawn(async move {
             let (text, reply) = posted.unzip();
             let read = move || {
                 let mut loaded = load(text.as_deref());
                 let written = std::mem::take(&mut loaded.written);
-                let store = crate::io::runtime::apart(|| Store::of(written, wall()));
+                let store = stored(written, is_shown);
                 (loaded, store)
             };
             let (loaded, store) = tokio::task::spawn_blocking(read).await.unwrap_or_else(|panic| {
@@ -761,6 +765,14 @@ fn answer(reply: Option<Reply>, what: impl FnOnce() -> Posted) {
 }
 
 /// The wall clock.
+/// What was written, to be shown; nothing where there is nobody to show it to, as it takes more room than the plan.
+fn stored(written: Written, is_shown: bool) -> Store {
+    if !is_shown {
+        return Store::default();
+    }
+    crate::io::runtime::apart(|| Store::of(written, wall()))
+}
+
 fn wall() -> WallMs {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     WallMs(since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))

@@ -74,7 +74,7 @@ const FIELDS: &[Field] = &[
     Field::with_default("secret_is_base64", Kind::Boolean, "false", "Secrets of HS* are written in base64.").required(),
     Field::optional(
         "claims_to_verify",
-        Kind::Set(&Element { kind: Kind::String, rules: &[Rule::OneOf(&["exp", "nbf"])] }),
+        Kind::Set(&Element { kind: Kind::String, rules: &[Rule::OneOf(&["exp", "nbf", "iat"])] }),
         "Times that a token must have and that must be right.",
     ),
     authentication::ANONYMOUS,
@@ -159,6 +159,7 @@ fn build(config: &Value, env: &Env<'_>) -> Result<Arc<dyn Plugin>, String> {
         rules: LifeRules {
             exp: is_issued || claims.iter().any(|claim| claim == "exp"),
             nbf: claims.iter().any(|claim| claim == "nbf"),
+            iat: claims.iter().any(|claim| claim == "iat"),
             present: is_issued,
             // Rounded up: 0.5 must not come to mean "any".
             ahead_s_max: ahead_s_max.ceil() as u32,

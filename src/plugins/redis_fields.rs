@@ -1,7 +1,7 @@
 //! Where Redis is: the fields of plugins that may keep their counts there, and their older names.
 
 use crate::plan::schema::{Element, Field, Kind, Rule};
-use crate::redis::{Host, Login, Place, Server};
+use crate::redis::{Host, Login, Place, Secure, Server};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -18,8 +18,17 @@ pub(super) const REDIS: &[Field] = &[
     Field::optional("password", Kind::String, "Password of AUTH.").rules(&[Rule::MayBeEmpty, Rule::Referenceable]),
     Field::with_default("database", Kind::Integer, "0", "Number of the database."),
     Field::with_default("ssl", Kind::Boolean, "false", "Speak TLS?"),
-    Field::with_default("ssl_verify", Kind::Boolean, "false", "Verify the certificate?"),
-    Field::optional("server_name", Kind::String, "Name in the certificate."),
+    Field::with_default(
+        "ssl_verify",
+        Kind::Boolean,
+        "false",
+        "With `ssl`: must the certificate be one that the node's authorities vouch for?",
+    ),
+    Field::optional(
+        "server_name",
+        Kind::String,
+        "With `ssl`: whom the certificate must be for; the host where not given.",
+    ),
     Field::optional("connect_timeout", Kind::Integer, "Of connecting, ms; `timeout` where it is not there.")
         .rules(MILLISECONDS),
     Field::optional("send_timeout", Kind::Integer, "Of sending, ms; `timeout` where it is not there.")
@@ -125,9 +134,6 @@ fn check_shared(config: &Value, fault: &mut impl FnMut(&str, String)) {
     if !(0..=i64::from(u32::MAX)).contains(&number(config, "database").unwrap_or(0)) {
         fault("redis.database", "there is no such database".to_owned());
     }
-    if value(config, "ssl").and_then(Value::as_bool) == Some(true) {
-        fault("redis.ssl", "this version does not speak TLS with Redis".to_owned());
-    }
     if config.get("sync_rate").and_then(Value::as_f64).is_some_and(|rate| rate != -1.0 && rate < 0.02) {
         fault("sync_rate", "must be -1, or 0.02 seconds or more".to_owned());
     }
@@ -178,11 +184,15 @@ pub(super) fn server(config: &Value) -> Option<Arc<Server>> {
     } else {
         Place::Single(Host::new(text("host")?, port_of(number(config, "port"), 6379)))
     };
+    let flag = |name: &str| value(config, name).and_then(Value::as_bool).unwrap_or(false);
+    let secure =
+        flag("ssl").then(|| Secure { verify: flag("ssl_verify"), name: text("server_name").map(str::to_owned) });
     let ms = |name: &str| number(config, name).and_then(|ms| u64::try_from(ms).ok());
     let timeout = ms("timeout").unwrap_or(2000);
     Some(Arc::new(Server {
         place,
         login: login("username", "password"),
+        secure,
         database: number(config, "database").and_then(|number| u32::try_from(number).ok()).unwrap_or(0),
         connect_ms: ms("connect_timeout").unwrap_or(timeout),
         send_ms: ms("send_timeout").unwrap_or(timeout),

@@ -12,13 +12,15 @@
 //! Counts are those of `rate-limiting`: node-wide, in [`Bank`], keyed by route and service of the instance, who asks, name
 //! and period. Between several answers at once nothing is lost: each is one compare-and-swap. Allocates nothing.
 //!
-//! Not here: the `redis` policy. It is refused at load, rather than counting here what was meant to be shared.
+//! With policy `redis` the counts are in Redis: [`shared`].
+
+mod shared;
 
 use super::rate_limiting::limits::monotonic;
 use super::rate_limiting::who::Who;
 use super::redis_fields;
 use crate::base::limits::NAMED_LIMITS_MAX;
-use crate::hook::{Ctx, Descriptor, Env, Hooks, Plugin, Tally, Verdict};
+use crate::hook::{Ctx, Descriptor, Env, Hooks, Need, Outcome, Plugin, Reply, Tally, Verdict};
 use crate::http::headers::trim;
 use crate::limit::bank::{Bank, Key, Naming};
 use crate::limit::fixed::Taken;
@@ -26,6 +28,7 @@ use crate::limit::rule::LIMIT_MAX;
 use crate::limit::window::Period;
 use crate::plan::schema::{Element, Field, Kind, Rule, HTTP_PROTOCOLS};
 use serde_json::Value;
+use shared::Shared;
 use std::sync::Arc;
 
 /// The row of this plugin.
@@ -71,7 +74,7 @@ const OWN: &[Field] = &[
     .rules(&[Rule::HeaderName]),
     Field::with_default("limit_by", Kind::String, "\"consumer\"", "Who shares a count; the client address stands in.")
         .rules(&[Rule::OneOf(&["consumer", "credential", "ip"])]),
-    Field::with_default("policy", Kind::String, "\"local\"", "Where counts are kept. Only `local` is there so far.")
+    Field::with_default("policy", Kind::String, "\"local\"", "Where counts are kept: on the node, or in Redis.")
         .rules(&[Rule::OneOf(&["local", "redis"])]),
     Field::with_default("fault_tolerant", Kind::Boolean, "true", "Let requests pass when counts cannot be reached.")
         .required(),
@@ -132,9 +135,6 @@ fn check(config: &Value) -> Vec<(String, String)> {
         fault("limits", format!("{NAMED_LIMITS_MAX} names are the most"));
     }
     redis_fields::check(config, &mut fault);
-    if config.get("policy").and_then(Value::as_str) == Some("redis") {
-        fault("policy", "this version counts answers on the node; write \"local\", and divide the limits".to_owned());
-    }
     faults
 }
 
@@ -143,6 +143,7 @@ fn build(config: &Value, env: &Env<'_>) -> Result<Arc<dyn Plugin>, String> {
     let names = config.get("limits").and_then(Value::as_object);
     Ok(Arc::new(ResponseRatelimiting {
         bank: env.shelf.take_or(Bank::default),
+        shared: Shared::of(config, env),
         who: Who::of(config, env),
         header: config.get("header_name").and_then(Value::as_str).unwrap_or("x-kong-limit").to_owned(),
         names: names.into_iter().flatten().map(|(name, of)| Name::of(name, of)).collect(),
@@ -153,6 +154,8 @@ fn build(config: &Value, env: &Env<'_>) -> Result<Arc<dyn Plugin>, String> {
 
 struct ResponseRatelimiting {
     bank: Arc<Bank>,
+    /// `None` where counts are kept here.
+    shared: Option<Shared>,
     who: Who,
     header: String,
     /// At most [`NAMED_LIMITS_MAX`].
@@ -202,23 +205,26 @@ impl Name {
 
 impl Plugin for ResponseRatelimiting {
     fn on_request(&self, cx: &mut Ctx<'_>) -> Verdict {
-        let who = self.who.naming(&self.bank, cx);
-        let mut number = itoa::Buffer::new();
-        for name in &self.names {
-            let left = |limit: &Limit| {
-                let used = self.bank.peek(name.key(&who, limit), limit.period.window(cx.now));
-                limit.amount.saturating_sub(used)
-            };
-            let least = name.limits.iter().map(left).min().unwrap_or(0);
-            if self.blocks && least == 0 {
-                self.tell(cx, &who);
-                cx.locals.of(Tally::default).note_by(self.who.word());
-                cx.edits.set_message(&name.refusal);
-                return Verdict::Refuse(429);
-            }
-            cx.edits.set_request(&name.upstream_header, number.format(least).as_bytes());
+        let Some(shared) = &self.shared else { return self.admit(cx) };
+        if self.blocks && self.is_used_up(cx) {
+            return self.admit(cx);
         }
-        Verdict::Next
+        Verdict::Need(Need::Redis(Box::new(shared.ask(self, cx))))
+    }
+
+    fn on_outcome(&self, cx: &mut Ctx<'_>, outcome: Outcome<'_>) -> Verdict {
+        let Outcome::Redis(call, answers) = outcome else { return Verdict::Next };
+        match answers {
+            Ok(answers) => {
+                Shared::learn(self, cx, call, answers);
+                self.admit(cx)
+            }
+            Err(_) if self.shared.as_ref().is_none_or(|shared| shared.tolerant) => {
+                Shared::forget(self, cx);
+                Verdict::Next
+            }
+            Err(_) => Verdict::Reply(Box::new(Reply::message(500, "An unexpected error occurred"))),
+        }
     }
 
     fn on_response(&self, cx: &mut Ctx<'_>, _status: u16) {
@@ -229,7 +235,11 @@ impl Plugin for ResponseRatelimiting {
             self.read(value, &mut amounts);
         }
         cx.edits.remove_reply(&self.header);
-        let is_over = amounts.iter().any(|&amount| amount > 0) && !self.spend(cx, &who, &amounts);
+        let is_over = amounts.iter().any(|&amount| amount > 0)
+            && !match &self.shared {
+                Some(shared) => shared.spend(self, cx, &who, &amounts),
+                None => self.spend(cx, &who, &amounts),
+            };
         self.tell(cx, &who);
         if is_over {
             let consumer = cx.identity.consumer.map(|ix| &cx.directory.plan().consumers[ix.ix()]);
@@ -242,6 +252,44 @@ impl Plugin for ResponseRatelimiting {
 }
 
 impl ResponseRatelimiting {
+    /// What is used of a limit; `None` where that is in Redis, which has not told.
+    fn used(&self, cx: &mut Ctx<'_>, who: &Naming, name: &Name, limit: &Limit) -> Option<u32> {
+        let (key, window) = (name.key(who, limit), limit.period.window(cx.now));
+        match &self.shared {
+            Some(_) => shared::used(cx.locals, key, window),
+            None => Some(self.bank.peek(key, window)),
+        }
+    }
+
+    /// The least that is left of a name in any period; `None` where nobody knows.
+    fn least(&self, cx: &mut Ctx<'_>, who: &Naming, name: &Name) -> Option<u32> {
+        let left = |limit| Some(limit_left(limit, self.used(cx, who, name, limit)?));
+        name.limits.iter().filter_map(left).min()
+    }
+
+    /// Is nothing left of a name, as far as is known?
+    fn is_used_up(&self, cx: &mut Ctx<'_>) -> bool {
+        let who = self.who.naming(&self.bank, cx);
+        self.names.iter().any(|name| self.least(cx, &who, name) == Some(0))
+    }
+
+    /// Tells the upstream what is left, or refuses the request where that is to be.
+    fn admit(&self, cx: &mut Ctx<'_>) -> Verdict {
+        let who = self.who.naming(&self.bank, cx);
+        let mut number = itoa::Buffer::new();
+        for name in &self.names {
+            let Some(least) = self.least(cx, &who, name) else { continue };
+            if self.blocks && least == 0 {
+                self.tell(cx, &who);
+                cx.locals.of(Tally::default).note_by(self.who.word());
+                cx.edits.set_message(&name.refusal);
+                return Verdict::Refuse(429);
+            }
+            cx.edits.set_request(&name.upstream_header, number.format(least).as_bytes());
+        }
+        Verdict::Next
+    }
+
     /// Adds what a value of the upstream's field says: `video=2, image=1`.
     fn read(&self, value: &[u8], amounts: &mut [u32; NAMED_LIMITS_MAX]) {
         for item in value.split(|&b| b == b',') {
@@ -294,8 +342,8 @@ impl ResponseRatelimiting {
         let mut number = itoa::Buffer::new();
         for name in &self.names {
             for limit in &name.limits {
-                let used = self.bank.peek(name.key(who, limit), limit.period.window(cx.now));
-                let left = limit.amount.saturating_sub(used);
+                let Some(used) = self.used(cx, who, name, limit) else { continue };
+                let left = limit_left(limit, used);
                 cx.edits.set_reply(&limit.limit_header, limit.shown.as_bytes());
                 cx.edits.set_reply(&limit.remaining_header, number.format(left).as_bytes());
             }
@@ -303,104 +351,9 @@ impl ResponseRatelimiting {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::super::rig::{faults, Rig, BOB};
-    use super::*;
-    use serde_json::json;
-
-    /// What an answer with this field does: the status it is replaced by, and what is told under these names.
-    #[track_caller]
-    fn answer(rig: &mut Rig, said: &'static str, want: &str) {
-        rig.reply = vec![("x-kong-limit", said)];
-        let seen = rig.ask_and_answer("GET /", 200);
-        let told = |name: &str| seen.client(name).unwrap_or("-").to_owned();
-        let names = ["video-second", "video-minute", "image-second"];
-        let left: Vec<String> = names.iter().map(|name| told(&format!("X-RateLimit-Remaining-{name}"))).collect();
-        let replaced = seen.replaced().map_or("passes".to_owned(), |status| status.to_string());
-        assert_eq!(format!("{replaced} {}", left.join("/")), want, "{said}");
-        assert_eq!(seen.client("x-kong-limit"), Some(""), "kept from the client");
-    }
-
-    #[test]
-    fn answers_use_what_they_say() {
-        let limits = json!({"video": {"second": 10, "minute": 20}, "image": {"second": 5}});
-        let mut rig = Rig::new(&DESCRIPTOR, json!({"limits": limits}));
-        answer(&mut rig, "video=2, image=1", "passes 8/18/4");
-        answer(&mut rig, "", "passes 8/18/4");
-        answer(&mut rig, "audio=3, video, video=x, =1, video=-1, image=", "passes 8/18/4");
-        answer(&mut rig, "Video=1,video = 1", "passes 7/17/4");
-        // The last one may use more than there is; then nothing is left, and a refused answer uses nothing.
-        answer(&mut rig, "image=99999999999999999999", "passes 7/17/0");
-        answer(&mut rig, "video=1, image=1", "429 7/17/0");
-        rig.identity.consumer = Some(BOB);
-        answer(&mut rig, "image=1", "passes 10/20/4");
-        let seen = rig.ask("GET /");
-        assert_eq!(
-            (seen.upstream("X-RateLimit-Remaining-video"), seen.upstream("X-RateLimit-Remaining-image")),
-            (Some("10"), Some("4"))
-        );
-        let rows: Vec<_> = rig.locals.of(Tally::default).rows().map(|row| (row.code, row.by, row.count)).collect();
-        assert_eq!(rows, [(429, "consumer", 1)]);
-    }
-
-    #[test]
-    fn requests_may_be_refused_once_a_name_is_used_up() {
-        let config = json!({"limits": {"video": {"minute": 1}}, "block_on_first_violation": true, "limit_by": "ip"});
-        let mut rig = Rig::new(&DESCRIPTOR, config);
-        rig.reply = vec![("x-kong-limit", "video=1")];
-        assert_eq!(rig.ask_and_answer("GET /", 200).replaced(), None);
-        let seen = rig.ask("GET /");
-        assert_eq!(seen.said(), "429 E(API rate limit exceeded for 'video')");
-        assert_eq!(seen.client("X-RateLimit-Remaining-video-minute"), Some("0"));
-    }
-
-    #[test]
-    fn its_fields_have_names_that_may_be_hidden_or_chosen() {
-        let config = json!({"limits": {"v": {"day": 2.5}}, "hide_client_headers": true, "header_name": "X-Used"});
-        let mut rig = Rig::new(&DESCRIPTOR, config);
-        rig.reply = vec![("x-used", "v=1"), ("x-kong-limit", "v=1")];
-        let seen = rig.ask_and_answer("GET /", 200);
-        assert_eq!(seen.client_fields(), ["X-Used"]);
-        assert_eq!(rig.ask("GET /").upstream("X-RateLimit-Remaining-v"), Some("2"));
-    }
-
-    #[test]
-    fn answers_that_were_made_here_use_nothing() {
-        let mut rig = Rig::new(&DESCRIPTOR, json!({"limits": {"v": {"day": 2}}, "block_on_first_violation": true}));
-        rig.reply = vec![("x-kong-limit", "v=2")];
-        assert_eq!(rig.ask_and_answer("GET /", 200).client("X-RateLimit-Remaining-v-day"), Some("0"));
-        let seen = rig.ask_and_answer("GET /", 200);
-        assert_eq!((seen.said().as_str(), seen.replaced()), ("429 E(API rate limit exceeded for 'v')", None));
-    }
-
-    #[test]
-    fn configurations_that_cannot_be_meant_are_refused() {
-        let rows = [
-            (json!({"limits": {"v": {"minute": 1}}}), ""),
-            (
-                json!({"limits": {"v": {"second": 2, "minute": 1}}}),
-                "limits.v|The limit for minute(1.0) cannot be lower than the limit for second(2.0)",
-            ),
-            (
-                json!({"limits": {"a b": {"minute": 1}}}),
-                "limits.a b|the name stands in names of headers: write A-Z, a-z, 0-9, '_', and '-'",
-            ),
-            (
-                json!({"limits": {"v": {"minute": 3e9}}}),
-                "limits.v.minute|2147483647 is the most that is counted; write that, or leave it out",
-            ),
-            (
-                json!({"limits": {"v": {"minute": 1}}, "policy": "redis", "redis": {"host": "a"}}),
-                "policy|this version counts answers on the node; write \"local\", and divide the limits",
-            ),
-        ];
-        for (config, want) in rows {
-            let found: Vec<_> =
-                faults(&DESCRIPTOR, config).iter().map(|(path, text)| format!("{path}|{text}")).collect();
-            assert_eq!(found.join("\n"), want);
-        }
-        let none = faults(&DESCRIPTOR, json!({"limits": {"v": {}}}));
-        assert!(matches!(&none[..], [(path, _)] if path == "limits.v"), "{none:?}");
-    }
+fn limit_left(limit: &Limit, used: u32) -> u32 {
+    limit.amount.saturating_sub(used)
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,8 @@ pub enum Shape {
     Integer,
     /// A list of so many integers.
     Integers(usize),
+    /// A list of so many texts, or nothings.
+    Texts(usize),
 }
 
 impl Shape {
@@ -49,7 +51,10 @@ impl Shape {
             (Shape::Any, _) => true,
             (Shape::Integer, reply) => is_integer(reply),
             (Shape::Integers(count), Reply::List(list)) => list.len() == count && list.iter().all(is_integer),
-            (Shape::Integers(_), _) => false,
+            (Shape::Texts(count), Reply::List(list)) => {
+                list.len() == count && list.iter().all(|item| matches!(item, Reply::Text(_) | Reply::Nil))
+            }
+            (Shape::Integers(_) | Shape::Texts(_), _) => false,
         }
     }
 }
@@ -116,12 +121,22 @@ pub enum Fault {
     Refused,
     /// Too many calls wait already.
     Full,
+    /// No handshake of TLS: what answers speaks none, or shows a certificate that is not good.
+    Tls,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 7] =
-        [Fault::Down, Fault::Closed, Fault::Timeout, Fault::Auth, Fault::Rubbish, Fault::Refused, Fault::Full];
+    pub const ALL: [Fault; 8] = [
+        Fault::Down,
+        Fault::Closed,
+        Fault::Timeout,
+        Fault::Auth,
+        Fault::Rubbish,
+        Fault::Refused,
+        Fault::Full,
+        Fault::Tls,
+    ];
 
     /// The word in metrics.
     pub fn word(self) -> &'static str {
@@ -133,6 +148,7 @@ impl Fault {
             Fault::Rubbish => "rubbish",
             Fault::Refused => "refused",
             Fault::Full => "full",
+            Fault::Tls => "tls",
         }
     }
 
@@ -176,7 +192,11 @@ mod tests {
             (Shape::Integers(1), one.clone(), false),
             (Shape::Integers(1), Reply::List(vec![one.clone()]), true),
             (Shape::Integers(2), Reply::List(vec![one.clone()]), false),
-            (Shape::Integers(1), Reply::List(vec![text]), false),
+            (Shape::Integers(1), Reply::List(vec![text.clone()]), false),
+            (Shape::Texts(2), Reply::List(vec![text.clone(), Reply::Nil]), true),
+            (Shape::Texts(1), Reply::List(vec![text.clone(), Reply::Nil]), false),
+            (Shape::Texts(1), Reply::List(vec![one]), false),
+            (Shape::Texts(1), text, false),
         ];
         for (shape, reply, want) in rows {
             assert_eq!(shape.fits(&reply), want, "{shape:?} {reply:?}");

@@ -24,6 +24,37 @@ const NOBODY: u16 = u16::MAX;
 const _: () = assert!(limits::REDIS_NODES_MAX < NOBODY as usize);
 
 impl SlotMap {
+    /// Reads the answer to CLUSTER SHARDS (Redis 7) that `from` gave, of whose ports those of TLS count where `secure`; as
+    /// [`SlotMap::of_reply`] reads the other.
+    pub fn of_shards(reply: &Reply, from: &Host, secure: bool) -> Option<SlotMap> {
+        let mut map = SlotMap { nodes: Vec::new(), of: vec![NOBODY; usize::from(SLOTS)] };
+        for shard in reply.list() {
+            let slots = field(shard, "slots")?.list();
+            let nodes = field(shard, "nodes")?.list();
+            let says = |node: &&Reply, name: &str, word: &str| field(node, name).and_then(Reply::text) == Some(word);
+            let masters = || nodes.iter().filter(|node| says(node, "role", "master"));
+            // One that has failed is named until another has taken its place.
+            let Some(master) = masters().find(|node| says(node, "health", "online")).or_else(|| masters().next())
+            else {
+                continue;
+            };
+            let port = |name: &str| field(master, name).and_then(Reply::integer);
+            let port = if secure { port("tls-port").or_else(|| port("port")) } else { port("port") };
+            let name = field(master, "endpoint").and_then(Reply::text);
+            let name = name.filter(|name| !name.is_empty() && *name != "?").unwrap_or(&from.name);
+            let node = map.node(Host::new(name, u16::try_from(port?).ok()?))?;
+            for range in slots.chunks(2) {
+                let [Reply::Integer(first), Reply::Integer(last)] = range else { return None };
+                let (first, last) = (u16::try_from(*first).ok()?, u16::try_from(*last).ok()?);
+                if first > last || last >= SLOTS {
+                    return None;
+                }
+                map.of[usize::from(first)..=usize::from(last)].fill(node);
+            }
+        }
+        map.of.iter().any(|node| *node != NOBODY).then_some(map)
+    }
+
     /// Reads the answer to CLUSTER SLOTS that `from` gave: it may leave out its own host, which is then `from`'s. `None`
     /// where it is no such answer, or names no slot.
     pub fn of_reply(reply: &Reply, from: &Host) -> Option<SlotMap> {
@@ -67,6 +98,11 @@ impl SlotMap {
         });
         (at < limits::REDIS_NODES_MAX).then_some(at as u16)
     }
+}
+
+/// What stands behind a name in a list of names and values.
+fn field<'r>(reply: &'r Reply, name: &str) -> Option<&'r Reply> {
+    reply.list().chunks(2).find(|pair| pair[0].text() == Some(name)).and_then(|pair| pair.get(1))
 }
 
 /// Where a cluster sends whoever asked the wrong node.
@@ -138,6 +174,56 @@ mod tests {
         let mut fresh = SlotMap::default();
         fresh.moved(3, host());
         assert_eq!((at(&fresh, 3), at(&fresh, 4)), (Some("10.0.0.9:7000".to_owned()), None));
+    }
+
+    fn list(items: Vec<Reply>) -> Reply {
+        Reply::List(items)
+    }
+
+    fn text(text: &str) -> Reply {
+        Reply::Text(text.as_bytes().to_vec())
+    }
+
+    fn node(endpoint: &str, role: &str, health: &str) -> Reply {
+        let ports = [text("port"), Reply::Integer(7001), text("tls-port"), Reply::Integer(7443)];
+        let words = [("id", "x"), ("ip", "10.0.0.1"), ("endpoint", endpoint), ("role", role), ("health", health)];
+        list(ports.into_iter().chain(words.iter().flat_map(|(name, value)| [text(name), text(value)])).collect())
+    }
+
+    fn shard(slots: &[i64], nodes: Vec<Reply>) -> Reply {
+        let slots = slots.iter().map(|slot| Reply::Integer(*slot)).collect();
+        list(vec![text("slots"), list(slots), text("nodes"), list(nodes)])
+    }
+
+    #[test]
+    fn shards_are_read() {
+        let two = vec![node("10.0.0.1", "replica", "online"), node("10.0.0.2", "master", "online")];
+        let fallen = vec![node("10.0.0.3", "master", "fail"), node("?", "master", "online")];
+        let none = shard(&[], vec![node("10.0.0.5", "master", "online")]);
+        let reply = list(vec![shard(&[0, 10, 20, 20], two), shard(&[11, 19], fallen), none]);
+        for (secure, port) in [(false, 7001), (true, 7443)] {
+            let map = SlotMap::of_shards(&reply, &host(), secure).unwrap();
+            let at = |slot| map.node_of(slot).map(ToString::to_string);
+            let (first, second) = (format!("10.0.0.2:{port}"), format!("10.0.0.9:{port}"));
+            assert_eq!(
+                [at(0), at(10), at(20), at(11), at(19)].map(Option::unwrap),
+                [&first, &first, &first, &second, &second].map(Clone::clone)
+            );
+            assert_eq!(at(21), None);
+        }
+        let master = || vec![node("a", "master", "online")];
+        let odd = [
+            list(vec![]),
+            list(vec![shard(&[], master())]),
+            list(vec![shard(&[0], master())]),
+            list(vec![shard(&[5, 4], master())]),
+            list(vec![shard(&[0, 16_384], master())]),
+            list(vec![text("slots")]),
+            Reply::Integer(1),
+        ];
+        for reply in odd {
+            assert_eq!(SlotMap::of_shards(&reply, &host(), false), None, "{reply:?}");
+        }
     }
 
     #[test]

@@ -10,6 +10,8 @@ pub struct Server {
     pub place: Place,
     /// Who we are there.
     pub login: Login,
+    /// How it is spoken to; `None`: in the clear.
+    pub secure: Option<Secure>,
     /// Number of the database; 0 in a cluster.
     pub database: u32,
     /// Of connecting, ms.
@@ -18,6 +20,15 @@ pub struct Server {
     pub send_ms: u64,
     /// Of waiting for an answer, ms.
     pub read_ms: u64,
+}
+
+/// TLS towards a Redis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secure {
+    /// Must its certificate be good?
+    pub verify: bool,
+    /// Whom it must be for, and who is asked for; the host where not given.
+    pub name: Option<String>,
 }
 
 /// Where a Redis is.
@@ -107,7 +118,7 @@ mod tests {
             master: "m".to_owned(),
             login: login.clone(),
         };
-        let server = Server { place, login, database: 0, connect_ms: 1, send_ms: 2, read_ms: 3 };
+        let server = Server { place, login, secure: None, database: 0, connect_ms: 1, send_ms: 2, read_ms: 3 };
         assert!(!format!("{server:?}{}", server.label()).contains("hush"));
         assert_eq!((server.label().as_str(), server.call_ms()), ("m of a.test:26379,[::1]:1", 3));
     }

@@ -2,6 +2,8 @@
 //!
 //! Everything that can be wrong with a key or a certificate is found here, before it is served.
 
+mod redis;
+
 use super::count::bump;
 use super::pool::{Link, Pool, Wire};
 use super::Shard;
@@ -39,6 +41,8 @@ pub struct Secure {
     servers: HashMap<String, Arc<ServerConfig>>,
     /// By `ServiceIx`.
     clients: Vec<Clients>,
+    /// How a Redis is asked, unverified and verified; `None` where none is over TLS.
+    redis: [Option<Arc<ClientPlan>>; 2],
     tickets: Option<Arc<Tickets>>,
     /// Subject and end of each certificate that is shown, for metrics.
     pub expiries: Vec<(String, i64)>,
@@ -192,7 +196,8 @@ impl Shard {
 
     /// Forgets those that nothing asks for any more.
     pub(super) fn keep_clients(&self, secure: &Secure) {
-        let kept = |name: &[u8; 32]| secure.clients.iter().flat_map(Clients::all).any(|plan| plan.name == *name);
+        let all = || secure.clients.iter().flat_map(Clients::all).chain(secure.redis.iter().flatten());
+        let kept = |name: &[u8; 32]| all().any(|plan| plan.name == *name);
         self.clients.borrow_mut().retain(|name, _| kept(name));
     }
 
@@ -238,12 +243,13 @@ impl Secure {
         let authorities = compiling.authorities();
         let servers = compiling.servers(&certificates);
         let clients = compiling.clients(&certificates, &authorities);
+        let redis = compiling.redis();
         let Compiling { findings, expiries, .. } = compiling;
         if findings.iter().any(|finding| finding.is_fault) {
             return Err(findings);
         }
         let tickets = (!servers.is_empty()).then(|| tickets(plan, shelf, now));
-        Ok((Secure { servers, clients, tickets, expiries }, findings))
+        Ok((Secure { servers, clients, redis, tickets, expiries }, findings))
     }
 
     /// What a handshake on a listener is made by.

@@ -49,6 +49,14 @@ impl SigningKey {
         encode(&header, &claims, &EncodingKey::from_rsa_pem(self.pem.as_bytes()).unwrap()).unwrap()
     }
 
+    /// One whose header says nothing of the key.
+    fn token_without_kid(&self, issuer: &str) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let claims = json!({"iss": issuer, "sub": "u", "exp": now + 60});
+        let key = EncodingKey::from_rsa_pem(self.pem.as_bytes()).unwrap();
+        encode(&Header::new(Algorithm::RS256), &claims, &key).unwrap()
+    }
+
     fn token(&self, issuer: &str, subject: &str) -> String {
         self.token_as(issuer, subject, &self.kid)
     }
@@ -242,6 +250,25 @@ fn a_new_key_is_fetched_for_the_request_that_brings_it() {
         asked.into_iter().map(|asked| asked.join().unwrap()).collect()
     });
     assert_eq!((answers, endpoint.asked()), (vec![200; 16], 2));
+}
+
+#[test]
+fn a_token_without_kid_is_tried_with_newer_keys_at_a_bounded_rate() {
+    let folder = Folder::new("no-kid");
+    let [one, two, three] = ["one", "two", "three"].map(|kid| SigningKey::new(&folder.0, kid));
+    let endpoint = Endpoint::on(ports::free());
+    endpoint.publish(&[&one]);
+    let (issuer, upstream) = (endpoint.issuer(), Upstream::start());
+    let gateway = gateway(&upstream, &format!("{{jwks_uri: \"{issuer}/keys\"}}")).start();
+    assert_eq!(ask(&gateway, &one.token_without_kid("anybody")).0, 200);
+    endpoint.publish(&[&one, &two]);
+    assert_eq!(ask(&gateway, &two.token_without_kid("anybody")).0, 200);
+    assert_eq!(endpoint.asked(), 2);
+    for _ in 0..20 {
+        let (status, body) = ask(&gateway, &three.token_without_kid("anybody"));
+        assert_eq!((status, body.as_str()), (401, r#"{"message":"Invalid signature"}"#));
+    }
+    assert_eq!(endpoint.asked(), 2);
 }
 
 #[test]

@@ -4,7 +4,9 @@
 //! `raw.rs` replays the rows of `raw/*.toml` (HTTP/1.1 as bytes), `kong.rs` those of `cases/*.toml` (what users of a
 //! kong.yml rely on), `abuse.rs` holds slow, greedy and sick peers, `bombs.rs` bodies made to take a validator down,
 //! `announced.rs` load balancers that name their clients (PROXY protocol), `redis.rs` limits that gateways share,
-//! `http2.rs` frames of HTTP/2 as bytes, `grpc.rs` calls of gRPC, `shared.rs` upstreams that speak HTTP/2,
+//! `http2.rs` connections of HTTP/2, `http2_frames.rs` its frames and header blocks, `http2_requests.rs` requests and answers that
+//! it can say and HTTP/1.1 cannot, `grpc.rs` calls of gRPC, `web.rs` those of browsers and by JSON,
+//! `shared.rs` upstreams that speak HTTP/2,
 //! `balancing.rs` targets that fall ill and recover, `issuer.rs` issuers of tokens and their keys, `tls.rs` curl and openssl as clients
 //! and upstreams, `life.rs` signals, reloads and the admin listener.
 //!
@@ -19,12 +21,18 @@ mod bombs;
 mod grpc;
 mod harness;
 mod http2;
+mod http2_frames;
+mod http2_requests;
 mod issuer;
 mod kong;
 mod life;
+mod pyjwt;
 mod raw;
 mod redis;
+mod redis_answers;
 mod redis_groups;
+mod redis_secure;
 mod rewriting;
 mod shared;
 mod tls;
+mod web;

@@ -269,7 +269,7 @@ fn users_passwords_and_databases() {
         ("none", &format!("hour: 5, fault_tolerant: false, {}", at(&redis, ""))),
         (
             "older",
-            &format!("hour: 5, continue_on_error: false, redis_host: 127.0.0.1, redis_port: {}, redis_password: hush, redis_database: 3", redis.addr.port()),
+            &format!("hour: 5, continue_on_error: false, redis_host: 127.0.0.1, redis_port: {}, redis_username: default, redis_password: hush, redis_database: 3", redis.addr.port()),
         ),
     ]);
     let statuses = ["/password", "/user", "/wrong", "/none", "/older"].map(|target| status(&gateway, target));

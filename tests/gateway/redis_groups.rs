@@ -42,6 +42,20 @@ fn keys(nodes: &[Redis]) -> Vec<(usize, String)> {
 }
 
 #[test]
+fn a_cluster_that_has_only_the_older_map_is_asked_for_that() {
+    let nodes = cluster(3);
+    for node in &nodes {
+        assert_eq!(node.ask(&["ACL", "SETUSER", "default", "-cluster|shards"]), "OK");
+    }
+    let gateway = start(&of_cluster(&nodes), "hour: 2");
+    let statuses: Vec<u16> = (0..20).map(|who| ask(&gateway, &who.to_string()).0).collect();
+    assert_eq!(statuses, [200; 20], "{}", gateway.said());
+    assert!((0..3).all(|at| keys(&nodes).iter().any(|(node, _)| *node == at)));
+    let asked = nodes[0].ask(&["INFO", "commandstats"]);
+    assert!(asked.contains("cmdstat_cluster|slots:calls=1"), "{asked}");
+}
+
+#[test]
 fn a_cluster_counts_each_key_on_its_node() {
     let nodes = cluster(3);
     let gateway = start(&of_cluster(&nodes), "hour: 2, day: 50");
@@ -122,15 +136,18 @@ fn sentinels_tell_of_the_master_and_of_the_next() {
     let mut first = Redis::start(&fast);
     let port = first.addr.port().to_string();
     let second = Redis::start(&[&fast[..], &["--replicaof", "127.0.0.1", &port]].concat());
-    let sentinel = Redis::start(&["--sentinel"]);
-    assert_eq!(sentinel.ask(&["SENTINEL", "MONITOR", "limits", "127.0.0.1", &port, "1"]), "OK");
+    // Of the sentinel's users one may be asked for the master by; whoever names none is nobody there.
+    let sentinel = Redis::start(&["--sentinel", "--requirepass", "watch"]);
+    let sentinel_ask = |args: &[&str]| sentinel.ask_all(&[&["AUTH", "watch"], args]);
+    assert_eq!(sentinel_ask(&["SENTINEL", "MONITOR", "limits", "127.0.0.1", &port, "1"]), "OK");
     for (name, value) in [("down-after-milliseconds", "500"), ("failover-timeout", "1000")] {
-        assert_eq!(sentinel.ask(&["SENTINEL", "SET", "limits", name, value]), "OK");
+        assert_eq!(sentinel_ask(&["SENTINEL", "SET", "limits", name, value]), "OK");
     }
+    assert_eq!(sentinel_ask(&["ACL", "SETUSER", "gate", "on", ">asks", "+sentinel", "+ping", "+auth"]), "OK");
     let silent = crate::harness::ports::free();
     let gateway = start(
         &format!(
-            "sentinel_master: limits, sentinel_nodes: [{{host: 127.0.0.1, port: {silent}}}, {{host: localhost, port: {}}}]",
+            "sentinel_master: limits, sentinel_username: gate, sentinel_password: asks, sentinel_nodes: [{{host: 127.0.0.1, port: {silent}}}, {{host: localhost, port: {}}}]",
             sentinel.addr.port()
         ),
         "hour: 1000",
@@ -146,7 +163,7 @@ fn sentinels_tell_of_the_master_and_of_the_next() {
     };
     wait("the second has what the first has", &|| second.ask(&["DBSIZE"]) == "1");
     wait("the sentinel knows the second", &|| {
-        sentinel.ask(&["SENTINEL", "REPLICAS", "limits"]).contains(&second.addr.port().to_string())
+        sentinel_ask(&["SENTINEL", "REPLICAS", "limits"]).contains(&second.addr.port().to_string())
     });
     // The master falls.
     first.stop();
@@ -171,7 +188,7 @@ fn sentinels_tell_of_the_master_and_of_the_next() {
         let info = first.ask(&["INFO", "replication"]);
         info.contains("role:slave") && info.contains("master_link_status:up")
     });
-    wait("the sentinel lets it be master", &|| sentinel.ask(&["SENTINEL", "FAILOVER", "limits"]) == "OK");
+    wait("the sentinel lets it be master", &|| sentinel_ask(&["SENTINEL", "FAILOVER", "limits"]) == "OK");
     wait("the first is the master", &|| first.ask(&["INFO", "replication"]).contains("role:master"));
     wait("the gateway counts there", &|| {
         ask(&gateway, "b");

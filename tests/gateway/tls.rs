@@ -157,6 +157,9 @@ fn http2_is_agreed_on_by_alpn() {
         let gateway = setup.start();
         let (code, out) = curl(&gateway, "a.test", &[asked, "-w", " over %{http_version}", "--data-binary", &data]);
         assert!(code == 0 && out.ends_with(&format!(" over {spoken}")), "{listen}, {asked}: {out}");
+        gateway.wait_until("the upstream has noted it", || {
+            upstream.log().requests.last().is_some_and(|seen| seen.message.is_some())
+        });
         let seen = upstream.log().requests.pop().unwrap();
         assert_eq!(seen.head.one("X-Forwarded-Proto"), Some("https"), "{listen}, {asked}");
         assert!(seen.message.unwrap().unwrap().body == bytes, "{listen}, {asked}");

@@ -404,12 +404,18 @@ fn times_are_numbers_and_hold_to_the_second() {
 #[test]
 fn a_token_from_the_future_is_refused_where_that_is_asked_for() {
     let rules = LifeRules { exp: true, present: true, ..LifeRules::default() };
+    let must = LifeRules { iat: true, ..LifeRules::default() };
     let rows = [
-        (r#"{"exp":1e10,"iat":1700000000}"#, None),
-        (r#"{"exp":1e10,"iat":1700000001}"#, Some("token not valid yet")),
-        (r#"{"exp":1e10,"iat":"then"}"#, Some("must be a number")),
+        (r#"{"exp":1e10}"#, rules, None),
+        (r#"{"exp":1e10,"iat":1700000000}"#, rules, None),
+        (r#"{"exp":1e10,"iat":1700000001}"#, rules, Some("token not valid yet")),
+        (r#"{"exp":1e10,"iat":"then"}"#, rules, Some("must be a number")),
+        (r#"{}"#, must, Some("must be a number")),
+        (r#"{"iat":1700000000}"#, must, None),
+        (r#"{"iat":1700000001}"#, must, Some("token not valid yet")),
+        (r#"{"iat":1700000001}"#, LifeRules { skew_s: 1, ..must }, None),
     ];
-    for (claims, want) in rows {
+    for (claims, rules, want) in rows {
         let token = HS.token(Alg::HS256, r#"{"alg":"HS256"}"#, claims);
         let verified = Token::parse(token.as_bytes()).unwrap().verify(&[&HS.key(Alg::HS256)]).unwrap();
         assert_eq!(verified.life().check(rules, 1_700_000_000).err().and_then(|faults| faults.iat), want, "{claims}");

@@ -37,9 +37,29 @@ pub(super) fn jwt(reader: &mut Reader<'_>, entity: Entity<'_>) {
         None => {}
     }
     let key = entity.owned("key").unwrap_or_default().into();
-    let secret = entity.owned("secret").unwrap_or_default().into();
+    let secret: Box<str> = entity.owned("secret").unwrap_or_default().into();
+    if !asymmetric {
+        warn_of_short(reader, &entity, &algorithm, &secret);
+    }
     let (algorithm, public_key) = (algorithm.into(), public_key.map(Box::from));
     keep(reader, entity, Secret::Jwt(Box::new(TokenKey { key, secret, algorithm, public_key })), false);
+}
+
+/// RFC 7518 §3.2: "A key of the same size as the hash output … or larger MUST be used". Others take shorter ones, so this
+/// is no fault; a token that is overheard gives a short secret away to whoever tries enough of them.
+fn warn_of_short(reader: &mut Reader<'_>, entity: &Entity<'_>, algorithm: &str, secret: &str) {
+    let hash_bytes = match algorithm {
+        "HS384" => 48,
+        "HS512" => 64,
+        _ => 32,
+    };
+    // Empty is a reference that was warned of, or none at all; then one is made up.
+    if secret.is_empty() || secret.len() >= hash_bytes || entity.node.get("secret").is_none() {
+        return;
+    }
+    let message = format!("shorter than the hash that it keys: {hash_bytes} bytes are the least");
+    let hint = format!("make one by: openssl rand -base64 {hash_bytes}");
+    reader.report.warning(entity.span("secret"), entity.path("secret"), message, hint);
 }
 
 /// Why a public key cannot serve its algorithm: another kind, another curve, too few bits.

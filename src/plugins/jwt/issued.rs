@@ -1,13 +1,14 @@
 //! Tokens of an issuer whose published keys are trusted: no credential is needed, and a consumer only where a claim is to
 //! name one.
 //!
-//! The keys come from the control side ([`Issuer`]). A token whose `kid` nobody knows may have been signed by a key that is
-//! newer than what we hold: such requests have the keys fetched, at a bounded rate, and wait for them a little.
+//! The keys come from the control side ([`Issuer`]). A token whose `kid` nobody knows, or one without a `kid` that no key
+//! fits, may have been signed by a key that is newer than what we hold: such requests have the keys fetched, at a bounded
+//! rate, and wait for them a little.
 
 use super::Refusal;
 use crate::auth::issuer::{Issuer, Issuers, Source};
 use crate::auth::jwks::{Found, KeySet};
-use crate::auth::jwt::{Claims, Token, Verified};
+use crate::auth::jwt::{Claims, Refused, Token, Verified};
 use crate::base::id::ConsumerIx;
 use crate::base::time::WallMs;
 use crate::hook::directory::Directory;
@@ -67,11 +68,17 @@ impl Issued {
             return Err(Refusal::Alg);
         }
         let kid = token.kid().map_err(|_| Refusal::UnknownKey)?;
-        let proof = match keys.find(kid, token.alg()) {
-            Found::Keys(keys) => token.verify(&keys).map_err(Refusal::of)?,
+        let (found, is_named) = (keys.find(kid, token.alg()), kid.is_some());
+        let proof = match found {
+            Found::Keys(candidates) => match token.verify(&candidates) {
+                Ok(proof) => proof,
+                // Without a `kid` any key may be meant, also one that is newer than what we hold.
+                Err(Refused::Signature) if !is_named && self.may_be_newer(keys, now) => return Err(Refusal::Wait),
+                Err(refused) => return Err(Refusal::of(refused)),
+            },
             Found::OtherAlg => return Err(Refusal::Alg),
             // A fetch may also have ended between the look into the keys and the question whether there is one.
-            Found::Nothing if self.issuer.await_keys(now) || self.issuer.has_others(keys) => return Err(Refusal::Wait),
+            Found::Nothing if self.may_be_newer(keys, now) => return Err(Refusal::Wait),
             Found::Nothing => return Err(Refusal::UnknownKey),
         };
         // The hint may have been of the header, which says nothing.
@@ -79,6 +86,11 @@ impl Issued {
             return Err(Refusal::Issuer);
         }
         Ok(proof)
+    }
+
+    /// May there be other keys than `keys` in a moment? Has them fetched, at a bounded rate.
+    fn may_be_newer(&self, keys: &KeySet, now: WallMs) -> bool {
+        self.issuer.await_keys(now) || self.issuer.has_others(keys)
     }
 
     /// The consumer that the token names, where it must.

@@ -19,7 +19,6 @@
 
 use super::super::redis_fields;
 use super::limits::Row;
-use super::who::Asker;
 use super::{sync, Found, RateLimiting};
 use crate::base::limits;
 use crate::base::time::WallMs;
@@ -126,7 +125,7 @@ impl Shared {
             let key = naming.clone().part(&[period as u8]).key();
             let name = || {
                 let (mut who, mut name) = (Vec::new(), Vec::new());
-                write_askers(limiter.who.asks(cx), &mut who);
+                limiter.who.write(cx, &mut who);
                 self.write_key(period, window, &who, &mut name);
                 name
             };
@@ -235,7 +234,7 @@ impl Shared {
     fn take(&self, limiter: &RateLimiting, rows: &[Row], cx: &Ctx<'_>) -> Call {
         let (apart, now) = (matches!(self.server.place, Place::Cluster(_)), cx.now);
         let mut who = Vec::with_capacity(80);
-        write_askers(limiter.who.asks(cx), &mut who);
+        limiter.who.write(cx, &mut who);
         let mut key = Vec::with_capacity(160);
         let mut commands = Vec::with_capacity(if apart { rows.len() } else { 1 });
         for several in rows.chunks(if apart { 1 } else { rows.len() }) {
@@ -279,23 +278,6 @@ impl Shared {
         key.extend_from_slice(who);
         // Writing to a vector cannot fail.
         let _ = write!(key, ":{}:{}", u64::from(window.start_s) * 1000, period.name());
-    }
-}
-
-/// Who asks, as a key of Redis says it. Of several each comes with its length: no value can run into the next.
-fn write_askers<'a>(askers: impl Iterator<Item = Asker<'a>>, out: &mut Vec<u8>) {
-    for (place, asker) in askers.enumerate() {
-        let from = out.len();
-        // Writing to a vector cannot fail.
-        let _ = match asker {
-            Asker::Consumer(id) | Asker::Credential(id) | Asker::Service(id) => write!(out, "{id}"),
-            Asker::Header(text) | Asker::Path(text) => out.write_all(text),
-            Asker::Ip(ip) => write!(out, "{ip}"),
-        };
-        if place > 0 {
-            let len = out.len() - from;
-            let _ = write!(out, ";{len}");
-        }
     }
 }
 

@@ -174,7 +174,8 @@ mod tests {
     fn new() -> (Table, Key) {
         let place = Place::Single(Host::new("r.test", 1));
         let login = Login::default();
-        let server = Arc::new(Server { place, login, database: 0, connect_ms: 1, send_ms: 1, read_ms: 1 });
+        let server =
+            Arc::new(Server { place, login, secure: None, database: 0, connect_ms: 1, send_ms: 1, read_ms: 1 });
         let table = Table { server, every_ms: 500, next_ms: 0, running: false, entries: HashMap::default() };
         (table, Bank::new(1).key(&[b"a"]))
     }

@@ -232,7 +232,6 @@ fn redis_must_be_somewhere() {
             json!({"redis": {"sentinel_nodes": [{}], "sentinel_master": "m", "cluster_nodes": nodes}}),
             "redis|sentinel_nodes and cluster_nodes exclude each other",
         ),
-        (json!({"redis": {"host": "a", "ssl": true}}), "redis.ssl|this version does not speak TLS with Redis"),
         (json!({"redis": {"host": "a"}, "sync_rate": 0.02}), ""),
         (json!({"redis": {"host": "a"}, "sync_rate": 0.01}), "sync_rate|must be -1, or 0.02 seconds or more"),
         (json!({"redis": {"host": "a", "database": -1}}), "redis.database|there is no such database"),

@@ -3,6 +3,7 @@
 use crate::hook::{Ctx, Env};
 use crate::limit::bank::{Bank, Naming};
 use serde_json::Value;
+use std::io::Write;
 use std::net::IpAddr;
 use uuid::Uuid;
 
@@ -62,8 +63,25 @@ impl Who {
     }
 
     /// Who asks, in the order of `limit_by`.
-    pub(super) fn asks<'r>(&'r self, cx: &'r Ctx<'_>) -> impl Iterator<Item = Asker<'r>> {
+    fn asks<'r>(&'r self, cx: &'r Ctx<'_>) -> impl Iterator<Item = Asker<'r>> {
         self.by.iter().map(|by| by.asks(cx))
+    }
+
+    /// Who asks, as a key of Redis says it. Of several each comes with its length: no value can run into the next.
+    pub(in super::super) fn write(&self, cx: &Ctx<'_>, out: &mut Vec<u8>) {
+        for (place, asker) in self.asks(cx).enumerate() {
+            let from = out.len();
+            // Writing to a vector cannot fail.
+            let _ = match asker {
+                Asker::Consumer(id) | Asker::Credential(id) | Asker::Service(id) => write!(out, "{id}"),
+                Asker::Header(text) | Asker::Path(text) => out.write_all(text),
+                Asker::Ip(ip) => write!(out, "{ip}"),
+            };
+            if place > 0 {
+                let len = out.len() - from;
+                let _ = write!(out, ";{len}");
+            }
+        }
     }
 
     /// Begins the key of a count of theirs; what tells counts of one asker apart is added by whoever counts.
@@ -92,7 +110,7 @@ impl By {
 
 /// Who asks. What is not known stands as the client's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asker<'a> {
+enum Asker<'a> {
     /// This consumer.
     Consumer(Uuid),
     /// This credential.

@@ -83,8 +83,10 @@ impl Ends {
 
     /// Ends what is not at its end. Its handles then tell the client, where its body was not wanted to the end.
     pub(super) fn finish(&self) {
-        if !self.gone.get() && !self.outbound.finish() {
-            self.respond.borrow_mut().send_reset(Reason::INTERNAL_ERROR);
+        let malformed = self.inbound.borrow().is_malformed();
+        let reason = if malformed { Reason::PROTOCOL_ERROR } else { Reason::INTERNAL_ERROR };
+        if !self.gone.get() && !self.outbound.finish(reason) {
+            self.respond.borrow_mut().send_reset(reason);
         }
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Inbound {
     ended: bool,
     /// Of the declared length, bytes that have not come; never 0 where none was declared.
     left: u64,
+    /// Are its trailers none?
+    malformed: bool,
 }
 
 /// How a body is handed on.
@@ -43,7 +45,12 @@ const CHUNK_ROOM: usize = 24;
 impl Inbound {
     pub(super) fn new(stream: RecvStream, framing: Framing, declared: Option<u64>) -> Inbound {
         let left = declared.unwrap_or(u64::MAX);
-        Inbound { stream, framing, held: Bytes::new(), lent: 0, ended: false, left }
+        Inbound { stream, framing, held: Bytes::new(), lent: 0, ended: false, left, malformed: false }
+    }
+
+    /// Was what came at its end no trailer section?
+    pub(super) fn is_malformed(&self) -> bool {
+        self.malformed
     }
 
     /// Waits until something is held, or the end has come. Wakes by the watch's deadline, too.
@@ -117,6 +124,7 @@ impl Inbound {
         };
         let mut text = Vec::new();
         if convert::trailers(trailers.as_ref(), &mut text).is_err() {
+            self.malformed = true;
             return Poll::Ready(Err(ErrorKind::InvalidData.into()));
         }
         self.held = text.into();
@@ -287,12 +295,12 @@ impl Outbound {
         }
     }
 
-    /// Ends what is not at its end; `false` where nothing was begun.
-    pub(super) fn finish(&self) -> bool {
+    /// Ends what is not at its end, for this reason; `false` where nothing was begun.
+    pub(super) fn finish(&self, reason: Reason) -> bool {
         self.close_tunnel();
         match self.stage.replace(Stage::Done) {
             Stage::Done => true,
-            _ => self.send.borrow_mut().as_mut().map(|send| send.send_reset(Reason::INTERNAL_ERROR)).is_some(),
+            _ => self.send.borrow_mut().as_mut().map(|send| send.send_reset(reason)).is_some(),
         }
     }
 }

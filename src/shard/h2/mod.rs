@@ -7,15 +7,19 @@
 //! socket ─ writer ─────────┘                    └─ at most H2_STREAMS_MAX
 //! ```
 //!
-//! `sieve` bounds what costs and is of no use, `convert` refuses what HTTP/1.1 would read otherwise, `ends` makes a stream
+//! `sieve` bounds what costs and is of no use, `conduct` what breaks rules that the engine does not know, `convert` refuses what HTTP/1.1 would read otherwise, `ends` makes a stream
 //! look like a socket. Towards upstreams: `share` has the connections to one target, `mux` is one of them, `call` one stream
 //! of it. Not here: what becomes of a request.
 
+mod block;
 mod call;
+mod conduct;
 mod convert;
 mod ends;
 mod halves;
+mod index;
 mod mux;
+mod opened;
 mod pump;
 mod share;
 mod sieve;
@@ -63,7 +67,7 @@ struct Shared {
     live: Cell<usize>,
     /// Why the connection must end.
     fault: Cell<Option<Reason>>,
-    /// Streams that the client may still give up before their answers.
+    /// Streams that the client may still give up before their answers, or have malformed.
     given_up: RefCell<Allowance>,
     sieve: RefCell<Sieve>,
     /// The connection's own task.
@@ -99,7 +103,7 @@ pub(super) async fn serve(shard: &Rc<Shard>, client: &Client, early: Vec<u8>) {
     let pipe = Pipe::new(shard.large.take());
     let over = Cell::new(false);
     let pump = Pump { shard, stream: &client.stream, watch: &client.watch, pipe: &pipe, over: &over };
-    let seen = |bytes: &[u8]| {
+    let seen = |bytes: &mut [u8]| {
         client.bytes_in.set(client.bytes_in.get() + bytes.len() as u64);
         let Err(reason) = shared.sieve.borrow_mut().feed(bytes, clock::millis()) else { return true };
         if reason == Reason::ENHANCE_YOUR_CALM {
@@ -209,9 +213,10 @@ fn accept(
                     continue;
                 }
                 shared.live.set(shared.live.get() + 1);
+                let malformed = shared.sieve.borrow_mut().is_malformed(respond.stream_id().as_u32());
                 let (shard, shared) = (shard.clone(), shared.clone());
                 crate::io::spawn(async move {
-                    let served = Box::pin(stream(&shard, &shared, request, respond));
+                    let served = Box::pin(stream(&shard, &shared, request, respond, malformed));
                     if let Err(panic) = crate::io::catch_panic(served).await {
                         bump(&shard.counters.panics);
                         let text = || format!("a stream ended by a fault of the gateway itself: {panic}");
@@ -291,8 +296,14 @@ impl Clocks {
     }
 }
 
-/// One request, from its fields to the end of its answer.
-async fn stream(shard: &Rc<Shard>, shared: &Shared, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+/// One request, from its fields to the end of its answer. `malformed`: is it known to be, though not by what is left of it?
+async fn stream(
+    shard: &Rc<Shard>,
+    shared: &Shared,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    malformed: bool,
+) {
     let (parts, body) = request.into_parts();
     let mut work = shard.take_work();
     let key = || {
@@ -301,7 +312,11 @@ async fn stream(shard: &Rc<Shard>, shared: &Shared, request: Request<RecvStream>
         let _ = base64::engine::general_purpose::STANDARD.encode_slice(random, &mut key);
         key
     };
-    let kind = match convert::request(&parts, body.is_end_stream(), key, &mut work.input) {
+    let written = match malformed {
+        true => Err(convert::Malformed),
+        false => convert::request(&parts, body.is_end_stream(), key, &mut work.input),
+    };
+    let kind = match written {
         Ok(Kind::UnknownProtocol) => {
             let mut response = Response::new(());
             *response.status_mut() = StatusCode::NOT_IMPLEMENTED;
@@ -314,6 +329,11 @@ async fn stream(shard: &Rc<Shard>, shared: &Shared, request: Request<RecvStream>
             bump(&shard.counters.http2_malformed);
             respond.send_reset(Reason::PROTOCOL_ERROR);
             shard.put_work(work);
+            // The engine counts those that it finds itself.
+            if !shared.given_up.borrow_mut().take(1, clock::millis()) {
+                bump(&shard.counters.http2_floods);
+                shared.fail(Reason::ENHANCE_YOUR_CALM);
+            }
             return;
         }
     };
@@ -346,6 +366,7 @@ async fn stream(shard: &Rc<Shard>, shared: &Shared, request: Request<RecvStream>
             }
         });
         let Some(ends) = &client.ends else { return };
+        let mut begun = false;
         poll_fn(|cx| {
             if !ends.is_gone() {
                 ends.poll_gone(cx);
@@ -354,7 +375,12 @@ async fn stream(shard: &Rc<Shard>, shared: &Shared, request: Request<RecvStream>
                     shared.fail(Reason::ENHANCE_YOUR_CALM);
                 }
             }
-            story.as_mut().poll(cx)
+            // What was given up, or turned out to be malformed, before it was begun has no story.
+            if ends.is_gone() && !std::mem::replace(&mut begun, true) {
+                return Poll::Ready(None);
+            }
+            begun = true;
+            story.as_mut().poll(cx).map(Some)
         })
         .await;
         if !ends.is_gone() {

@@ -234,7 +234,7 @@ impl Task {
     }
 
     /// Looks at what was received; may it pass?
-    fn seen(&self, bytes: &[u8]) -> bool {
+    fn seen(&self, bytes: &mut [u8]) -> bool {
         self.state.heard.set(true);
         let Err(reason) = self.state.sieve.borrow_mut().feed(bytes, clock::millis()) else { return true };
         if reason == Reason::ENHANCE_YOUR_CALM {

@@ -66,7 +66,7 @@ impl Pump<'_> {
 
     /// Receives and hands in, one buffer at a time, what `seen` lets pass; once it is over, reads on and forgets, for a
     /// bounded time. `fired` is told where the deadline has passed.
-    pub(super) async fn read(&self, early: Vec<u8>, mut seen: impl FnMut(&[u8]) -> bool, fired: impl Fn()) {
+    pub(super) async fn read(&self, early: Vec<u8>, mut seen: impl FnMut(&mut [u8]) -> bool, fired: impl Fn()) {
         let (pipe, over) = (self.pipe, self.over);
         let mut buf = early;
         if buf.capacity() == 0 {
@@ -79,7 +79,7 @@ impl Pump<'_> {
                     let Some(left) = linger_left.checked_sub(buf.len()) else { break };
                     linger_left = left;
                     buf.clear();
-                } else if seen(&buf) {
+                } else if seen(&mut buf) {
                     pipe.put(buf);
                     poll_fn(|_| if pipe.is_taken() || over.get() { Poll::Ready(()) } else { Poll::Pending }).await;
                     buf = pipe.take_inbound();

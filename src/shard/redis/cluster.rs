@@ -39,18 +39,12 @@ impl Group for Cluster {
         let mut hosts = self.map.borrow().nodes.clone();
         hosts.extend(self.seeds.iter().cloned());
         let mut fault = Fault::Down;
-        let question = [Command::plain("CLUSTER", Shape::Any).arg(b"SLOTS")];
         for host in hosts {
-            let deadline = Millis(clock::millis().0 + self.server.call_ms());
-            match self.conn(&host).ask(&shard, &question, deadline).await {
-                Ok(replies) => match replies.first().map(|reply| (SlotMap::of_reply(reply, &host), reply)) {
-                    Some((Some(map), _)) => {
-                        self.replace(map);
-                        return Ok(());
-                    }
-                    Some((None, Reply::Error(error))) => fault = Fault::of_error(error),
-                    _ => fault = Fault::Rubbish,
-                },
+            match self.ask_map(&shard, &host).await {
+                Ok(map) => {
+                    self.replace(map);
+                    return Ok(());
+                }
                 Err(other) => fault = other,
             }
         }
@@ -59,6 +53,29 @@ impl Group for Cluster {
 }
 
 impl Cluster {
+    /// Asks a node for the map: by SHARDS, which knows of TLS and of who has failed, and by SLOTS where it has no such
+    /// command (before Redis 7), or may not be asked by it.
+    async fn ask_map(&self, shard: &Rc<Shard>, host: &Host) -> Result<SlotMap, Fault> {
+        let mut fault = Fault::Rubbish;
+        for is_newer in [true, false] {
+            let word: &[u8] = if is_newer { b"SHARDS" } else { b"SLOTS" };
+            let question = [Command::plain("CLUSTER", Shape::Any).arg(word)];
+            let deadline = Millis(clock::millis().0 + self.server.call_ms());
+            let replies = self.conn(host).ask(shard, &question, deadline).await?;
+            let Some(reply) = replies.first() else { continue };
+            let map = match is_newer {
+                true => SlotMap::of_shards(reply, host, self.server.secure.is_some()),
+                false => SlotMap::of_reply(reply, host),
+            };
+            match (map, reply) {
+                (Some(map), _) => return Ok(map),
+                (None, Reply::Error(error)) => fault = Fault::of_error(error),
+                (None, _) => fault = Fault::Rubbish,
+            }
+        }
+        Err(fault)
+    }
+
     pub(super) fn new(server: Arc<Server>, seeds: Vec<Host>) -> Cluster {
         let (map, conns) = (RefCell::default(), RefCell::default());
         Cluster { server, seeds, map, conns, lookup: Lookup::default() }

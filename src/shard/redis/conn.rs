@@ -16,10 +16,12 @@ use super::live::Live;
 use super::locate;
 use crate::base::limits;
 use crate::base::time::Millis;
+use crate::io::channel::Channel;
 use crate::io::tcp::Stream;
 use crate::io::{self, clock};
 use crate::redis::call::Shape;
-use crate::redis::{codec, sentinel, Command, Fault, Host, Login, Place, Reply, Server};
+use crate::redis::{codec, sentinel, Command, Fault, Host, Login, Place, Reply, Secure, Server};
+use crate::tls::ServerName;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -50,6 +52,8 @@ pub(super) struct Conn {
     used: Cell<Millis>,
     /// Has the log been told that it is down?
     said_down: Cell<bool>,
+    /// What was wrong with the last handshake of TLS; for the log.
+    tls_fault: RefCell<String>,
 }
 
 #[derive(Clone)]
@@ -70,6 +74,7 @@ impl Conn {
             waiting: RefCell::default(),
             used: Cell::new(clock::millis()),
             said_down: Cell::new(false),
+            tls_fault: RefCell::default(),
         })
     }
 
@@ -227,7 +232,9 @@ impl Conn {
         if self.said_down.replace(true) {
             return;
         }
+        let tls_fault = self.tls_fault.take();
         let why = match fault {
+            Fault::Tls => &format!("makes no connection over TLS: {tls_fault}"),
             Fault::Auth => "refuses user or password",
             Fault::Rubbish => "does not answer as Redis does",
             Fault::Timeout => "does not answer in time",
@@ -245,7 +252,7 @@ impl Conn {
     }
 
     /// A connection on which somebody has answered as he should.
-    async fn establish(&self, shard: &Rc<Shard>) -> Result<Stream, Fault> {
+    async fn establish(&self, shard: &Rc<Shard>) -> Result<Channel, Fault> {
         let by = Millis(clock::millis().0 + self.server.connect_ms.max(1));
         let addrs = locate(shard, &self.host, by).await;
         let mut fault = Fault::Down;
@@ -254,8 +261,11 @@ impl Conn {
             if left_ms == 0 {
                 return Err(Fault::Timeout);
             }
-            match connect(addr, left_ms).await {
-                Ok(stream) => return self.greet(shard, stream).await,
+            match Stream::connect(addr, left_ms).await {
+                Ok(stream) => {
+                    let stream = self.secured(shard, stream.into(), addr, by).await?;
+                    return self.greet(shard, stream).await;
+                }
                 Err(error) if error.kind() == std::io::ErrorKind::TimedOut => fault = Fault::Timeout,
                 Err(_) => {}
             }
@@ -263,8 +273,40 @@ impl Conn {
         Err(fault)
     }
 
+    /// The same connection over TLS, where it is to be.
+    async fn secured(
+        &self,
+        shard: &Shard,
+        mut stream: Channel,
+        addr: SocketAddr,
+        by: Millis,
+    ) -> Result<Channel, Fault> {
+        let Some(Secure { verify, name }) = &self.server.secure else { return Ok(stream) };
+        let config = shard.redis_config(*verify).ok_or(Fault::Tls)?;
+        let name = name.as_ref().unwrap_or(&self.host.name).clone();
+        // What is no name, such as one with an underscore, is asked for by address.
+        let name = ServerName::try_from(name).unwrap_or_else(|_| ServerName::from(addr.ip()));
+        // Dropped before the stream is closed: it holds the stream's descriptor.
+        let watch = shard.deadlines.watch(stream.fd());
+        watch.arm_read(by);
+        watch.arm_write(by);
+        let shaken = stream.connect(config, name, &shard.sealed).await;
+        let late = watch.fired().is_some();
+        watch.disarm_read();
+        watch.disarm_write();
+        drop(watch);
+        match shaken {
+            Ok(()) => Ok(stream),
+            Err(_) if late => Err(Fault::Timeout),
+            Err(error) => {
+                *self.tls_fault.borrow_mut() = error.to_string();
+                Err(Fault::Tls)
+            }
+        }
+    }
+
     /// Says who we are and what we want, and hears whether that is granted.
-    async fn greet(&self, shard: &Rc<Shard>, stream: Stream) -> Result<Stream, Fault> {
+    async fn greet(&self, shard: &Rc<Shard>, stream: Channel) -> Result<Channel, Fault> {
         let greetings = self.greetings();
         let mut out = Vec::new();
         greetings.iter().for_each(|(_, command)| codec::write_command(command, false, &mut out));
@@ -356,11 +398,6 @@ impl Greeting {
             _ => Err(Fault::Rubbish),
         }
     }
-}
-
-/// Connects; the one place where a connection to Redis is made.
-async fn connect(addr: SocketAddr, timeout_ms: u64) -> std::io::Result<Stream> {
-    Stream::connect(addr, timeout_ms).await
 }
 
 /// Does the server not know the script by its hash?

@@ -5,7 +5,8 @@
 
 use crate::base::limits;
 use crate::base::time::Millis;
-use crate::io::tcp::{self, Stream};
+use crate::io::channel::Channel;
+use crate::io::tcp;
 use crate::redis::{codec, Fault, Reply};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -15,7 +16,7 @@ use std::task::{Poll, Waker};
 
 /// The connection.
 pub(super) struct Live {
-    stream: Stream,
+    stream: Channel,
     /// Bytes that leave with the next write.
     out: RefCell<Vec<u8>>,
     /// Calls whose answers are to come, in order.
@@ -60,7 +61,7 @@ impl Ticket {
 }
 
 impl Live {
-    pub(super) fn new(stream: Stream) -> Live {
+    pub(super) fn new(stream: Channel) -> Live {
         Live {
             stream,
             out: RefCell::default(),

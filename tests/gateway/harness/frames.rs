@@ -101,11 +101,17 @@ pub(crate) struct H2 {
 impl H2 {
     /// Connects and says the preface with empty settings.
     pub(crate) fn to(addr: SocketAddr) -> H2 {
-        let mut client = H2 { stream: TcpStream::connect(addr).unwrap() };
+        let mut client = H2::bare(addr);
+        client.send([PREFACE, &frame(SETTINGS, 0, 0, b"")].concat());
+        client
+    }
+
+    /// Connects, and says nothing.
+    pub(crate) fn bare(addr: SocketAddr) -> H2 {
+        let client = H2 { stream: TcpStream::connect(addr).unwrap() };
         client.stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         client.stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
         client.stream.set_nodelay(true).unwrap();
-        client.send([PREFACE, &frame(SETTINGS, 0, 0, b"")].concat());
         client
     }
 
@@ -167,7 +173,7 @@ impl H2 {
 }
 
 /// The status that a block begins with: an index of the static table, or a literal with the table's name.
-fn status(block: &[u8]) -> Option<u16> {
+pub(crate) fn status(block: &[u8]) -> Option<u16> {
     // Changes of the table's size come first.
     let at = block.iter().position(|byte| byte >> 5 != 1)?;
     match &block[at..] {

@@ -26,11 +26,15 @@ impl Redis {
 
     /// The same, not started yet.
     pub(crate) fn stopped(args: &[&str]) -> Redis {
-        let port = ports::free();
-        let dir = std::env::temp_dir().join(format!("ringway-redis-{}-{port}", std::process::id()));
+        Redis::stopped_at(SocketAddr::from(([127, 0, 0, 1], ports::free())), args)
+    }
+
+    /// At this address, not started yet.
+    pub(crate) fn stopped_at(addr: SocketAddr, args: &[&str]) -> Redis {
+        let dir = std::env::temp_dir().join(format!("ringway-redis-{}-{addr}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let args = args.iter().map(|&arg| arg.to_owned()).collect();
-        Redis { addr: SocketAddr::from(([127, 0, 0, 1], port)), dir, args, child: None }
+        Redis { addr, dir, args, child: None }
     }
 
     /// Starts it, anew if it runs, and waits until it answers.
@@ -46,7 +50,7 @@ impl Redis {
             }
             command.arg(file);
         }
-        command.args(["--bind", "127.0.0.1", "--port", &self.addr.port().to_string(), "--save", ""]);
+        command.args(["--bind", &self.addr.ip().to_string(), "--port", &self.addr.port().to_string(), "--save", ""]);
         command.args(["--dir", &self.dir.display().to_string(), "--protected-mode", "no"]).args(&self.args);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         self.child = Some(child.expect("tests/run installs redis-server"));
