@@ -9,11 +9,12 @@ use crate::hook::Descriptor;
 use crate::plan::record::Written;
 use crate::plan::report::Report;
 use crate::plan::Plan;
+use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 
 /// Reads a file.
-pub type Open<'a> = &'a dyn Fn(&str) -> io::Result<String>;
+pub type Open<'a> = &'a dyn Fn(&str) -> io::Result<Vec<u8>>;
 
 /// Files with their texts.
 #[derive(Clone, Debug, Default)]
@@ -53,13 +54,24 @@ pub fn load(
 ) -> Loaded {
     let mut report = Report::default();
     let found = gather(named, env, open, &mut report);
-    let read = |path: &str| open(path).map_err(|error| error.to_string());
+    // What settings and certificates name makes the configuration, too: a change of it is one of the configuration.
+    let asked = RefCell::new(Vec::new());
+    let read = |path: &str| {
+        asked.borrow_mut().push(path.to_owned());
+        open(path).map_err(|error| error.to_string())
+    };
     let super::Reading { plan, report: said, written } =
         super::read(&found.sources(env, &read), posted, descriptors, random);
     // A file that could not be read may hold what the others refer to, or what forbids something: nothing without it.
     let plan = plan.filter(|_| report.is_clean());
     report.findings.extend(said.findings);
-    Loaded { plan, report, watch: found.watch, written }
+    let mut watch = found.watch;
+    for path in asked.into_inner() {
+        if !watch.contains(&path) {
+            watch.push(path);
+        }
+    }
+    Loaded { plan, report, watch, written }
 }
 
 impl Gathered {
@@ -67,7 +79,7 @@ impl Gathered {
     pub fn sources<'a>(
         &'a self,
         env: &'a [(String, String)],
-        read: &'a dyn Fn(&str) -> Result<String, String>,
+        read: &'a dyn Fn(&str) -> Result<Vec<u8>, String>,
     ) -> Sources<'a> {
         let conf = self.conf.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
         Sources { files: &self.files, conf, env, read }
@@ -120,7 +132,8 @@ pub fn gather(named: &[String], env: &[(String, String)], open: Open<'_>, report
 impl Gathered {
     fn read(&mut self, file: &str, open: Open<'_>, report: &mut Report) -> Option<String> {
         self.watch.push(file.to_owned());
-        match open(file) {
+        let text = |bytes| String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into());
+        match open(file).and_then(text) {
             Ok(text) => Some(text),
             Err(error) => {
                 let span = Span::new(&Arc::from(file), 0, 0);
@@ -154,7 +167,7 @@ mod tests {
         let mut report = Report::default();
         let open = |path: &str| {
             let held = disk.iter().find(|(name, _)| *name == path);
-            held.map(|(_, text)| (*text).to_owned()).ok_or(io::ErrorKind::NotFound.into())
+            held.map(|(_, text)| text.as_bytes().to_vec()).ok_or(io::ErrorKind::NotFound.into())
         };
         let found = gather(&named, &env, &open, &mut report);
         let mut out: Vec<String> = found.files.into_iter().map(|(name, _)| name).collect();

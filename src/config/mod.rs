@@ -37,7 +37,13 @@ pub struct Sources<'a> {
     ///
     /// # Errors
     /// Why it cannot be read, as a sentence.
-    pub read: &'a dyn Fn(&str) -> Result<String, String>,
+    pub read: &'a dyn Fn(&str) -> Result<Vec<u8>, String>,
+}
+
+impl Sources<'_> {
+    fn text(&self, path: &str) -> Result<String, String> {
+        String::from_utf8((self.read)(path)?).map_err(|_| "it is no text".to_owned())
+    }
 }
 
 /// The dialects.
@@ -101,7 +107,7 @@ pub fn read(
         let conf = kong::conf::read(sources.conf, sources.env, &mut report);
         let mut node = conf.node;
         if let Some(path) = &conf.hosts_file {
-            match (sources.read)(&path.value) {
+            match sources.text(&path.value) {
                 Ok(text) => {
                     digest(&mut hash, &text);
                     node.node.hosts = kong::conf::hosts(&text);
@@ -114,7 +120,7 @@ pub fn read(
             if let Some(text) = &conf.declarative_text {
                 take(&text.span.to_string(), &text.value, &mut docs, &mut hash, &mut report);
             } else if let Some(path) = &conf.declarative {
-                match (sources.read)(&path.value) {
+                match sources.text(&path.value) {
                     Ok(text) => take(&path.value, &text, &mut docs, &mut hash, &mut report),
                     Err(why) => report.fault(&path.span, "", format!("cannot read {}: {why}", path.value), ""),
                 }
@@ -149,7 +155,7 @@ pub fn read(
         let doc = doc::parse(&Arc::from(POSTED), text, &mut report);
         ready = doc.map(|doc| (Dialect::Kong, doc, sha256(text))).into_iter().collect();
     }
-    pem::resolve(&mut node, sources.read, &mut |text| digest(&mut hash, text), &mut report);
+    pem::resolve(&mut node, sources.read, &mut |bytes| digest_bytes(&mut hash, bytes), &mut report);
     ready.iter().for_each(|(_, doc, _)| vaults.learn(doc));
     let digest = match ready.as_slice() {
         [(Dialect::Kong, _, text)] => Some(*text),
@@ -166,6 +172,7 @@ pub fn read(
             kong::entities(&doc, &mut reader);
         }
     }
+    pem::entities(&mut draft, sources.read, &mut |bytes| digest_bytes(&mut hash, bytes), &mut report);
     let hash = hash.finish().as_ref().iter().map(|b| format!("{b:02x}")).collect();
     let written = Written { records: std::mem::take(&mut draft.records), digest };
     let (plan, report) = link::link(draft, hash, report);
@@ -223,8 +230,12 @@ fn take(
 
 /// Adds a source to the hash; its length keeps two apart from one that is both.
 fn digest(hash: &mut aws_lc_rs::digest::Context, text: &str) {
-    hash.update(&(text.len() as u64).to_be_bytes());
-    hash.update(text.as_bytes());
+    digest_bytes(hash, text.as_bytes());
+}
+
+fn digest_bytes(hash: &mut aws_lc_rs::digest::Context, bytes: &[u8]) {
+    hash.update(&(bytes.len() as u64).to_be_bytes());
+    hash.update(bytes);
 }
 
 /// What a document speaks. A document that says nothing of itself is native, but entities without the version that

@@ -4,12 +4,14 @@
 //! One [`Descriptor`] row per plugin holds its name, its place in the order, the shape of its configuration and its
 //! constructor; `boot` hands the rows to those who need them, so that neither `config` nor `shard` knows a plugin.
 
+mod certificate;
 pub mod directory;
 mod edits;
 mod shelf;
 mod tally;
 mod unbuilt;
 
+pub use certificate::ClientCertificate;
 pub use edits::{is_ours, BodyLimit, Edit, Edits, Op};
 pub use shelf::{Locals, Shelf};
 pub use tally::{Refusals, Tally};
@@ -55,6 +57,12 @@ pub trait Plugin: Send + Sync {
     /// are held back until they are whole, all others leave as they come.
     fn rewrites(&self) -> bool {
         false
+    }
+
+    /// Does it look at clients' certificates ([`Facts::client`])? Asked when the generation is compiled: where it may run,
+    /// handshakes ask for one. `Some`: with the names (DER) of authorities that clients choose by; empty: any.
+    fn asks_certificate(&self) -> Option<Vec<Vec<u8>>> {
+        None
     }
 
     /// Does it want the body of this answer? Asked after every plugin's [`Plugin::on_response`].
@@ -257,6 +265,8 @@ pub struct Facts<'a> {
     pub query: Option<&'a [u8]>,
     /// The request's id, 32 lower-case hex digits.
     pub request_id: &'a str,
+    /// The certificate that the client has shown.
+    pub client: Option<&'a ClientCertificate>,
     /// Serial of the connection on this process.
     pub connection: u64,
     /// Serial of the request on its connection, from 1.

@@ -14,6 +14,7 @@ mod hmac_auth;
 mod ip_restriction;
 mod jwt;
 mod key_auth;
+mod mtls_auth;
 mod rate_limiting;
 mod redirect;
 mod redis_fields;
@@ -41,6 +42,7 @@ pub static ALL: &[Descriptor] = &[
     ip_restriction::DESCRIPTOR,
     jwt::DESCRIPTOR,
     key_auth::DESCRIPTOR,
+    mtls_auth::DESCRIPTOR,
     rate_limiting::DESCRIPTOR,
     redirect::DESCRIPTOR,
     request_size_limiting::DESCRIPTOR,

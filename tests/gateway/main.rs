@@ -6,7 +6,8 @@
 //! `announced.rs` load balancers that name their clients (PROXY protocol), `redis.rs` limits that gateways share,
 //! `http2.rs` frames of HTTP/2 as bytes, `grpc.rs` calls of gRPC,
 //! `balancing.rs` targets that fall ill and recover, `issuer.rs` issuers of tokens and their keys, `tls.rs` curl and openssl as clients
-//! and upstreams, `life.rs` signals, reloads and the admin listener.
+//! and upstreams, `secured.rs` clients' certificates and the Admin API over TLS, `mtls.rs` the plugin that looks at them,
+//! `certfiles.rs` files of certificates and scanners, `life.rs` signals, reloads and the admin listener.
 //!
 //! One group, or one file of rows: `cargo test --test gateway -- redis::`, `… -- kong::jwt`; over epoll with
 //! `RINGWAY_TEST_DRIVER=epoll` before it.
@@ -16,14 +17,17 @@ mod abuse;
 mod announced;
 mod balancing;
 mod bombs;
+mod certfiles;
 mod grpc;
 mod harness;
 mod http2;
 mod issuer;
 mod kong;
 mod life;
+mod mtls;
 mod raw;
 mod redis;
 mod redis_groups;
 mod rewriting;
+mod secured;
 mod tls;
