@@ -117,6 +117,17 @@ fn the_kong_example_of_grpc_is_served() {
 }
 
 #[test]
+fn the_kong_example_of_http2_is_served() {
+    use ringway::plan::spoken::{ProxyVersion, Spoken};
+    let plan = plan(&["http2-kong.yml"]);
+    let spoken: Vec<Spoken> = plan.services.iter().map(|service| service.speaks()).collect();
+    assert_eq!(spoken, [Spoken::Either, Spoken::Http2, Spoken::Http2, Spoken::Http1]);
+    assert_eq!(plan.services[3].announces, Some(ProxyVersion::V2));
+    let tables = Tables::compile(Arc::new(plan), ringway::plugins::ALL, &Shelf::default());
+    assert_eq!(tables.err(), None);
+}
+
+#[test]
 fn the_kong_example_of_shared_limits_is_served() {
     let loaded = run(&["redis-limits-kong.yml"], &[("REDIS_PASSWORD", "s3")]);
     let said: Vec<String> = loaded.report.findings.iter().map(ToString::to_string).collect();
@@ -144,7 +155,9 @@ fn the_example_of_tls_says_nothing_but_what_holds() {
         "certs/ecdsa.key" => Ok(one.1.clone().into_bytes()),
         "certs/rsa.pem" => Ok(two.0.clone().into_bytes()),
         "certs/rsa.key" => Ok(two.1.clone().into_bytes()),
-        "certs/tickets.new" | "certs/tickets.old" => Ok(format!("{path} 0123456789abcdef0123456789abcdef").into_bytes()),
+        "certs/tickets.new" | "certs/tickets.old" => {
+            Ok(format!("{path} 0123456789abcdef0123456789abcdef").into_bytes())
+        }
         // A successful answer of OCSP that says nothing.
         "certs/ecdsa.ocsp" => Ok(vec![0x30, 3, 0x0a, 1, 0]),
         path if Path::new(path).starts_with(&folder) => std::fs::read(path),

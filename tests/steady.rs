@@ -121,6 +121,8 @@ fn plan() -> Plan {
         read_timeout_ms: 1,
         upstream: UpstreamIx(0),
         tls: Default::default(),
+        http2: false,
+        announces: None,
         tags: Vec::new(),
         at: at.clone(),
     };

@@ -85,8 +85,18 @@ pub const H2_SEND_BYTES_MAX: usize = 64 * 1024;
 /// for each. One more ends the connection. Sound clients make none.
 pub const H2_FAULTY_STREAMS_MAX: usize = 100;
 
-/// Calls under way on one HTTP/2 connection to an upstream, where that allows so many; more get another connection.
-pub const H2_CALLS_MAX: usize = 100;
+/// Requests that wait on a shard for a place on the HTTP/2 connections to one address; one more fails at once. Each holds what
+/// a request in flight holds, and waits no longer than its service's connect_timeout.
+pub const H2_WAITING_MAX: usize = 10_000;
+
+/// What a request over HTTP/2 entitles its upstream to, in frames that carry nothing (see [`H2_IDLE_FRAMES`]), where a
+/// HEADERS frame counts ten: head, trailers, two interim answers. Beyond it they are taken from what may come at once, and a
+/// connection that sends them without end is closed: the engine holds interim answers until somebody reads them.
+pub const H2_FRAMES_PER_CALL: u64 = 40;
+
+/// Bytes sent to a peer for each of which it may send one more frame that carries nothing: those that measure their link
+/// send a PING per round trip for as long as data comes, and answering them costs 17 bytes.
+pub const H2_BYTES_PER_IDLE_FRAME: u64 = 512;
 
 /// Times a request is sent again because an upstream has refused its stream untouched, as when its connection is closing.
 pub const H2_REFUSALS_MAX: u32 = 3;

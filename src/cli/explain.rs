@@ -521,6 +521,8 @@ mod tests {
             read_timeout_ms: 1,
             upstream: UpstreamIx(0),
             tls: Default::default(),
+            http2: false,
+            announces: None,
             tags: Vec::new(),
             at: Span::nowhere(),
         }];

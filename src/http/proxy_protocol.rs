@@ -1,9 +1,11 @@
 //! The PROXY protocol: what a load balancer writes before a connection's first byte, to say whom it speaks for. Version 1
 //! is a line of text, version 2 is binary; a listener with the flag takes both.
 //!
-//! In: the first bytes of a connection. Out: how many of them were the announcement, and the address it names. No I/O; who
-//! may be believed is decided in `shard/request.rs`, where forwarding headers are.
+//! In: the first bytes of a connection. Out: how many of them were the announcement, and the address it names; and the other
+//! way round, what is said to an upstream. No I/O; who may be believed is decided in `shard/request.rs`, where forwarding
+//! headers are.
 
+use crate::base::bytes::put;
 use crate::base::limits::PROXY_ANNOUNCEMENT_BYTES_MAX;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -32,6 +34,47 @@ pub fn read(buf: &[u8]) -> Result<Option<Announcement>, Malformed> {
         _ if starts_alike(buf, SIGNATURE) => binary(buf),
         _ if starts_alike(buf, b"PROXY ") => text(buf),
         _ => Err(Malformed),
+    }
+}
+
+/// Writes the announcement of a client at `source` that has connected to `target`, as a line of text.
+pub fn write_text(source: SocketAddr, target: SocketAddr, out: &mut Vec<u8>) {
+    use std::io::Write;
+    let (source, target) = alike(source, target);
+    let family = if source.is_ipv4() { "TCP4" } else { "TCP6" };
+    // A vector takes all of it.
+    let _ = write!(out, "PROXY {family} {} {} {} {}\r\n", source.ip(), target.ip(), source.port(), target.port());
+}
+
+/// The same in binary.
+pub fn write_binary(source: SocketAddr, target: SocketAddr, out: &mut Vec<u8>) {
+    out.extend_from_slice(SIGNATURE);
+    match alike(source, target) {
+        (SocketAddr::V4(source), SocketAddr::V4(target)) => {
+            put(out, [&[0x21, 0x11, 0, 12], &source.ip().octets(), &target.ip().octets()]);
+        }
+        (source, target) => {
+            put(out, [&[0x21, 0x21, 0, 36], &mapped(source.ip()).octets(), &mapped(target.ip()).octets()])
+        }
+    }
+    put(out, [&source.port().to_be_bytes(), &target.port().to_be_bytes()]);
+}
+
+/// Both of one family: an announcement has one for both.
+fn alike(source: SocketAddr, target: SocketAddr) -> (SocketAddr, SocketAddr) {
+    let plain = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), addr.port());
+    let (source, target) = (plain(source), plain(target));
+    if source.is_ipv4() == target.is_ipv4() {
+        return (source, target);
+    }
+    let six = |addr: SocketAddr| SocketAddr::new(mapped(addr.ip()).into(), addr.port());
+    (six(source), six(target))
+}
+
+fn mapped(ip: IpAddr) -> Ipv6Addr {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
     }
 }
 
@@ -210,6 +253,27 @@ mod tests {
         check(&v2(0x21, 0x13, &V4), Err(Malformed));
         check(&v2(0x21, 0x11, &[0; PROXY_ANNOUNCEMENT_BYTES_MAX]), Err(Malformed));
         check(b"\r\n\r\n\0\r\nQUIX\n", Err(Malformed));
+    }
+
+    #[test]
+    fn what_is_said_to_an_upstream_is_an_announcement() {
+        let rows = [
+            ("192.0.2.1:56324", "198.51.100.1:443", "PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\n"),
+            ("[2001:db8::1]:1", "[::1]:80", "PROXY TCP6 2001:db8::1 ::1 1 80\r\n"),
+            ("192.0.2.1:0", "[::1]:80", "PROXY TCP6 ::ffff:192.0.2.1 ::1 0 80\r\n"),
+            ("[::ffff:192.0.2.1]:7", "198.51.100.1:443", "PROXY TCP4 192.0.2.1 198.51.100.1 7 443\r\n"),
+        ];
+        for (source, target, want) in rows {
+            let (source, target) = (source.parse().unwrap(), target.parse().unwrap());
+            let (mut text, mut binary) = (Vec::new(), Vec::new());
+            write_text(source, target, &mut text);
+            assert_eq!(String::from_utf8_lossy(&text), want);
+            write_binary(source, target, &mut binary);
+            let read = |bytes: &[u8]| read(bytes).ok().flatten().unwrap();
+            assert_eq!((read(&text).len, read(&binary).len), (text.len(), binary.len()), "{want}");
+            assert_eq!(read(&text).source, read(&binary).source, "{want}");
+            assert_eq!(read(&text).source.unwrap().ip().to_canonical(), source.ip().to_canonical(), "{want}");
+        }
     }
 
     proptest! {

@@ -7,6 +7,7 @@ use super::balancing::{Checks, Hashing};
 use super::ids::Table;
 use super::node::NodeDraft;
 use super::record::Record;
+use super::spoken::ProxyVersion;
 use super::tls::{PemPair, ServiceTls};
 use super::{Algorithm, HeaderMatch, HostPattern, Ordering, PathPattern, Protocol, Secret};
 use crate::base::span::{At, Span};
@@ -108,6 +109,10 @@ pub struct ServiceDraft {
     pub read_timeout_ms: u64,
     /// How its upstreams are asked over TLS; the places in it are not known yet.
     pub tls: ServiceTls,
+    /// HTTP/2 with its upstreams?
+    pub http2: bool,
+    /// How clients are announced to its upstreams.
+    pub announces: Option<ProxyVersion>,
     /// Authorities that vouch for its upstreams; `None`: the node's.
     pub authorities: Option<Vec<At<Ref>>>,
     /// What is shown to them.

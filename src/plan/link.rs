@@ -402,6 +402,8 @@ fn link_service(service: &ServiceDraft, upstream: UpstreamIx) -> Service {
         read_timeout_ms: service.read_timeout_ms,
         upstream,
         tls: service.tls.clone(),
+        http2: service.http2,
+        announces: service.announces,
         tags: service.common.tags.clone(),
         at: service.common.at.clone(),
     }

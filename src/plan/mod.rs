@@ -15,6 +15,7 @@ pub mod rank;
 pub mod record;
 pub mod report;
 pub mod schema;
+pub mod spoken;
 pub mod tls;
 
 use crate::base::id::{ConsumerIx, PluginIx, ServiceIx, UpstreamIx};
@@ -115,6 +116,14 @@ pub struct Runtime {
     pub upstream_requests_max: u64,
     /// Idle time of an upstream connection, ms; 0 means never.
     pub upstream_idle_ms: u64,
+    /// Age from which on an upstream connection takes no more requests, ms; 0 means never.
+    pub upstream_age_ms: u64,
+    /// Connections of HTTP/2 a shard has side by side to one address.
+    pub upstream_http2_connections_max: u32,
+    /// Requests at once over one of them, where the upstream allows so many.
+    pub upstream_http2_streams_max: u32,
+    /// Silence of an upstream with requests under way over HTTP/2 before it is sent a PING, ms; 0 means never.
+    pub upstream_http2_ping_ms: u64,
     /// From the first byte of a head (or from accept) to its end, ms.
     pub header_timeout_ms: u64,
     /// Between two reads of a request body, ms.
@@ -155,6 +164,10 @@ impl Default for Runtime {
             upstream_idle_max: 512,
             upstream_requests_max: 10_000,
             upstream_idle_ms: 60_000,
+            upstream_age_ms: 0,
+            upstream_http2_connections_max: 100,
+            upstream_http2_streams_max: 100,
+            upstream_http2_ping_ms: 0,
             header_timeout_ms: 15_000,
             body_timeout_ms: 60_000,
             body_rate_min: 64,
@@ -393,6 +406,10 @@ pub struct Service {
     pub upstream: UpstreamIx,
     /// How its upstreams are asked, where that is over TLS.
     pub tls: tls::ServiceTls,
+    /// HTTP/2 with its upstreams, where the protocol alone would be HTTP/1.1?
+    pub http2: bool,
+    /// How a client is announced to its upstreams before a connection's first byte; then no two clients share one.
+    pub announces: Option<spoken::ProxyVersion>,
     /// Tags.
     pub tags: Vec<String>,
     /// Where it was written.

@@ -406,6 +406,8 @@ fn plan(name: &str, config: Value, more: Vec<Credential>) -> Plan {
             read_timeout_ms: 60_000,
             upstream: UpstreamIx(0),
             tls: Default::default(),
+            http2: false,
+            announces: None,
             tags: Vec::new(),
             at: Span::nowhere(),
         }],

@@ -45,6 +45,8 @@ counters! {
     http2_malformed "http2_malformed_total",
     /// Connections of HTTP/2 ended because their clients sent too much that is of no use.
     http2_floods "http2_floods_total",
+    /// Connections of HTTP/2 ended because their upstreams sent too much that is of no use.
+    upstream_http2_floods "upstream_http2_floods_total",
     /// Connections made to upstreams.
     upstream_connects "upstream_connections_total",
     /// Connections to upstreams that could not be made.

@@ -236,7 +236,8 @@ impl Download<'_> {
         if rewritten && length != Length::None && !unwanted {
             return Box::pin(self.rewrite(input, from, length, out, identity, edits, head, record)).await;
         }
-        let to = ToClient { length: to_client, keep, switching, resized: rewritten };
+        let http2 = self.link.is_http2();
+        let to = ToClient { length: to_client, keep, switching, resized: rewritten, http2 };
         forward::answer(shard, &world.tables.plan.node, parts, reply, record, edits, &to, out)
             .map_err(|fault| self.bad(fault.text()))?;
         if unwanted {
@@ -399,7 +400,8 @@ impl Download<'_> {
         let new = phase::rewrite(shard, world, parts, identity, edits, reply, false, &body);
         let body = new.as_deref().unwrap_or(&body);
         let keep = parts.keep && self.uploaded.get() && !self.cx.is_last();
-        let to = ToClient { length: Length::Fixed(body.len() as u64), keep, switching: false, resized: true };
+        let (length, http2) = (Length::Fixed(body.len() as u64), self.link.is_http2());
+        let to = ToClient { length, keep, switching: false, resized: true, http2 };
         forward::answer(shard, &world.tables.plan.node, parts, reply, record, edits, &to, out)
             .map_err(|fault| self.bad(fault.text()))?;
         let reusable = in_order && framing::keep_alive(reply);

@@ -11,7 +11,7 @@ use crate::http::framing::Length;
 use crate::http::headers::Drop;
 use crate::http::{encode, query, target, Fault, HeadRef, Known, Version};
 use crate::io::buf::Pool;
-use crate::plan::{Dress, Node, Plan, Protocol};
+use crate::plan::{Dress, Node, Plan};
 use crate::route::path;
 
 /// How the body of a request goes to the upstream.
@@ -223,6 +223,8 @@ pub(super) struct ToClient {
     pub(super) switching: bool,
     /// Would the body have another length than the upstream says?
     pub(super) resized: bool,
+    /// Did it come by HTTP/2?
+    pub(super) http2: bool,
 }
 
 /// Writes the head of an upstream's answer for the client.
@@ -279,8 +281,7 @@ pub(super) fn answer(
     };
     put(out, [connection]);
     if let Some(name) = &dress.via_reply {
-        let http2 = parts.service.is_some_and(|service| service.protocol == Protocol::Grpc);
-        via(reply_head, name, http2, out);
+        via(reply_head, name, to.http2, out);
     }
     latencies(dress, record, out);
     if let Some(name) = &dress.upstream_status {

@@ -105,7 +105,7 @@ pub struct Shard {
     groups: RefCell<HashMap<String, Rc<Group>>>,
     /// Idle connections by address: they outlive a reload.
     pools: RefCell<HashMap<SocketAddr, Rc<Pool>>>,
-    /// Idle TLS connections, by address and whom they were made to.
+    /// Connections over TLS, or made for one client, by address and [`secure::Toward::key`].
     secure_pools: RefCell<HashMap<(SocketAddr, u64), Rc<Pool>>>,
     /// Settings of TLS towards upstreams, with their memories of sessions.
     clients: RefCell<HashMap<[u8; 32], Arc<crate::tls::ClientConfig>>>,
@@ -187,6 +187,10 @@ async fn live(start: Start, cpu: Option<usize>) -> std::io::Result<()> {
             idle_max: runtime.upstream_idle_max as usize,
             requests_max: runtime.upstream_requests_max,
             idle_ms: runtime.upstream_idle_ms,
+            age_ms: runtime.upstream_age_ms,
+            http2_connections_max: runtime.upstream_http2_connections_max as usize,
+            http2_streams_max: runtime.upstream_http2_streams_max as usize,
+            http2_ping_ms: runtime.upstream_http2_ping_ms,
         },
         redis: redis::Redis::default(),
         hand_off: runtime.hand_off,
@@ -330,11 +334,11 @@ impl Shard {
             }
             if turns.is_multiple_of(5 * A_SECOND) {
                 let pools: Vec<Rc<Pool>> = self.pools.borrow().values().cloned().collect();
-                pools.iter().for_each(|pool| pool.sweep(now, self.pool_bounds));
+                pools.iter().for_each(|pool| pool.sweep(now, &self.pool_bounds));
                 // A pool that only this map holds belongs to an address that no upstream has any more.
                 self.pools.borrow_mut().retain(|_, pool| Rc::strong_count(pool) > 1 || pool.len() > 0);
                 let secure: Vec<Rc<Pool>> = self.secure_pools.borrow().values().cloned().collect();
-                secure.iter().for_each(|pool| pool.sweep(now, self.pool_bounds));
+                secure.iter().for_each(|pool| pool.sweep(now, &self.pool_bounds));
                 drop(secure);
                 self.secure_pools.borrow_mut().retain(|_, pool| Rc::strong_count(pool) > 1 || pool.len() > 0);
             }
@@ -425,11 +429,12 @@ enum Complaint {
     Flood,
     Handshake,
     UpstreamHandshake,
+    UpstreamFlood,
 }
 
 /// When a kind was said last, and how often it went unsaid since.
 #[derive(Default)]
-struct Complaints([Cell<(u64, u64)>; 10]);
+struct Complaints([Cell<(u64, u64)>; 11]);
 
 impl Complaints {
     /// Whether to say it now; how many went unsaid.

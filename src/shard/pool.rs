@@ -1,7 +1,7 @@
 //! Idle connections to upstreams: per shard and address, last in first out, so that the warm ones are used and the
 //! surplus grows old and is closed.
 
-use super::h2::{Call, Ended, Mux};
+use super::h2::{Call, Ended, Share};
 use super::secure::Made;
 use crate::base::time::Millis;
 use crate::io::channel::Channel;
@@ -18,10 +18,11 @@ pub(super) struct Link {
     // Before `stream`, so that it is dropped first: a watched socket must not be closed.
     pub(super) watch: Watch,
     pub(super) wire: Wire,
-    /// Whom it was made to, where that was over TLS.
+    /// Whom it was made to and for whom, where that is more than an address.
     pub(super) toward: Option<Box<Made>>,
     /// Requests it has served.
     pub(super) served: u64,
+    born: Millis,
     /// When its last answer ended.
     idle_since: Millis,
 }
@@ -51,12 +52,20 @@ impl Ending {
 }
 
 impl Link {
-    pub(super) fn new(stream: Channel, watch: Watch) -> Link {
-        Link { watch, wire: Wire::Socket(stream), toward: None, served: 0, idle_since: Millis(0) }
+    /// One that was made just now.
+    pub(super) fn new(stream: Channel, watch: Watch, now: Millis) -> Link {
+        Link { watch, wire: Wire::Socket(stream), toward: None, served: 0, born: now, idle_since: now }
     }
 
     pub(super) fn of_call(call: Call, watch: Watch) -> Link {
-        Link { watch, wire: Wire::Call(Box::new(call)), toward: None, served: 0, idle_since: Millis(0) }
+        Link {
+            watch,
+            wire: Wire::Call(Box::new(call)),
+            toward: None,
+            served: 0,
+            born: Millis(0),
+            idle_since: Millis(0),
+        }
     }
 
     /// Does the upstream speak HTTP/2?
@@ -108,12 +117,12 @@ impl Link {
     }
 }
 
-/// The idle connections to one address.
+/// The connections to one address that nobody has for himself.
 #[derive(Default)]
 pub(super) struct Pool {
     idle: RefCell<VecDeque<Box<Link>>>,
     /// Those that take many requests at once.
-    muxes: RefCell<Vec<Rc<Mux>>>,
+    pub(super) share: Rc<Share>,
     /// Connections that were found closed or with bytes nobody asked for.
     pub(super) stale: Cell<u64>,
 }
@@ -124,6 +133,16 @@ pub(super) struct Bounds {
     pub(super) idle_max: usize,
     pub(super) requests_max: u64,
     pub(super) idle_ms: u64,
+    pub(super) age_ms: u64,
+    pub(super) http2_connections_max: usize,
+    pub(super) http2_streams_max: usize,
+    pub(super) http2_ping_ms: u64,
+}
+
+impl Bounds {
+    fn is_old(&self, born: Millis, now: Millis) -> bool {
+        self.age_ms > 0 && now.0.saturating_sub(born.0) >= self.age_ms
+    }
 }
 
 impl Pool {
@@ -144,8 +163,9 @@ impl Pool {
     }
 
     /// Keeps a connection whose answer has ended cleanly; the oldest makes room.
-    pub(super) fn put(&self, mut link: Box<Link>, now: Millis, bounds: Bounds) {
-        if bounds.requests_max > 0 && link.served >= bounds.requests_max || bounds.idle_max == 0 {
+    pub(super) fn put(&self, mut link: Box<Link>, now: Millis, bounds: &Bounds) {
+        let is_spent = bounds.requests_max > 0 && link.served >= bounds.requests_max || bounds.is_old(link.born, now);
+        if is_spent || bounds.idle_max == 0 {
             return;
         }
         link.idle_since = now;
@@ -159,37 +179,22 @@ impl Pool {
     }
 
     /// Closes what was idle for too long, and what its peer has closed. O(idle); called a few times a minute.
-    pub(super) fn sweep(&self, now: Millis, bounds: Bounds) {
+    pub(super) fn sweep(&self, now: Millis, bounds: &Bounds) {
         self.idle.borrow_mut().retain(|link| {
             let idle_ms = now.0.saturating_sub(link.idle_since.0);
-            (bounds.idle_ms == 0 || idle_ms < bounds.idle_ms) && link.is_quiet()
+            (bounds.idle_ms == 0 || idle_ms < bounds.idle_ms) && !bounds.is_old(link.born, now) && link.is_quiet()
         });
-        self.muxes.borrow_mut().retain(|mux| {
-            let idle_ms = mux.idle_since().map_or(0, |since| now.0.saturating_sub(since.0));
-            mux.is_open(bounds.requests_max) && (bounds.idle_ms == 0 || idle_ms < bounds.idle_ms)
-        });
+        self.share.sweep(now, bounds);
     }
 
     /// Closes all of them.
     pub(super) fn clear(&self) {
         self.idle.borrow_mut().clear();
-        self.muxes.borrow_mut().clear();
+        self.share.clear();
     }
 
-    /// How many lie idle.
+    /// How many it holds.
     pub(super) fn len(&self) -> usize {
-        self.idle.borrow().len() + self.muxes.borrow().len()
-    }
-
-    /// A connection of HTTP/2 that has room for one more request; those that take none any more are let go.
-    pub(super) fn mux(&self, bounds: Bounds) -> Option<Rc<Mux>> {
-        let mut muxes = self.muxes.borrow_mut();
-        muxes.retain(|mux| mux.is_open(bounds.requests_max));
-        muxes.iter().find(|mux| mux.has_room()).cloned()
-    }
-
-    /// Keeps a connection of HTTP/2 for those who come.
-    pub(super) fn put_mux(&self, mux: Rc<Mux>) {
-        self.muxes.borrow_mut().push(mux);
+        self.idle.borrow().len() + self.share.len()
     }
 }

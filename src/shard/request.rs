@@ -9,7 +9,7 @@ use super::log::Entry;
 use super::phase::{self, Phase};
 use super::pool::Link;
 use super::refusal::{self, Refusal};
-use super::secure::Toward;
+use super::secure::{Announced, Toward};
 use super::serve::{Client, Work};
 use super::tables::{Way, World};
 use super::upstream::Peer;
@@ -25,6 +25,7 @@ use crate::http::headers;
 use crate::http::target::{self, Form, Normal};
 use crate::http::{upgrade, Fault, Head, HeadRef, Known, Method, Target};
 use crate::io::clock;
+use crate::plan::spoken::{ProxyVersion, Spoken};
 use crate::plan::{Protocol, Route, Runtime, Service};
 use crate::route::entry::{Came, Entry as Entrance};
 use crate::route::{Fields, Match, Query};
@@ -506,7 +507,7 @@ impl Exchange<'_> {
         let Some(service) = self.parts.service else {
             return Err(Refusal::NoService);
         };
-        if !matches!(service.protocol, Protocol::Http | Protocol::Https | Protocol::Grpc) {
+        if !matches!(service.protocol, Protocol::Http | Protocol::Https | Protocol::Grpc | Protocol::Grpcs) {
             return Err(Refusal::Unserved);
         }
         self.exchange(service, rest, body, identity, edits, reply_head, record).await
@@ -586,7 +587,8 @@ impl Exchange<'_> {
         // One more where a kept connection turns out to have been closed: that is nobody's failure.
         let mut stale_left = 1;
         let mut refusals_left = H2_REFUSALS_MAX;
-        let http2 = service.protocol == Protocol::Grpc;
+        // A connection that becomes a WebSocket is shared with nobody.
+        let shared = service.speaks() != Spoken::Http1 && !self.parts.websocket;
         record.asked = clock::nanos();
         record.proxy_us = record.asked.since(record.started) / 1000;
         loop {
@@ -598,17 +600,21 @@ impl Exchange<'_> {
             let ended = || drop(open.take());
             record.tries += 1;
             record.upstream = Some(peer.addr);
-            let toward = self.toward(service, service_ix, &peer);
+            let toward = self.toward(service, service_ix, &peer, shared);
             let reused = match stale_left {
-                _ if http2 => peer.reuse_http2(shard),
+                _ if shared => peer.reuse_shared(shard, toward.as_ref(), stale_left > 0),
                 0 => None,
                 _ => peer.reuse(shard, toward.as_ref()),
             };
             let was_reused = reused.is_some();
             let link = match reused {
                 Some(link) => Ok(link),
-                None if http2 => {
-                    let connected = Box::pin(peer.connect_http2(shard, group, service)).await;
+                None if shared => {
+                    let until = Millis(record.asked.millis().0 + service.connect_timeout_ms);
+                    let until = self.parts.deadline.map_or(until, |deadline| until.min(deadline));
+                    let gone = || self.client.is_gone();
+                    let connecting = peer.connect_shared(shard, group, service, toward.as_ref(), until, gone);
+                    let connected = Box::pin(connecting).await;
                     record.asked = clock::nanos();
                     connected
                 }
@@ -622,6 +628,7 @@ impl Exchange<'_> {
                 }
             };
             let (slow, safe) = match link {
+                Err(_) if self.client.is_gone() => return Err(Refusal::Gone),
                 Err(error) => (error.kind() == std::io::ErrorKind::TimedOut, true),
                 Ok(link) => {
                     let tried = self
@@ -845,12 +852,16 @@ impl Exchange<'_> {
         }
     }
 
-    /// To whom a connection to `peer` is made over TLS: to the host that it is told of. `None` in the clear.
-    fn toward<'p>(&'p self, service: &Service, ix: ServiceIx, peer: &'p Peer) -> Option<Toward<'p>> {
-        if service.protocol != Protocol::Https {
+    /// To whom a connection to `peer` is made over TLS, to the host that it is told of, or for this client alone. `None` where
+    /// the address is all that counts. `shared`: may it be shared with other requests?
+    fn toward<'p>(&'p self, service: &Service, ix: ServiceIx, peer: &'p Peer, shared: bool) -> Option<Toward<'p>> {
+        if !service.is_secure() && service.announces.is_none() {
             return None;
         }
-        let plan = self.world.tables.secure.client(ix.ix())?;
+        let announced = service.announces.map(|version| self.announced(version));
+        let Some(plan) = self.world.tables.secure.client(ix.ix(), shared) else {
+            return Some(Toward::new(self.shard, None, b"", announced));
+        };
         let host = match self.world.tables.plan.upstream(service.upstream).host_header.as_deref() {
             _ if self.parts.way.preserve_host && !self.parts.facts.host.is_empty() => self.parts.facts.host,
             Some(host) => match host.rsplit_once(':') {
@@ -859,7 +870,14 @@ impl Exchange<'_> {
             },
             None => peer.host.as_bytes(),
         };
-        Some(Toward::new(self.shard, plan, host))
+        Some(Toward::new(self.shard, Some(plan), host, announced))
+    }
+
+    /// How this client is announced: by the address that it is believed to have, and its port where that is the peer's.
+    fn announced(&self, version: ProxyVersion) -> Announced {
+        let Facts { client_ip, peer, local, .. } = self.parts.facts;
+        let port = if client_ip == peer.ip() { peer.port() } else { 0 };
+        Announced { version, source: SocketAddr::new(client_ip, port), target: local }
     }
 
     /// May it be sent again, although an upstream may have acted on it?

@@ -9,9 +9,11 @@ use super::Shard;
 use crate::base::limits::{EXPIRY_WARNED_S, SECURE_POOLS_MAX, TLS_CLIENT_SESSIONS_MAX};
 use crate::base::time::Millis;
 use crate::hook::Shelf;
+use crate::http::proxy_protocol;
 use crate::io::clock;
+use crate::plan::spoken::{ProxyVersion, Spoken};
 use crate::plan::tls::{Certificate, PemPair, ServiceTls};
-use crate::plan::{Plan, Protocol};
+use crate::plan::Plan;
 use crate::tls::certs::{self, Identity, Kept, Pair};
 use crate::tls::settings::{self, Client};
 use crate::tls::tickets::Tickets;
@@ -38,8 +40,8 @@ pub struct Secure {
     greetings: HashMap<String, Arc<Greeting>>,
     /// Those of the Admin API, by its address.
     pub admin: HashMap<SocketAddr, Arc<ServerConfig>>,
-    /// By `ServiceIx`; `None` for those in the clear.
-    clients: Vec<Option<Arc<ClientPlan>>>,
+    /// By `ServiceIx`.
+    clients: Vec<Clients>,
     tickets: Option<Arc<Tickets>>,
     /// Subject and end of each certificate that is shown, for metrics.
     pub expiries: Vec<(String, i64)>,
@@ -47,67 +49,138 @@ pub struct Secure {
     pub broken: u64,
 }
 
-/// To whom a connection is made: over which settings, and by which name. Connections of two of these never meet.
+/// How the upstreams of a service are asked over TLS; both `None` in the clear.
+#[derive(Default)]
+struct Clients {
+    /// Where requests may share a connection: HTTP/2 is on offer.
+    shared: Option<Arc<ClientPlan>>,
+    /// Where each has one to itself: HTTP/1.1 alone is.
+    own: Option<Arc<ClientPlan>>,
+}
+
+/// To whom a connection is made, where that is more than an address: over which settings of TLS, by which name, and for which
+/// client. Connections of two of these never meet.
 pub(super) struct Toward<'a> {
-    plan: &'a Arc<ClientPlan>,
-    /// The host as it is told, without a port.
+    plan: Option<&'a Arc<ClientPlan>>,
+    /// The host as it is told, without a port; empty in the clear.
     host: &'a [u8],
-    /// Of both; what it leads to is compared.
+    announced: Option<Announced>,
+    /// Of all of it; what it leads to is compared.
     pub(super) key: u64,
 }
 
 /// The same, of a connection that was made.
 pub(super) struct Made {
-    plan: [u8; 32],
+    plan: Option<[u8; 32]>,
     host: Vec<u8>,
+    announced: Option<Announced>,
     pub(super) key: u64,
 }
 
+/// Whom a connection is announced to be made for, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Announced {
+    pub(super) version: ProxyVersion,
+    /// The client.
+    pub(super) source: SocketAddr,
+    /// What it has connected to.
+    pub(super) target: SocketAddr,
+}
+
 impl<'a> Toward<'a> {
-    pub(super) fn new(shard: &Shard, plan: &'a Arc<ClientPlan>, host: &'a [u8]) -> Toward<'a> {
-        Toward { plan, host, key: shard.hasher.hash_one((plan.name, host)) }
+    pub(super) fn new(
+        shard: &Shard,
+        plan: Option<&'a Arc<ClientPlan>>,
+        host: &'a [u8],
+        announced: Option<Announced>,
+    ) -> Toward<'a> {
+        let key = shard.hasher.hash_one((plan.map(|plan| plan.name), host, announced));
+        Toward { plan, host, announced, key }
     }
 
     /// A connection of the pool that was made to the same.
     pub(super) fn take(&self, pool: &Pool) -> Option<Box<Link>> {
-        let same = |made: &Made| made.plan == self.plan.name && made.host == self.host;
-        pool.take().filter(|link| link.toward.as_ref().is_some_and(|made| same(made)))
+        pool.take().filter(|link| link.toward.as_ref().is_some_and(|made| self.is(made)))
     }
 
-    /// Makes the handshake over a fresh connection, within `timeout_ms`.
+    /// Was it made to the same?
+    pub(super) fn is(&self, made: &Made) -> bool {
+        made.plan == self.plan.map(|plan| plan.name) && made.host == self.host && made.announced == self.announced
+    }
+
+    /// Is it over TLS?
+    pub(super) fn is_secure(&self) -> bool {
+        self.plan.is_some()
+    }
+
+    /// Says what is to be said over a fresh connection before the first request, within `timeout_ms`: whom it is for, and
+    /// the handshake.
     ///
     /// # Errors
-    /// Why there is none; `TimedOut` where it took too long.
-    pub(super) async fn shake(
+    /// Why it was not; `TimedOut` where it took too long.
+    pub(super) async fn begin(
         &self,
         shard: &Shard,
         link: &mut Link,
         addr: SocketAddr,
         timeout_ms: u64,
     ) -> std::io::Result<()> {
-        let config = shard.client_config(self.plan).ok_or(std::io::ErrorKind::Unsupported)?;
+        let until = Millis(clock::millis().0 + timeout_ms);
+        link.watch.arm_read(until);
+        link.watch.arm_write(until);
+        let mut begun = self.announce(shard, link).await;
+        if let (Ok(()), Some(plan)) = (&begun, self.plan) {
+            begun = self.shake(plan, shard, link, addr).await;
+        }
+        let late = link.watch.fired().is_some();
+        link.watch.disarm_read();
+        link.watch.disarm_write();
+        if begun.is_err() && late {
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
+        begun?;
+        let plan = self.plan.map(|plan| plan.name);
+        let (host, announced, key) = (self.host.to_vec(), self.announced, self.key);
+        link.toward = Some(Box::new(Made { plan, host, announced, key }));
+        Ok(())
+    }
+
+    async fn announce(&self, shard: &Shard, link: &Link) -> std::io::Result<()> {
+        let (Some(announced), Some(stream)) = (self.announced, link.channel()) else { return Ok(()) };
+        let Announced { version, source, target } = announced;
+        let mut out = shard.small.take();
+        match version {
+            ProxyVersion::V1 => proxy_protocol::write_text(source, target, &mut out),
+            ProxyVersion::V2 => proxy_protocol::write_binary(source, target, &mut out),
+        }
+        let (sent, out) = stream.send(out, 0).await;
+        shard.put_buf(out);
+        sent
+    }
+
+    /// Makes the handshake.
+    ///
+    /// # Errors
+    /// Why there is none.
+    async fn shake(&self, plan: &ClientPlan, shard: &Shard, link: &mut Link, addr: SocketAddr) -> std::io::Result<()> {
+        let config = shard.client_config(plan).ok_or(std::io::ErrorKind::Unsupported)?;
         let text = std::str::from_utf8(self.host).unwrap_or("");
         let text = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
         // What is no name, such as one with an underscore, is asked for by address.
         let name = ServerName::try_from(text.to_owned()).unwrap_or_else(|_| ServerName::from(addr.ip()));
-        let until = Millis(clock::millis().0 + timeout_ms);
-        link.watch.arm_read(until);
-        link.watch.arm_write(until);
         let Wire::Socket(stream) = &mut link.wire else { return Err(std::io::ErrorKind::Unsupported.into()) };
-        let shaken = stream.connect(config, name, &shard.sealed).await;
-        let late = link.watch.fired().is_some();
-        link.watch.disarm_read();
-        link.watch.disarm_write();
-        if shaken.is_err() && late {
-            return Err(std::io::ErrorKind::TimedOut.into());
-        }
-        shaken?;
+        stream.connect(config, name, &shard.sealed).await?;
         bump(&shard.counters.upstream_handshakes);
         if stream.facts().is_some_and(|facts| facts.resumed) {
             bump(&shard.counters.upstream_handshakes_resumed);
         }
-        link.toward = Some(Box::new(Made { plan: self.plan.name, host: self.host.to_vec(), key: self.key }));
         Ok(())
+    }
+}
+
+impl Clients {
+    fn all(&self) -> impl Iterator<Item = &Arc<ClientPlan>> {
+        self.shared.iter().chain(&self.own)
     }
 }
 
@@ -124,11 +197,11 @@ impl Shard {
 
     /// Forgets those that nothing asks for any more.
     pub(super) fn keep_clients(&self, secure: &Secure) {
-        let kept = |name: &[u8; 32]| secure.clients.iter().flatten().any(|plan| plan.name == *name);
+        let kept = |name: &[u8; 32]| secure.clients.iter().flat_map(Clients::all).any(|plan| plan.name == *name);
         self.clients.borrow_mut().retain(|name, _| kept(name));
     }
 
-    /// Idle TLS connections to an address, by [`Toward::key`]; a pool that nobody keeps where there are too many.
+    /// Connections to an address by [`Toward::key`]; a pool that nobody keeps where there are too many.
     pub(super) fn secure_pool(&self, addr: SocketAddr, key: u64) -> Rc<Pool> {
         let mut pools = self.secure_pools.borrow_mut();
         if pools.len() >= SECURE_POOLS_MAX && !pools.contains_key(&(addr, key)) {
@@ -196,9 +269,14 @@ impl Secure {
         self.greetings.get(listener)
     }
 
-    /// How the upstreams of a service are asked; `None` in the clear.
-    pub(super) fn client(&self, service: usize) -> Option<&Arc<ClientPlan>> {
-        self.clients.get(service)?.as_ref()
+    /// How the upstreams of a service are asked; `None` in the clear. `shared`: over connections that requests share?
+    pub(super) fn client(&self, service: usize, shared: bool) -> Option<&Arc<ClientPlan>> {
+        let clients = self.clients.get(service)?;
+        if shared {
+            clients.shared.as_ref()
+        } else {
+            clients.own.as_ref()
+        }
     }
 
     /// Replaces the key of session tickets when it is old enough.
@@ -322,21 +400,25 @@ impl Compiling<'_> {
         all
     }
 
-    fn asked(&mut self, certificates: &[Vec<Pair>], authorities: &[Option<String>]) -> Vec<Option<Arc<ClientPlan>>> {
+    fn asked(&mut self, certificates: &[Vec<Pair>], authorities: &[Option<String>]) -> Vec<Clients> {
         let plan = self.plan;
         let mut made: HashMap<[u8; 32], Arc<ClientPlan>> = HashMap::new();
         let mut all = Vec::with_capacity(plan.services.len());
         for service in &plan.services {
-            all.push(match service.protocol {
-                Protocol::Https => match self.client(&service.tls, certificates, authorities, &mut made) {
-                    Ok(client) => Some(client),
-                    Err(what) => {
-                        self.say(&service.at, what, true);
-                        None
-                    }
-                },
-                _ => None,
-            });
+            let mut clients = Clients::default();
+            if service.is_secure() {
+                let shared: Option<&[&[u8]]> = match service.speaks() {
+                    Spoken::Http1 => None,
+                    Spoken::Http2 => Some(&[b"h2"]),
+                    Spoken::Either => Some(&[b"h2", b"http/1.1"]),
+                };
+                let mut client = |alpn| self.client(&service.tls, alpn, certificates, authorities, &mut made);
+                match (shared.map(&mut client).transpose(), client(&[b"http/1.1"])) {
+                    (Ok(shared), Ok(own)) => clients = Clients { shared, own: Some(own) },
+                    (Err(what), _) | (_, Err(what)) => self.say(&service.at, what, true),
+                }
+            }
+            all.push(clients);
         }
         all
     }
@@ -344,6 +426,7 @@ impl Compiling<'_> {
     fn client(
         &mut self,
         tls: &ServiceTls,
+        alpn: &[&[u8]],
         certificates: &[Vec<Pair>],
         authorities: &[Option<String>],
         made: &mut HashMap<[u8; 32], Arc<ClientPlan>>,
@@ -363,6 +446,7 @@ impl Compiling<'_> {
             add(format!("{:?} {}", tls.depth, node.system_authorities).as_bytes());
             add(node.upstream_authorities.as_bytes());
             pems.iter().flatten().for_each(|pem| add(pem.as_bytes()));
+            add(&alpn.join(&b','));
             add(identity.as_ref().map_or("", |pair| &pair.identity.sha256).as_bytes());
             let mut name = [0; 32];
             name.copy_from_slice(hash.finish().as_ref());
@@ -384,7 +468,7 @@ impl Compiling<'_> {
             roots => roots,
         };
         let depth = tls.depth.map(|depth| depth as usize);
-        let client = Client { roots, depth, identity, alpn: vec![b"http/1.1".to_vec()] };
+        let client = Client { roots, depth, identity, alpn: alpn.iter().map(|word| word.to_vec()).collect() };
         client.build(1)?;
         let plan = Arc::new(ClientPlan { name, client });
         made.insert(name, plan.clone());

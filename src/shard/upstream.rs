@@ -1,8 +1,8 @@
 //! The upstream side of a request: which target, over which connection, and what to do when it fails.
 
 use super::count::bump;
-use super::h2::Mux;
-use super::pool::{Link, Pool};
+use super::h2::{Fresh, Mux};
+use super::pool::{Link, Pool, Wire};
 use super::secure::Toward;
 use super::{Complaint, Shard};
 use crate::balance::health::{suffices, Report};
@@ -12,12 +12,15 @@ use crate::balance::{Member, Pick, Picker, Standing};
 use crate::base::limits::ACCEPT_PAUSE_MS;
 use crate::base::time::Millis;
 use crate::bus::{Endpoint, Located};
+use crate::io::channel::Channel;
 use crate::io::clock;
 use crate::io::listen::is_out_of_descriptors;
 use crate::io::tcp::Stream;
 use crate::plan::balancing::Criteria;
+use crate::plan::spoken::Spoken;
 use crate::plan::{Algorithm, Service, Upstream};
 use std::cell::{Cell, RefCell};
+use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -209,27 +212,88 @@ impl Peer {
         tracing::warn!(upstream, %host, port, %address, found_by, "{}", flip.text());
     }
 
-    /// A stream on a connection of HTTP/2 that is there, if one has room.
-    pub(super) fn reuse_http2(&self, shard: &Shard) -> Option<Box<Link>> {
-        let mux = self.pool.mux(shard.pool_bounds)?;
+    /// A stream on a connection of HTTP/2 that is there, if one has room; where the target chooses HTTP/1.1, a connection that
+    /// lies idle, if that is `stale_too`.
+    pub(super) fn reuse_shared(
+        &self,
+        shard: &Shard,
+        toward: Option<&Toward<'_>>,
+        stale_too: bool,
+    ) -> Option<Box<Link>> {
+        let pool = self.pool_of(shard, toward);
+        let link = match free(shard, &pool, toward).filter(|_| !pool.share.is_awaited()) {
+            Some(mux) => Box::new(Link::of_call(mux.call(), shard.deadlines.watch_waiter())),
+            None if pool.share.is_declined() && stale_too => toward?.take(&pool)?,
+            None => return None,
+        };
         bump(&shard.counters.upstream_reuses);
-        Some(Box::new(Link::of_call(mux.call(), shard.deadlines.watch_waiter())))
+        Some(link)
     }
 
-    /// A stream on a new connection of HTTP/2.
-    pub(super) async fn connect_http2(
+    /// A stream on a connection of HTTP/2, once one has room, or on a new one; or one of HTTP/1.1, where the target chooses
+    /// that and the service leaves it the choice. Whoever is `gone` does not wait on.
+    pub(super) async fn connect_shared(
         &self,
         shard: &Rc<Shard>,
         group: &Group,
         service: &Service,
+        toward: Option<&Toward<'_>>,
+        until: Millis,
+        gone: impl Fn() -> bool,
     ) -> std::io::Result<Box<Link>> {
-        let stream = self.dial(shard, group, service.connect_timeout_ms).await?;
-        let mux = Mux::over(shard, stream.into(), service.write_timeout_ms).await?;
+        let pool = self.pool_of(shard, toward);
+        let share = &pool.share;
+        let mut again = false;
+        // Who is first in line does not wait for himself.
+        while !share.is_declined() && (!again && share.is_awaited() || !share.may_make(&shard.pool_bounds)) {
+            let watch = shard.deadlines.watch_waiter();
+            watch.arm_read(until);
+            share.wait(again, &watch, &gone).await?;
+            again = true;
+            if let Some(mux) = free(shard, &pool, toward) {
+                return Ok(Box::new(Link::of_call(mux.call(), shard.deadlines.watch_waiter())));
+            }
+        }
+        let making = share.make();
+        let left_ms = until.0.saturating_sub(clock::millis().0).max(1);
+        let mut link = self.connect(shard, group, left_ms, toward).await?;
+        let chosen = toward.filter(|toward| toward.is_secure()).and(link.channel()).map(Channel::alpn);
+        if chosen.is_some_and(|chosen| chosen != Some(b"h2")) {
+            if service.speaks() == Spoken::Either {
+                share.decline();
+                return Ok(link);
+            }
+            return Err(self.no_http2(shard, group, &ErrorKind::InvalidData.into()));
+        }
+        let (watch, made) = (link.watch, link.toward.take());
+        let Wire::Socket(stream) = link.wire else { return Err(ErrorKind::Unsupported.into()) };
+        let fresh = Fresh { watch, stream, made, addr: self.addr };
+        let mux = Mux::over(shard, fresh, share, service.write_timeout_ms, until).await;
+        let mux = mux.map_err(|error| self.no_http2(shard, group, &error))?;
         let link = Link::of_call(mux.call(), shard.deadlines.watch_waiter());
         if !shard.is_draining() {
-            self.pool.put_mux(mux);
+            let room = mux.room(&shard.pool_bounds);
+            share.put(mux);
+            making.done(room);
         }
         Ok(Box::new(link))
+    }
+
+    /// Notes that the target does not speak HTTP/2.
+    fn no_http2(&self, shard: &Shard, group: &Group, error: &Error) -> Error {
+        let late = error.kind() == ErrorKind::TimedOut;
+        shard.complain(Complaint::UpstreamHandshake, || {
+            let how = if late { "in time" } else { "at all" };
+            format!("{} of upstream {:?} does not speak HTTP/2 {how}", self.addr, group.name)
+        });
+        bump(&shard.counters.upstream_connect_failures);
+        self.on_failure(late);
+        error.kind().into()
+    }
+
+    /// The connections that may be used for a request.
+    fn pool_of(&self, shard: &Shard, toward: Option<&Toward<'_>>) -> Rc<Pool> {
+        toward.map_or_else(|| self.pool.clone(), |toward| shard.secure_pool(self.addr, toward.key))
     }
 
     /// A connection that was used before, if a live one lies idle.
@@ -252,12 +316,13 @@ impl Peer {
     ) -> std::io::Result<Box<Link>> {
         let stream = self.dial(shard, group, timeout_ms).await?;
         let watch = shard.deadlines.watch(stream.fd());
-        let mut link = Box::new(Link::new(stream.into(), watch));
+        let mut link = Box::new(Link::new(stream.into(), watch, clock::millis()));
         if let Some(toward) = toward {
-            let shaken = Box::pin(toward.shake(shard, &mut link, self.addr, timeout_ms)).await;
-            if let Err(error) = shaken {
+            let begun = Box::pin(toward.begin(shard, &mut link, self.addr, timeout_ms)).await;
+            if let Err(error) = begun {
                 shard.complain(Complaint::UpstreamHandshake, || {
-                    format!("no TLS with {} of upstream {:?}: {error}", self.addr, group.name)
+                    let what = if toward.is_secure() { "no TLS" } else { "no word" };
+                    format!("{what} with {} of upstream {:?}: {error}", self.addr, group.name)
                 });
                 bump(&shard.counters.upstream_connect_failures);
                 self.on_failure(error.kind() == std::io::ErrorKind::TimedOut);
@@ -300,9 +365,20 @@ impl Peer {
         link.served += 1;
         if !shard.is_draining() && !link.is_http2() {
             match link.toward.as_ref().map(|toward| toward.key) {
-                None => self.pool.put(link, clock::millis(), shard.pool_bounds),
-                Some(key) => shard.secure_pool(self.addr, key).put(link, clock::millis(), shard.pool_bounds),
+                None => self.pool.put(link, clock::millis(), &shard.pool_bounds),
+                Some(key) => shard.secure_pool(self.addr, key).put(link, clock::millis(), &shard.pool_bounds),
             }
         }
     }
+}
+
+/// A connection of HTTP/2 that has room for one more request towards the same.
+fn free(shard: &Shard, pool: &Pool, toward: Option<&Toward<'_>>) -> Option<Rc<Mux>> {
+    let bounds = &shard.pool_bounds;
+    let now = if bounds.age_ms > 0 { clock::millis() } else { Millis(0) };
+    pool.share.free(now, bounds, |mux| match (toward, &mux.made) {
+        (None, None) => true,
+        (Some(toward), Some(made)) => toward.is(made),
+        _ => false,
+    })
 }

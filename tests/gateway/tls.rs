@@ -314,10 +314,10 @@ fn faults_of_certificates_are_found_by_check() {
 }
 
 /// openssl as an upstream that answers every request with a page about the connection.
-struct Server(Child, u16);
+pub(crate) struct Server(Child, pub(crate) u16);
 
 impl Server {
-    fn start(args: &[&str]) -> Server {
+    pub(crate) fn start(args: &[&str]) -> Server {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let accept = port.to_string();
         let (cert, key) = (file("up.pem"), file("up.key"));

@@ -6,6 +6,7 @@ use crate::config::check::join;
 use crate::config::doc::Value;
 use crate::plan::balancing::{HashOn, Hashing};
 use crate::plan::draft::{ConsumerDraft, Ref, RouteDraft, ServiceDraft, TargetDraft, UpstreamDraft};
+use crate::plan::spoken::ProxyVersion;
 use crate::plan::tls::ServiceTls;
 use crate::plan::{Algorithm, HeaderMatch, HeaderWant, Protocol};
 use serde_json::Value as Json;
@@ -50,11 +51,22 @@ pub(super) fn service(reader: &mut Reader<'_>, entity: Entity<'_>) {
     }
     let protocol = protocol(&word).unwrap_or(Protocol::Http);
     let must_be_null: &[&str] = match protocol {
-        Protocol::Http | Protocol::TlsPassthrough => &TLS_FIELDS,
+        Protocol::Http => &TLS_FIELDS,
         Protocol::Https => &[],
-        Protocol::Tls => &["path"],
-        Protocol::Tcp | Protocol::Udp | Protocol::Grpc | Protocol::Grpcs => {
-            &["path", "client_certificate", "tls_verify", "tls_verify_depth", "ca_certificates"]
+        Protocol::Tls => &["path", "http2", "proxy_protocol"],
+        Protocol::Grpc => &["path", "client_certificate", "tls_verify", "tls_verify_depth", "ca_certificates", "http2"],
+        Protocol::Grpcs => &["path", "http2"],
+        Protocol::Tcp | Protocol::Udp => &[
+            "path",
+            "client_certificate",
+            "tls_verify",
+            "tls_verify_depth",
+            "ca_certificates",
+            "http2",
+            "proxy_protocol",
+        ],
+        Protocol::TlsPassthrough => {
+            &["client_certificate", "tls_verify", "tls_verify_depth", "ca_certificates", "http2", "proxy_protocol"]
         }
     };
     for field in must_be_null {
@@ -65,7 +77,7 @@ pub(super) fn service(reader: &mut Reader<'_>, entity: Entity<'_>) {
             reader.report.fault(entity.span(field), entity.path(field), "value must be null", hint);
         }
     }
-    if !matches!(protocol, Protocol::Http | Protocol::Https | Protocol::Grpc) {
+    if !matches!(protocol, Protocol::Http | Protocol::Https | Protocol::Grpc | Protocol::Grpcs) {
         let message = format!("{word} is not served yet: its requests are answered with 501");
         reader.report.warning(entity.span("protocol"), entity.path("protocol"), message, "");
     }
@@ -95,6 +107,8 @@ pub(super) fn service(reader: &mut Reader<'_>, entity: Entity<'_>) {
         write_timeout_ms: entity.number("write_timeout"),
         read_timeout_ms: entity.number("read_timeout"),
         tls,
+        http2: entity.flag("http2"),
+        announces: entity.values["proxy_protocol"].as_str().and_then(ProxyVersion::of),
         authorities,
         certificate,
         enabled: entity.flag("enabled"),

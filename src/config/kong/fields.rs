@@ -6,6 +6,7 @@ use super::text;
 use super::{credentials, entities, others, plugins, Entity, Reader};
 use crate::plan::ids::Table;
 use crate::plan::schema::{Element, Field, Kind, Rule};
+use crate::plan::spoken::ProxyVersion;
 
 /// A kind of entity.
 pub(super) struct Noun {
@@ -93,6 +94,9 @@ const SERVICE: &[Field] = &[
     Field::optional("tls_verify", Kind::Boolean, "Verify the upstream's certificate?"),
     Field::optional("tls_verify_depth", Kind::Integer, "Longest chain.").rules(&[Rule::Between(0.0, 64.0)]),
     Field::optional("ca_certificates", Kind::Array(&UUID), "Authorities to trust."),
+    Field::optional("http2", Kind::Boolean, "Speak HTTP/2 with the upstream: by ALPN over TLS, at once in the clear."),
+    Field::optional("proxy_protocol", Kind::String, "Announce each client to the upstream by the PROXY protocol.")
+        .rules(&[Rule::OneOf(&ProxyVersion::WORDS)]),
     Field::with_default("enabled", Kind::Boolean, "true", "Served? If not, its routes are not there."),
 ];
 

@@ -279,6 +279,26 @@ const UPSTREAM: &[Knob] = &[
         kind: number!(upstream_idle_ms, Time, 1, DAY, Some("never")),
         about: "How long an idle connection is kept; below the upstream's own keep-alive timeout.",
     },
+    Knob {
+        name: "age_max",
+        kind: number!(upstream_age_ms, Time, 1, 7 * DAY, Some("never")),
+        about: "Age from which on a connection takes no more requests.",
+    },
+    Knob {
+        name: "http2_connections_max",
+        kind: number!(upstream_http2_connections_max, Count, 1, 10_000, None),
+        about: "Connections of HTTP/2 a shard has side by side to one address; requests beyond wait for connect_timeout.",
+    },
+    Knob {
+        name: "http2_streams_max",
+        kind: number!(upstream_http2_streams_max, Count, 1, 10_000, None),
+        about: "Requests at once over one of them, where the upstream allows so many.",
+    },
+    Knob {
+        name: "http2_ping",
+        kind: number!(upstream_http2_ping_ms, Time, 1000, DAY, Some("never")),
+        about: "Silence with requests under way before an upstream is sent a PING; as long again without an answer is its end.",
+    },
 ];
 
 const DNS: &[Knob] = &[Knob {

@@ -49,6 +49,14 @@ fn numbers_are_read_in_their_units() {
         let runtime = &d.node.runtime;
         runtime.upstream_idle_max == 0 && runtime.upstream_requests_max == 0 && runtime.upstream_idle_ms == 0
     });
+    check(
+        "runtime: {upstream: {age_max: 5m, http2_ping: never, http2_connections_max: 3, http2_streams_max: 7}}",
+        |d| {
+            let runtime = &d.node.runtime;
+            let bounds = (runtime.upstream_http2_connections_max, runtime.upstream_http2_streams_max);
+            (runtime.upstream_age_ms, runtime.upstream_http2_ping_ms, bounds) == (300_000, 0, (3, 7))
+        },
+    );
     check("runtime:\nlisteners:\n", |d| d.node.runtime == Runtime::default() && d.listeners.len() == 1);
 }
 

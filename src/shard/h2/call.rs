@@ -10,6 +10,8 @@ use crate::http::{Head, Method};
 use crate::io::deadline::Watch;
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
+use h2::RecvStream;
+use http::Response;
 use std::cell::{Cell, RefCell};
 use std::future::{poll_fn, Future as _};
 use std::io::{Error, ErrorKind, Result};
@@ -47,7 +49,8 @@ impl Ended {
 enum Answer {
     /// Nothing was asked.
     Unasked,
-    Awaited(ResponseFuture),
+    /// An interim answer as text, handed on up to the offset, while the final one is awaited.
+    Awaited(ResponseFuture, Vec<u8>, usize),
     /// Its head as text, handed on up to the offset, and then its body.
     Begun(Vec<u8>, usize, Inbound),
     Failed(ErrorKind),
@@ -97,7 +100,7 @@ impl Call {
         let Ok(Progress::Done) = Parser::default().request(bytes, &mut head) else { return Err(bad()) };
         let on = head.on(bytes);
         let length = framing::of_request(on).map_err(|_| bad())?;
-        let request = convert::upstream_request(on).map_err(|_| bad())?;
+        let request = convert::upstream_request(on, self.mux.is_secure()).map_err(|_| bad())?;
         self.method.set(head.method);
         poll_fn(|cx| match self.sender.borrow_mut().poll_ready(cx) {
             Poll::Pending if watch.fired().is_some() => Poll::Ready(Err(ErrorKind::TimedOut.into())),
@@ -112,7 +115,8 @@ impl Call {
         let sent = self.sender.borrow_mut().send_request(request, stage.is_done());
         let (answer, send) = sent.map_err(|_| self.refused())?;
         self.outbound.begin(send, stage);
-        *self.answer.borrow_mut() = Answer::Awaited(answer);
+        *self.answer.borrow_mut() = Answer::Awaited(answer, Vec::new(), 0);
+        self.mux.asked();
         Ok(head.len)
     }
 
@@ -140,11 +144,18 @@ impl Call {
             match &mut *answer {
                 Answer::Unasked => return Poll::Ready(Ok(0)),
                 Answer::Failed(kind) => return Poll::Ready(Err((*kind).into())),
-                Answer::Awaited(awaited) => match Pin::new(awaited).poll(cx) {
+                Answer::Awaited(_, text, at) if *at < text.len() => return Poll::Ready(Ok(hand_on(text, at, buf))),
+                Answer::Awaited(awaited, text, at) => match poll_answer(awaited, cx) {
+                    Poll::Ready(Ok(Told::Interim(interim))) => {
+                        (*at, *text) = (0, Vec::new());
+                        if convert::upstream_interim(&interim.into_parts().0, text).is_err() {
+                            *answer = Answer::Failed(ErrorKind::InvalidData);
+                        }
+                    }
                     Poll::Pending if watch.fired().is_some() => return Poll::Ready(Err(ErrorKind::TimedOut.into())),
                     Poll::Pending => return self.wait(cx, watch),
                     Poll::Ready(Err(error)) => *answer = Answer::Failed(halves::reset(&error).kind()),
-                    Poll::Ready(Ok(response)) => {
+                    Poll::Ready(Ok(Told::Final(response))) => {
                         let (parts, body) = response.into_parts();
                         let mut text = Vec::new();
                         let ended = body.is_end_stream();
@@ -157,12 +168,7 @@ impl Call {
                         };
                     }
                 },
-                Answer::Begun(text, at, _) if *at < text.len() => {
-                    let bytes = (text.len() - *at).min((buf.capacity() - buf.len()).max(1));
-                    buf.extend_from_slice(&text[*at..*at + bytes]);
-                    *at += bytes;
-                    return Poll::Ready(Ok(bytes));
-                }
+                Answer::Begun(text, at, _) if *at < text.len() => return Poll::Ready(Ok(hand_on(text, at, buf))),
                 Answer::Begun(_, _, inbound) => {
                     return match inbound.poll_held(cx, watch) {
                         Poll::Pending => self.wait(cx, watch),
@@ -180,6 +186,27 @@ impl Call {
             *waker = Some(cx.waker().clone());
         }
         Poll::Pending
+    }
+}
+
+/// Moves text from `at` on to `buf`, as far as there is room; how much.
+fn hand_on(text: &[u8], at: &mut usize, buf: &mut Vec<u8>) -> usize {
+    let bytes = (text.len() - *at).min((buf.capacity() - buf.len()).max(1));
+    buf.extend_from_slice(&text[*at..*at + bytes]);
+    *at += bytes;
+    bytes
+}
+
+/// What an upstream has said.
+enum Told {
+    Interim(Response<()>),
+    Final(Response<RecvStream>),
+}
+
+fn poll_answer(awaited: &mut ResponseFuture, cx: &mut Context<'_>) -> Poll<std::result::Result<Told, h2::Error>> {
+    match awaited.poll_informational(cx) {
+        Poll::Ready(Some(interim)) => Poll::Ready(interim.map(Told::Interim)),
+        _ => Pin::new(awaited).poll(cx).map_ok(Told::Final),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::http::grpc;
 use crate::http::headers::{self, Drop};
 use crate::http::{parse, Fault, HeadRef, Known};
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName, HeaderValue, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST};
+use http::header::{HeaderMap, HeaderName, HeaderValue, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, TRAILER};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri};
@@ -180,17 +180,17 @@ pub(super) fn response(head: HeadRef<'_>, websocket: bool) -> Result<Response<()
     Ok(response)
 }
 
-/// A request to an upstream, ours and whole, as HTTP/2 has it.
+/// A request to an upstream, ours and whole, as HTTP/2 has it. `secure`: is it asked over TLS?
 ///
 /// # Errors
 /// [`Malformed`] where it cannot be said in HTTP/2, such as a path that no URI can hold.
-pub(super) fn upstream_request(head: HeadRef<'_>) -> Result<Request<()>, Malformed> {
+pub(super) fn upstream_request(head: HeadRef<'_>, secure: bool) -> Result<Request<()>, Malformed> {
     let drop = Drop::of_request(head).map_err(|_| Malformed)?;
     let bytes = Bytes::copy_from_slice(&head.buf[..head.head.len]);
     let part = |at: usize, len: usize| bytes.slice(at..at + len);
     let target = head.head.target_part;
     let mut uri = http::uri::Parts::default();
-    uri.scheme = Some(Scheme::HTTP);
+    uri.scheme = Some(if secure { Scheme::HTTPS } else { Scheme::HTTP });
     let path = PathAndQuery::from_maybe_shared(part(target.at as usize, target.len as usize));
     uri.path_and_query = Some(path.map_err(|_| Malformed)?);
     let mut request = Request::new(());
@@ -226,19 +226,15 @@ pub(super) fn upstream_response(
     out: &mut Vec<u8>,
 ) -> Result<bool, Malformed> {
     let status = parts.status.as_u16();
-    put(out, [b"HTTP/1.1 ", parts.status.as_str().as_bytes(), b" \r\n"]);
-    for (name, value) in &parts.headers {
-        if *name != CONTENT_LENGTH {
-            field(name, value, out)?;
-        }
-    }
+    head_of_answer(parts, out)?;
     let bodyless = method == crate::http::Method::Head || matches!(status, 100..=199 | 204 | 304);
     let length = parts.headers.get(CONTENT_LENGTH);
-    // Trailers have a place behind chunks alone, and a call's status is in them.
-    let is_grpc = grpc::is_call(parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes));
+    // Trailers have a place behind chunks alone. A call's status is in them, and who announces some means to send them.
+    let has_trailers = grpc::is_call(parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes))
+        || parts.headers.contains_key(TRAILER);
     let mut chunked = false;
     match length {
-        Some(length) if bodyless || !is_grpc => field(&CONTENT_LENGTH, length, out)?,
+        Some(length) if bodyless || !has_trailers => field(&CONTENT_LENGTH, length, out)?,
         _ if bodyless => {}
         _ if ended => put(out, [b"Content-Length: 0\r\n"]),
         _ => {
@@ -248,6 +244,31 @@ pub(super) fn upstream_response(
     }
     put(out, [b"\r\n"]);
     Ok(chunked)
+}
+
+/// Writes an upstream's interim answer as HTTP/1.1.
+///
+/// # Errors
+/// [`Malformed`], such as a switch of protocols, which HTTP/2 does not have (RFC 9113 §8.6).
+pub(super) fn upstream_interim(parts: &http::response::Parts, out: &mut Vec<u8>) -> Result<(), Malformed> {
+    if !parts.status.is_informational() || parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Malformed);
+    }
+    head_of_answer(parts, out)?;
+    put(out, [b"\r\n"]);
+    Ok(())
+}
+
+/// The status line, with the words that HTTP/2 leaves out, and the fields but for the length.
+fn head_of_answer(parts: &http::response::Parts, out: &mut Vec<u8>) -> Result<(), Malformed> {
+    let reason = parts.status.canonical_reason().unwrap_or("");
+    put(out, [b"HTTP/1.1 ", parts.status.as_str().as_bytes(), b" ", reason.as_bytes(), b"\r\n"]);
+    for (name, value) in &parts.headers {
+        if *name != CONTENT_LENGTH {
+            field(name, value, out)?;
+        }
+    }
+    Ok(())
 }
 
 /// The lines of a trailer section as HTTP/2 has them.

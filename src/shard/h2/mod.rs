@@ -8,7 +8,8 @@
 //! ```
 //!
 //! `sieve` bounds what costs and is of no use, `convert` refuses what HTTP/1.1 would read otherwise, `ends` makes a stream
-//! look like a socket. Towards upstreams: `mux` is a connection, `call` one stream of it. Not here: what becomes of a request.
+//! look like a socket. Towards upstreams: `share` has the connections to one target, `mux` is one of them, `call` one stream
+//! of it. Not here: what becomes of a request.
 
 mod call;
 mod convert;
@@ -16,11 +17,13 @@ mod ends;
 mod halves;
 mod mux;
 mod pump;
+mod share;
 mod sieve;
 
 pub(super) use call::{Call, Ended};
 pub(super) use ends::Ends;
-pub(super) use mux::Mux;
+pub(super) use mux::{Fresh, Mux};
+pub(super) use share::Share;
 
 use super::count::bump;
 use super::request::{self, Next};
@@ -132,6 +135,12 @@ pub(super) async fn serve(shard: &Rc<Shard>, client: &Client, early: Vec<u8>) {
 /// A GOAWAY frame of PROTOCOL_ERROR, before any stream.
 const GOAWAY: &[u8; 17] = b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01";
 
+fn goaway(reason: Reason) -> [u8; GOAWAY.len()] {
+    let mut frame = *GOAWAY;
+    frame[GOAWAY.len() - 4..].copy_from_slice(&u32::from(reason).to_be_bytes());
+    frame
+}
+
 /// Tells a client that has begun with something else that this is HTTP/2: "Clients and servers MUST treat an invalid
 /// connection preface as a connection error of type PROTOCOL_ERROR" (RFC 9113 §3.4).
 pub(super) async fn decline(shard: &Shard, client: &Client) {
@@ -160,9 +169,7 @@ async fn engine(shard: &Rc<Shard>, client: &Client, shared: &Rc<Shared>, pipe: &
     let Some(mut connection) = shaken.await else {
         // The engine has said its SETTINGS and no more: what was wrong came with the preface.
         if let Some(reason) = shared.fault.get() {
-            let mut frame = *GOAWAY;
-            frame[GOAWAY.len() - 4..].copy_from_slice(&u32::from(reason).to_be_bytes());
-            pipe.say(&frame);
+            pipe.say(&goaway(reason));
         }
         return;
     };

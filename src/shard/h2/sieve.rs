@@ -63,6 +63,12 @@ pub(super) struct Sieve {
     setting_len: usize,
     idle: Allowance,
     windows: Allowance,
+    /// Bytes sent since they last earned the peer a frame that carries nothing.
+    unearned: u64,
+    /// Do HEADERS answer calls of ours, which earn them?
+    answers: bool,
+    /// A whole SETTINGS frame of the peer's own has come.
+    settings_new: bool,
 }
 
 const HEAD_BYTES: usize = 9;
@@ -99,7 +105,25 @@ impl Sieve {
             setting_len: 0,
             idle: Allowance::new(limits::H2_IDLE_FRAMES, now),
             windows: Allowance::new(limits::H2_WINDOW_UPDATES, now),
+            unearned: 0,
+            answers: false,
+            settings_new: false,
         }
+    }
+
+    /// Of an upstream's connection: it has no preface, and what it may send is earned by calls.
+    pub(super) fn of_upstream(now: Millis) -> Sieve {
+        Sieve { preface_left: 0, answers: true, ..Sieve::new(now) }
+    }
+
+    /// An upstream was asked something.
+    pub(super) fn asked(&mut self) {
+        self.idle.give(limits::H2_FRAMES_PER_CALL);
+    }
+
+    /// Has a SETTINGS frame of the peer's own come since the last look?
+    pub(super) fn take_settings(&mut self) -> bool {
+        std::mem::take(&mut self.settings_new)
     }
 
     /// Looks at what was received. O(frames).
@@ -116,6 +140,7 @@ impl Sieve {
                 self.payload_left -= skipped as u32;
                 if self.kind == SETTINGS {
                     self.settings(&bytes[..skipped])?;
+                    self.settings_new |= self.payload_left == 0;
                 }
                 bytes = &bytes[skipped..];
                 continue;
@@ -169,6 +194,10 @@ impl Sieve {
         let within = match kind {
             DATA if self.payload_left == 0 && flags & END_STREAM == 0 => self.idle.take(COST_RARE, now),
             DATA => true,
+            HEADERS if self.answers => {
+                self.in_block = flags & END_HEADERS == 0;
+                self.idle.take(COST_RARE, now)
+            }
             HEADERS => {
                 self.idle.give(COST);
                 self.in_block = flags & END_HEADERS == 0;
@@ -178,7 +207,10 @@ impl Sieve {
                 self.in_block = self.in_block && flags & END_HEADERS == 0;
                 self.payload_left > 0 || self.idle.take(COST_RARE, now)
             }
-            SETTINGS => self.idle.take(COST_RARE, now),
+            SETTINGS => {
+                self.settings_new |= flags & ACK == 0 && self.payload_left == 0;
+                self.idle.take(COST_RARE, now)
+            }
             WINDOW_UPDATE => self.windows.take(COST, now),
             // PRIORITY, RST_STREAM, PING, GOAWAY, PUSH_PROMISE and those that nobody knows.
             _ => self.idle.take(COST, now),
@@ -186,9 +218,13 @@ impl Sieve {
         within.then_some(()).ok_or(Reason::ENHANCE_YOUR_CALM)
     }
 
-    /// The client has been sent so much: it may give so much of its window back.
+    /// The peer has been sent so much: it may give so much of its window back.
     pub(super) fn sent(&mut self, bytes: u64) {
         self.windows.give(bytes.div_ceil(limits::H2_BYTES_PER_WINDOW_UPDATE));
+        // The rest is carried over: what answers a PING must not earn the next.
+        self.unearned += bytes;
+        self.idle.give(self.unearned / limits::H2_BYTES_PER_IDLE_FRAME);
+        self.unearned %= limits::H2_BYTES_PER_IDLE_FRAME;
     }
 
     /// Is something begun that only waits for its own rest: the preface, a header block, a frame other than DATA?
@@ -249,6 +285,39 @@ mod tests {
         sieve.feed(&window[HEAD_BYTES..], Millis(0)).expect("payload");
         sieve.sent(1);
         sieve.feed(&window, Millis(0)).expect("what was sent may be acknowledged");
+    }
+
+    #[test]
+    fn an_upstream_earns_its_frames_by_calls() {
+        let (head, ping) = (frame(HEADERS, END_HEADERS, b"x"), frame(PING, 0, &[0; 8]));
+        let mut sieve = Sieve::of_upstream(Millis(0));
+        sieve.feed(&frame(SETTINGS, ACK, b""), Millis(0)).expect("no flood");
+        assert!(!sieve.take_settings());
+        sieve.feed(&frame(SETTINGS, 0, &[0; 6])[..14], Millis(0)).expect("no flood");
+        assert!(!sieve.take_settings(), "half of it");
+        sieve.feed(&[0], Millis(0)).expect("no flood");
+        assert!(sieve.take_settings() && !sieve.take_settings());
+
+        let mut sieve = Sieve::of_upstream(Millis(0));
+        assert_eq!(
+            (0..1000).take_while(|_| sieve.feed(&head, Millis(0)).is_ok()).count(),
+            100,
+            "HEADERS nobody asked for"
+        );
+        for _ in 0..1000 {
+            let mut sieve = Sieve { idle: Allowance { left: 0, ..sieve.idle }, ..Sieve::of_upstream(Millis(0)) };
+            sieve.asked();
+            (0..4).for_each(|_| sieve.feed(&head, Millis(0)).expect("a head, trailers, two interim answers"));
+            assert!(sieve.feed(&head, Millis(0)).is_err());
+        }
+        let mut sieve = Sieve::of_upstream(Millis(0));
+        let answered = |sieve: &mut Sieve| {
+            sieve.sent(17);
+            sieve.feed(&ping, Millis(0)).is_ok()
+        };
+        assert!((0..100_000).take_while(|_| answered(&mut sieve)).count() < 1100, "answers to PING do not earn it");
+        sieve.sent(512);
+        assert!(!sieve.take_settings());
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub(crate) mod echo;
 pub(crate) mod frames;
 pub(crate) mod gateway;
 pub(crate) mod nginx;
+pub(crate) mod origin;
 pub(crate) mod ports;
 pub(crate) mod redis;
 pub(crate) mod switch;
