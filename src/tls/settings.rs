@@ -1,6 +1,6 @@
 //! What both sides of TLS are set to: versions, suites, who is verified and how.
 
-use super::certs::{Names, Pair};
+use super::certs::{Identity, Names, Pair};
 use super::tickets::{Shared, Tickets};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
@@ -173,6 +173,12 @@ pub fn roots_of<'a>(pems: impl Iterator<Item = &'a str>) -> Result<RootCertStore
     Ok(roots)
 }
 
+/// Does a peer's chain have more than so many links? Authorities at its end, which some send along, are none.
+fn is_longer(intermediates: &[CertificateDer<'_>], depth: usize) -> bool {
+    let is_link = |der: &&CertificateDer<'_>| !Identity::of(der).is_ok_and(|identity| identity.is_own_issuer);
+    intermediates.len() > depth && intermediates.iter().filter(is_link).count() > depth
+}
+
 fn too_long() -> Error {
     Error::General("the chain of certificates is longer than allowed".into())
 }
@@ -193,7 +199,7 @@ impl ServerCertVerifier for ServersUpTo {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if self.depth.is_some_and(|depth| intermediates.len() > depth) {
+        if self.depth.is_some_and(|depth| is_longer(intermediates, depth)) {
             return Err(too_long());
         }
         self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
@@ -337,7 +343,7 @@ impl ClientCertVerifier for ClientsUpTo {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        if intermediates.len() > self.depth {
+        if is_longer(intermediates, self.depth) {
             return Err(too_long());
         }
         self.inner.verify_client_cert(end_entity, intermediates, now)
