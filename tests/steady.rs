@@ -88,6 +88,7 @@ fn plan() -> Plan {
         debug_trigger: None,
         debug_names: Default::default(),
         error_type: "text/plain".into(),
+        head_too_large: 431,
         tagline: String::new(),
         version: String::new(),
         admin_latency: None,

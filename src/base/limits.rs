@@ -89,6 +89,10 @@ pub const H2_FAULTY_STREAMS_MAX: usize = 100;
 /// a request in flight holds, and waits no longer than its service's connect_timeout.
 pub const H2_WAITING_MAX: usize = 10_000;
 
+/// Silence of an HTTP/2 connection to an upstream after which the kernel asks whether it is there, seconds; after twice that it
+/// is given up. Streams may last for hours, and middle boxes forget connections that are silent for some minutes.
+pub const H2_KEEPALIVE_S: u64 = 60;
+
 /// What a request over HTTP/2 entitles its upstream to, in frames that carry nothing (see [`H2_IDLE_FRAMES`]), where a
 /// HEADERS frame counts ten: head, trailers, two interim answers. Beyond it they are taken from what may come at once, and a
 /// connection that sends them without end is closed: the engine holds interim answers until somebody reads them.
@@ -462,8 +466,8 @@ const _: () = assert!(TLS_HELLO_BYTES_MAX <= TLS_HANDSHAKE_BYTES_MAX, "a hello i
 pub const TLS_HANDSHAKE_MS: u64 = 10_000;
 
 /// Handshakes under way on a shard. Each holds about 20 KB, and 70 µs of work that others wait for: a thousand of them are
-/// 70 ms. One more is closed, and counted.
-pub const TLS_HANDSHAKES_MAX: u64 = 1_000;
+/// 70 ms. One more ends the one that began first, and is counted.
+pub const TLS_HANDSHAKES_MAX: usize = 1_000;
 
 /// TLS handshakes of an Admin API listener under way. An operator and a scraper or two; one more is closed.
 pub const ADMIN_HANDSHAKES_MAX: usize = 32;

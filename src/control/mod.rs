@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   access_log.rs  the writer of the access log       names.rs    which names, how they stand, when to ask again
-//!   admin/         the Admin API                      probe.rs    asks targets how they are
+//!   admin/         the Admin API                      probe/      asks targets how they are
 //!   board.rs       what the Admin API can see         restart.rs  what a reload cannot apply
 //!   dns.rs         asks for names                     roster.rs   the members of upstreams, over reloads
 //!   health.rs      how targets are, as data           sink.rs     where log lines end

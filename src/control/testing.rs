@@ -64,6 +64,7 @@ pub(crate) fn plan_of(upstreams: &[(&str, &[Target])]) -> Plan {
                 debug_trigger: None,
                 debug_names: Default::default(),
                 error_type: "text/plain".to_owned(),
+                head_too_large: 431,
                 tagline: "a test".to_owned(),
                 version: "1.2.3".to_owned(),
                 admin_latency: None,

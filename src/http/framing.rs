@@ -8,7 +8,7 @@ use super::authority::{self, Authority};
 use super::head::{HeadRef, Method, Version};
 use super::headers::{self, Known};
 use super::target::Target;
-use super::Fault;
+use super::{scan, Fault};
 
 /// How the end of a body is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,8 +123,9 @@ fn length(value: &[u8]) -> Result<u64, Fault> {
     Ok(length as u64)
 }
 
-/// Transfer-Encoding must be one `chunked`. Codings that are known and stand before it are not supported rather than
-/// wrong (RFC 9112 §6.1: "SHOULD respond with 501"); they cannot be passed on, since they end at this hop.
+/// Transfer-Encoding must be one `chunked`. Codings that stand before it are not supported rather than wrong, known or not
+/// (RFC 9112 §6.1: "SHOULD respond with 501"); they cannot be passed on, since they end at this hop. `identity` is no
+/// coding any more.
 fn only_chunked(head: HeadRef<'_>) -> Result<(), Fault> {
     let mut others = false;
     let mut last_is_chunked = false;
@@ -136,7 +137,8 @@ fn only_chunked(head: HeadRef<'_>) -> Result<(), Fault> {
             }
             match coding {
                 _ if coding.eq_ignore_ascii_case(b"chunked") => last_is_chunked = true,
-                _ if is_known_coding(coding) => others = true,
+                _ if coding.eq_ignore_ascii_case(b"identity") => return Err(Fault::Coding),
+                _ if coding.iter().all(|&byte| scan::is_token(byte)) => others = true,
                 _ => return Err(Fault::Coding),
             }
         }
@@ -146,12 +148,6 @@ fn only_chunked(head: HeadRef<'_>) -> Result<(), Fault> {
         (true, true) => Err(Fault::CodingUnsupported),
         (false, _) => Err(Fault::Coding),
     }
-}
-
-fn is_known_coding(coding: &[u8]) -> bool {
-    [&b"gzip"[..], b"x-gzip", b"deflate", b"compress", b"x-compress"]
-        .iter()
-        .any(|known| coding.eq_ignore_ascii_case(known))
 }
 
 /// The host a request is for, checked.

@@ -260,7 +260,7 @@ impl<'a> HeadRef<'a> {
     }
 
     /// Every value of any field by its name, in any case.
-    pub fn find_all<'n>(self, name: &'n [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+    pub fn find_all<'n>(self, name: &'n [u8]) -> impl DoubleEndedIterator<Item = &'a [u8]> + use<'a, 'n> {
         let buf = self.buf;
         self.head
             .fields

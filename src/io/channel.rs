@@ -315,6 +315,11 @@ impl Channel {
         self.tls.as_ref().is_some_and(|tls| tls.cut.get())
     }
 
+    /// As [`Stream::keep_alive`].
+    pub fn keep_alive(&self, quiet_s: u64) {
+        self.tcp.keep_alive(quiet_s);
+    }
+
     /// This end's address.
     ///
     /// # Errors

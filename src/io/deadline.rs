@@ -38,6 +38,8 @@ struct Slot {
     fired: Cell<Option<Side>>,
     /// Is the read one for a next request, which may end at any time?
     quiet: Cell<bool>,
+    /// Is it one for the rest of a head or of a handshake? Nobody has worked for it yet.
+    midway: Cell<bool>,
     /// Who waits, where there is no descriptor.
     waker: RefCell<Option<Waker>>,
 }
@@ -67,6 +69,7 @@ impl Deadlines {
             write_at: Cell::new(NEVER),
             fired: Cell::new(None),
             quiet: Cell::new(false),
+            midway: Cell::new(false),
             waker: RefCell::default(),
         });
         let key = self.0.slots.borrow_mut().insert(slot.clone());
@@ -104,14 +107,14 @@ impl Deadlines {
     }
 
     /// Ends the reads of up to `count` of those who wait for a next request, whoever waits longest first: their sockets are
-    /// needed. O(watched sockets).
+    /// needed. Where they are not enough, of those who have sent a part of a head as well. O(watched sockets).
     pub fn end_quietest(&self, count: usize) {
         let slots = self.0.slots.borrow();
-        let is_waiting = |slot: &&Slot| slot.quiet.get() && slot.fired.get().is_none();
-        let mut quiet: Vec<&Slot> = slots.iter().map(|(_, slot)| &**slot).filter(is_waiting).collect();
-        // All of them wait equally long, so the one whose deadline comes first began first.
-        quiet.sort_unstable_by_key(|slot| slot.read_at.get());
-        quiet.into_iter().take(count).for_each(|slot| slot.fire(Side::Read, Shutdown::Read));
+        let is_waiting = |slot: &&Slot| (slot.quiet.get() || slot.midway.get()) && slot.fired.get().is_none();
+        let mut waiting: Vec<&Slot> = slots.iter().map(|(_, slot)| &**slot).filter(is_waiting).collect();
+        // All of a kind wait equally long, so the one whose deadline comes first began first.
+        waiting.sort_unstable_by_key(|slot| (slot.midway.get(), slot.read_at.get()));
+        waiting.into_iter().take(count).for_each(|slot| slot.fire(Side::Read, Shutdown::Read));
     }
 
     /// Sweeps for ever.
@@ -183,6 +186,11 @@ impl Watch {
         self.slot.quiet.set(quiet);
     }
 
+    /// Is the next read one for the rest of a head? See [`Deadlines::end_quietest`].
+    pub fn set_midway(&self, midway: bool) {
+        self.slot.midway.set(midway);
+    }
+
     /// Wakes `waker` when a deadline passes; for watches without a socket.
     pub fn wait(&self, waker: &Waker) {
         let mut held = self.slot.waker.borrow_mut();
@@ -237,8 +245,14 @@ mod tests {
             watch.set_quiet(at != 200);
         }
         deadlines.end_quietest(2);
-        let ended: Vec<bool> = watches.iter().map(|watch| watch.fired().is_some()).collect();
-        assert_eq!(ended, [false, true, true, false]);
+        let ended = || watches.iter().map(|watch| watch.fired().is_some()).collect::<Vec<bool>>();
+        assert_eq!(ended(), [false, true, true, false]);
+        // Half a head is worth more than nothing, and less than a request.
+        watches[3].set_midway(true);
+        deadlines.end_quietest(1);
+        assert_eq!(ended(), [true, true, true, false]);
+        deadlines.end_quietest(9);
+        assert_eq!(ended(), [true, true, true, true]);
     }
 
     #[test]

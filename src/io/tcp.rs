@@ -4,7 +4,7 @@
 use monoio::buf::{IoBuf, IoBufMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelableAsyncReadRent, Canceller};
 use monoio::net::TcpStream;
-use socket2::{SockRef, Socket};
+use socket2::{SockRef, Socket, TcpKeepalive};
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::future::{poll_fn, Future};
 use std::io::{Error, ErrorKind, Result};
@@ -58,6 +58,17 @@ impl Stream {
             .map_err(|_| Error::from(ErrorKind::TimedOut))??;
         tcp.set_nodelay(true)?;
         Ok(Stream::new(tcp))
+    }
+
+    /// Has the kernel ask a peer that is silent for `quiet_s` seconds whether it is there; four times without an answer, a
+    /// quarter of that apart, end the connection.
+    pub fn keep_alive(&self, quiet_s: u64) {
+        // SAFETY: the socket is open as long as `self` is there.
+        let socket = unsafe { BorrowedFd::borrow_raw(self.fd()) };
+        let (quiet, apart) = (Duration::from_secs(quiet_s), Duration::from_secs((quiet_s / 4).max(1)));
+        let settings = TcpKeepalive::new().with_time(quiet).with_interval(apart).with_retries(4);
+        // Refused, it lives without.
+        let _ = SockRef::from(&socket).set_tcp_keepalive(&settings);
     }
 
     #[expect(clippy::mut_from_ref, reason = "see the field: the two directions do not touch common state")]

@@ -1,6 +1,6 @@
 //! How an upstream shares requests among its targets, and by what it learns which of them are well: plain data.
 //!
-//! What the words mean is decided in `balance/`; who asks targets how they are is `control/probe.rs`, who hears it from
+//! What the words mean is decided in `balance/`; who asks targets how they are is `control/probe/`, who hears it from
 //! clients' requests is `shard/upstream.rs`.
 
 use std::fmt;
@@ -90,10 +90,14 @@ pub struct Active {
     pub timeout_ms: u64,
     /// Probes of one upstream at a time.
     pub concurrency: u32,
-    /// Path asked for.
+    /// Path asked for; with gRPC, the service asked about behind its slash.
     pub path: String,
     /// Fields sent.
     pub headers: Vec<(String, Vec<String>)>,
+    /// The name of the target in TLS; `None`: its host.
+    pub sni: Option<String>,
+    /// Is its certificate verified, where the node verifies at all?
+    pub verify: bool,
     /// Between two probes of a healthy target, ms; 0 is never.
     pub healthy_interval_ms: u64,
     /// Between two probes of an unhealthy target, ms; 0 is never.
@@ -109,6 +113,12 @@ pub enum Probe {
     Tcp,
     /// To get an answer over HTTP/1.1.
     Http,
+    /// The same over TLS.
+    Https,
+    /// To be told SERVING by `grpc.health.v1`, over HTTP/2 in the clear.
+    Grpc,
+    /// The same over TLS.
+    Grpcs,
 }
 
 /// How many reports of a kind change what is thought of a target. A count of 0 switches its kind off: such reports do

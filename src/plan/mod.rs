@@ -343,6 +343,8 @@ pub struct Dress {
     pub debug_names: [String; 4],
     /// Media type of transport errors where the client named none: `text/plain`.
     pub error_type: String,
+    /// Status where a head is too large: 431 (RFC 6585 §5), or the 400 that clients of other gateways know.
+    pub head_too_large: u16,
     /// What the Admin API greets with.
     pub tagline: String,
     /// The version it tells its clients, which choose by it what they may ask.

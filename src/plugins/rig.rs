@@ -477,6 +477,7 @@ fn node() -> Node {
             debug_trigger: None,
             debug_names: Default::default(),
             error_type: "text/plain".to_owned(),
+            head_too_large: 431,
             tagline: String::new(),
             version: String::new(),
             admin_latency: None,

@@ -128,7 +128,9 @@ fn start(shard: &Rc<Shard>, listener: Option<&Listener>, socket: OwnedFd) {
     Gauges::add(&shard.gauges().connections, 1);
     let shard = shard.clone();
     crate::io::spawn(async move {
-        if let Err(panic) = crate::io::catch_panic(serve::connection(&shard, &mut client)).await {
+        // Pinned here: handed over by value, a future has its room twice, and idle clients are what there is most of.
+        let served = std::pin::pin!(serve::connection(&shard, &mut client));
+        if let Err(panic) = crate::io::catch_panic(served).await {
             bump(&shard.counters.panics);
             shard
                 .complain(Complaint::Panic, || format!("a connection ended by a fault of the gateway itself: {panic}"));

@@ -125,7 +125,7 @@ pub struct Shard {
     /// Of TLS connections.
     sealed: Rc<channel::Buffers>,
     /// Handshakes of clients under way.
-    shaking: Cell<u64>,
+    shaking: RefCell<serve::Handshakes>,
     deadlines: Deadlines,
     leaving: leaving::Leaving,
     locals: RefCell<Locals>,
@@ -200,7 +200,7 @@ async fn live(start: Start, cpu: Option<usize>) -> std::io::Result<()> {
         works_least: Cell::new(0),
         waiting: RefCell::default(),
         sealed: Rc::new(channel::Buffers::new(kept)),
-        shaking: Cell::new(0),
+        shaking: RefCell::default(),
         deadlines: Deadlines::default(),
         leaving: leaving::Leaving::default(),
         locals: RefCell::default(),
@@ -345,8 +345,8 @@ impl Shard {
         }
     }
 
-    /// The process has no descriptor left: quiet clients and idle upstream connections give theirs, as busy ones are worth
-    /// more.
+    /// The process has no descriptor left: quiet clients, then those that have sent half a head, and idle upstream connections
+    /// give theirs, as busy ones are worth more.
     fn free_descriptors(&self) {
         self.deadlines.end_quietest(limits::QUIET_ENDED_MAX);
         self.clear_pools();

@@ -176,11 +176,14 @@ pub(super) fn render(
     mut hooks: impl FnMut(HeadRef<'_>, &mut Edits, &mut Vec<u8>),
     out: &mut Vec<u8>,
 ) -> Option<Rendered> {
-    let told = told(refusal, || parts.map_or(String::new(), https_location))?;
-    record.status = told.status;
-    record.refusal = told.word;
     let world = shard.world();
     let dress = &world.tables.plan.node.dress;
+    let mut told = told(refusal, || parts.map_or(String::new(), https_location))?;
+    if told.transport && told.status == 431 {
+        told.status = dress.head_too_large;
+    }
+    record.status = told.status;
+    record.refusal = told.word;
     let keep = keep && !told.close && !shard.is_draining();
     let head = parts.map(|parts| parts.head);
     let version = head.map_or(Version::H11, |head| head.head.version);

@@ -12,7 +12,7 @@ use super::refusal::{self, Refusal};
 use super::secure::{Announced, Toward};
 use super::serve::{Client, Work};
 use super::tables::{Way, World};
-use super::upstream::Peer;
+use super::upstream::{Group, Peer};
 use super::{redis, tunnel, Complaint, Shard};
 use crate::base::bytes;
 use crate::base::id::{RouteIx, ServiceIx};
@@ -442,10 +442,11 @@ fn real_ip(node: &crate::plan::Node, head: HeadRef<'_>, client: &Client) -> IpAd
     if node.real_ip_header == PROXY_PROTOCOL {
         return client.announced.get().unwrap_or(peer);
     }
-    let Some(value) = head.find_all(node.real_ip_header.as_bytes()).last() else { return peer };
     let mut found = peer;
-    for text in value.rsplit(|&b| b == b',') {
-        let text = std::str::from_utf8(crate::http::headers::trim(text)).unwrap_or("");
+    // Several lines are one list (RFC 9110 §5.3), and the hop nearest to us stands last in it.
+    let lines = head.find_all(node.real_ip_header.as_bytes()).rev();
+    for text in lines.flat_map(|value| value.rsplit(|&b| b == b',')) {
+        let text = std::str::from_utf8(headers::trim(text)).unwrap_or("");
         let Some(ip) = text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|addr| addr.ip())) else {
             break;
         };
@@ -600,31 +601,22 @@ impl Exchange<'_> {
             let ended = || drop(open.take());
             record.tries += 1;
             record.upstream = Some(peer.addr);
-            let toward = self.toward(service, service_ix, &peer, shared);
-            let reused = match stale_left {
-                _ if shared => peer.reuse_shared(shard, toward.as_ref(), stale_left > 0),
-                0 => None,
-                _ => peer.reuse(shard, toward.as_ref()),
-            };
-            let was_reused = reused.is_some();
-            let link = match reused {
-                Some(link) => Ok(link),
-                None if shared => {
-                    let until = Millis(record.asked.millis().0 + service.connect_timeout_ms);
-                    let until = self.parts.deadline.map_or(until, |deadline| until.min(deadline));
-                    let gone = || self.client.is_gone();
-                    let connecting = peer.connect_shared(shard, group, service, toward.as_ref(), until, gone);
-                    let connected = Box::pin(connecting).await;
-                    record.asked = clock::nanos();
-                    connected
-                }
-                None => {
-                    // Boxed, as all that is rare: an exchange's future is what every poll goes through, and the
-                    // smaller it is, the fewer cache lines that takes.
-                    let connecting = Box::pin(peer.connect(shard, group, service.connect_timeout_ms, toward.as_ref()));
-                    let connected = connecting.await;
-                    record.asked = clock::nanos();
-                    connected
+            let (was_reused, link) = {
+                // Gone before the request is sent: nothing of it is to make the exchange's future larger.
+                let toward = self.toward(service, service_ix, &peer, shared);
+                let reused = match stale_left {
+                    _ if shared => peer.reuse_shared(shard, toward.as_ref(), stale_left > 0),
+                    0 => None,
+                    _ => peer.reuse(shard, toward.as_ref()),
+                };
+                match reused {
+                    Some(link) => (true, Ok(link)),
+                    None => {
+                        // Boxed, as all that is rare: an exchange's future is what every poll goes through, and the
+                        // smaller it is, the fewer cache lines that takes.
+                        let connecting = self.connect(service, group, &peer, toward.as_ref(), shared, record);
+                        (false, Box::pin(connecting).await)
+                    }
                 }
             };
             let (slow, safe) = match link {
@@ -672,6 +664,29 @@ impl Exchange<'_> {
             // The next try counts its times from here, over whatever connection.
             record.asked = clock::nanos();
         }
+    }
+
+    /// A new connection to `peer`, or a place on one that many share; the request counts as asked from then on.
+    async fn connect(
+        &self,
+        service: &Service,
+        group: &Group,
+        peer: &Peer,
+        toward: Option<&Toward<'_>>,
+        shared: bool,
+        record: &mut Record,
+    ) -> std::io::Result<Box<Link>> {
+        let connected = match shared {
+            true => {
+                let until = Millis(record.asked.millis().0 + service.connect_timeout_ms);
+                let until = self.parts.deadline.map_or(until, |deadline| until.min(deadline));
+                let gone = || self.client.is_gone();
+                peer.connect_shared(self.shard, group, service, toward, until, gone).await
+            }
+            false => peer.connect(self.shard, group, service.connect_timeout_ms, toward).await,
+        };
+        record.asked = clock::nanos();
+        connected
     }
 
     /// One try: sends the request over `link` and relays the answer.

@@ -16,10 +16,12 @@ use crate::http::{proxy_protocol, Fault, Head, Method};
 use crate::io::channel::{Channel, Refused};
 use crate::io::clock;
 use crate::io::deadline::{Side, Watch};
-use crate::io::tcp::{is_stopped, Lull, Peek, Stop};
+use crate::io::tcp::{self, is_stopped, Lull, Peek, Stop};
 use crate::route;
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -299,25 +301,9 @@ pub(super) async fn connection(shard: &Rc<Shard>, client: &mut Client) {
     let header_ms = shard.world.borrow().tables.plan.node.runtime.header_timeout_ms;
     client.watch.arm_read(Millis(clock::millis().0 + header_ms));
     let mut early = Vec::new();
-    if client.announces {
-        let Some(behind) = Box::pin(announcement(shard, client)).await else { return };
-        early = behind;
-    }
-    if let Some(listener) = client.listener.clone() {
-        if !Box::pin(secure(shard, client, &listener, std::mem::take(&mut early))).await {
-            return;
-        }
-        client.watch.arm_read(Millis(clock::millis().0 + header_ms));
-        if client.stream.alpn() == Some(b"h2") {
-            return Box::pin(h2::serve(shard, client, Vec::new())).await;
-        }
-    } else if client.http2 {
-        match Box::pin(preface(shard, client, early)).await {
-            Spoken::Http2(received) => return Box::pin(h2::serve(shard, client, received)).await,
-            Spoken::Http1(received) => early = received,
-            Spoken::Neither => return h2::decline(shard, client).await,
-            Spoken::Nothing => return,
-        }
+    if client.announces || client.http2 || client.listener.is_some() {
+        let Some(received) = Box::pin(greet(shard, client, header_ms)).await else { return };
+        early = received;
     }
     loop {
         if early.is_empty() && !is_ready(client).await {
@@ -328,6 +314,36 @@ pub(super) async fn connection(shard: &Rc<Shard>, client: &mut Client) {
             Rest::Over => return,
         }
     }
+}
+
+/// Does what comes before HTTP/1.1, and serves a client that speaks HTTP/2 to its end; what was received of HTTP/1.1, or
+/// `None` where it is over.
+async fn greet(shard: &Rc<Shard>, client: &mut Client, header_ms: u64) -> Option<Vec<u8>> {
+    let mut early = Vec::new();
+    if client.announces {
+        early = Box::pin(announcement(shard, client)).await?;
+    }
+    if let Some(listener) = client.listener.clone() {
+        if !Box::pin(secure(shard, client, &listener, early)).await {
+            return None;
+        }
+        client.watch.arm_read(Millis(clock::millis().0 + header_ms));
+        if client.stream.alpn() == Some(b"h2") {
+            Box::pin(h2::serve(shard, client, Vec::new())).await;
+            return None;
+        }
+        return Some(Vec::new());
+    }
+    if !client.http2 {
+        return Some(early);
+    }
+    match Box::pin(preface(shard, client, early)).await {
+        Spoken::Http1(received) => return Some(received),
+        Spoken::Http2(received) => Box::pin(h2::serve(shard, client, received)).await,
+        Spoken::Neither => Box::pin(h2::decline(shard, client)).await,
+        Spoken::Nothing => {}
+    }
+    None
 }
 
 /// Waits, without a buffer, until a client sends something; `false` where it is over before.
@@ -343,10 +359,7 @@ async fn secure(shard: &Rc<Shard>, client: &mut Client, listener: &str, early: V
     if early.is_empty() && !is_ready(client).await {
         return false;
     }
-    let Some(_slot) = Shaking::begin(shard) else {
-        bump(&shard.counters.handshakes_refused);
-        return false;
-    };
+    let slot = Shaking::begin(shard, client);
     let until = Millis(clock::millis().0 + TLS_HANDSHAKE_MS);
     client.watch.arm_read(until);
     client.watch.arm_write(until);
@@ -355,7 +368,10 @@ async fn secure(shard: &Rc<Shard>, client: &mut Client, listener: &str, early: V
     let Some(stream) = Rc::get_mut(&mut client.stream) else { return false };
     let greeting = tables.secure.greeting(listener);
     let config = |name: Option<&str>| greeting.map(|greeting| greeting.manner(name).config.clone());
+    client.watch.set_midway(true);
     let shaken = stream.accept(early, &shard.sealed, config).await;
+    client.watch.set_midway(false);
+    drop(slot);
     client.watch.disarm_read();
     client.watch.disarm_write();
     match shaken {
@@ -398,23 +414,38 @@ async fn secure(shard: &Rc<Shard>, client: &mut Client, listener: &str, early: V
     false
 }
 
-/// Counts a handshake while it is under way.
-struct Shaking<'a>(&'a Shard);
+/// The handshakes under way on a shard: connection and socket, the one that began first in front.
+pub(super) type Handshakes = VecDeque<(u64, RawFd)>;
+
+/// A handshake under way.
+struct Shaking<'a> {
+    shard: &'a Shard,
+    serial: u64,
+}
 
 impl Shaking<'_> {
-    /// `None` where there are too many.
-    fn begin(shard: &Shard) -> Option<Shaking<'_>> {
-        if shard.shaking.get() >= TLS_HANDSHAKES_MAX {
-            return None;
+    /// Where there are too many, the one that began first is ended: it waits for its peer, and were newcomers refused
+    /// instead, a few thousand peers that never end theirs would keep everybody else out.
+    fn begin<'a>(shard: &'a Shard, client: &Client) -> Shaking<'a> {
+        let mut all = shard.shaking.borrow_mut();
+        if all.len() >= TLS_HANDSHAKES_MAX {
+            if let Some((_, oldest)) = all.pop_front() {
+                bump(&shard.counters.handshakes_refused);
+                tcp::end(oldest);
+            }
         }
-        shard.shaking.set(shard.shaking.get() + 1);
-        Some(Shaking(shard))
+        all.push_back((client.serial, client.stream.fd()));
+        Shaking { shard, serial: client.serial }
     }
 }
 
 impl Drop for Shaking<'_> {
+    /// O(handshakes) at worst; most end soon after they began.
     fn drop(&mut self) {
-        self.0.shaking.set(self.0.shaking.get() - 1);
+        let mut all = self.shard.shaking.borrow_mut();
+        if let Some(at) = all.iter().rposition(|(serial, _)| *serial == self.serial) {
+            all.remove(at);
+        }
     }
 }
 
@@ -609,7 +640,10 @@ async fn read_head(shard: &Shard, client: &Client, work: &mut Work) -> Read {
         make_room(shard, work);
         let buf = std::mem::take(&mut work.input);
         let (result, buf) = if begun {
-            client.stream.recv(buf).await
+            client.watch.set_midway(true);
+            let received = client.stream.recv(buf).await;
+            client.watch.set_midway(false);
+            received
         } else {
             work.waiting.since.set(clock::millis().0.max(1));
             client.watch.set_quiet(true);

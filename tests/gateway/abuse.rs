@@ -480,6 +480,20 @@ fn out_of_descriptors_it_neither_spins_nor_dies() {
 }
 
 #[test]
+fn out_of_descriptors_half_heads_give_way() {
+    let upstream = Upstream::start();
+    let mut gateway = Setup::open_to(upstream.addr).runtime("timeouts.header: 60s").start();
+    gateway.check_serves();
+    limit_files(gateway.pid(), gateway.files() as u64 + 100);
+    let mut clients = crowd(gateway.proxy, 300);
+    for client in &mut clients {
+        client.write_all(b"GET /half HTTP/1.1\r\nHost: a.test\r\nX-").ok();
+    }
+    others_are_served(&mut gateway);
+    drop(clients);
+}
+
+#[test]
 fn beyond_the_most_connections_clients_are_told() {
     let upstream = Upstream::start();
     let mut gateway = Setup::open_to(upstream.addr).runtime("connections_max: 20").start();

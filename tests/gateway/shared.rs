@@ -227,8 +227,9 @@ fn grpc_peer() -> Command {
     command
 }
 
-fn serve_grpc(args: &[&str]) -> Peer {
-    let mut child = grpc_peer().arg("serve").args(args).spawn().unwrap();
+/// Not well while the file `sick` exists.
+fn serve_grpc(args: &[&str], sick: &str) -> Peer {
+    let mut child = grpc_peer().arg("serve").args(args).env("PEER_SICK", sick).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let port = line.trim().parse().expect("grpcio serves (package python3-grpcio)");
@@ -238,7 +239,7 @@ fn serve_grpc(args: &[&str]) -> Peer {
 #[test]
 fn grpcio_calls_grpcio_in_every_way() {
     let (key, cert, ca) = (file("up.key"), file("up.pem"), file("ca.pem"));
-    let (plain, secure) = (serve_grpc(&[]), serve_grpc(&[&key, &cert]));
+    let (plain, secure) = (serve_grpc(&[], "/none"), serve_grpc(&[&key, &cert], "/none"));
     let want = "unary:hello me end b'\\x00\\xff'\ncollect:500000\nspread: 50 1000140\nchat:one\nchat:two\nchat:three\n\
                 Fail NOT_FOUND no such thing: ä\nSlow DEADLINE_EXCEEDED \ncancelled\nended upstream: 2\n";
     for (url, listen, more) in [
@@ -257,6 +258,67 @@ fn grpcio_calls_grpcio_in_every_way() {
         let out = command.stdin(Stdio::null()).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&out.stdout), want, "{url}: {}", gateway.said());
         assert_eq!(metric(&gateway, "upstream_connections_total"), 1);
+    }
+}
+
+/// A gateway that probes one target, and what it thinks of it.
+fn probing(addr: &str, more: &str) -> Gateway {
+    let setup = Setup::kong(format!(
+        "_format_version: \"3.0\"\nupstreams:\n- name: u.test\n  targets: [{{target: \"{addr}\"}}]\n  healthchecks: {{active: {{{more}, \
+         timeout: 5, healthy: {{interval: 0.1, successes: 1}}, unhealthy: {{interval: 0.1, http_failures: 1, tcp_failures: 1}}}}}}\n\
+         services:\n- {{name: s, host: u.test, routes: [{{name: r, paths: [/]}}]}}\n"
+    ));
+    trusting(setup).start()
+}
+
+fn wait_health(gateway: &Gateway, word: &str, why: &str) {
+    gateway.wait_until(&format!("{word}: {why}"), || {
+        let body: serde_json::Value = serde_json::from_str(&gateway.admin("/upstreams/u.test/health")).unwrap();
+        body["data"][0]["health"] == word
+    });
+}
+
+#[test]
+fn targets_are_probed_by_calls_of_grpc() {
+    let sick = std::env::temp_dir().join(format!("ringway-sick-{}", std::process::id()));
+    let (key, cert) = (file("up.key"), file("up.pem"));
+    for (kind, args) in [("grpc", &[][..]), ("grpcs", &[key.as_str(), cert.as_str()][..])] {
+        let peer = serve_grpc(args, sick.to_str().unwrap());
+        let addr = format!("127.0.0.1:{}", peer.1);
+        for (path, knows) in [("/", true), ("/ring.Peer", true), ("/no.Such", false)] {
+            let gateway = probing(&addr, &format!("type: {kind}, http_path: {path}"));
+            if !knows {
+                wait_health(&gateway, "UNHEALTHY", path);
+                continue;
+            }
+            std::fs::write(&sick, "").unwrap();
+            wait_health(&gateway, "UNHEALTHY", kind);
+            std::fs::remove_file(&sick).unwrap();
+            wait_health(&gateway, "HEALTHY", kind);
+        }
+    }
+    // One that speaks something else.
+    let other = Server::start(&["-alpn", "http/1.1"]);
+    wait_health(&probing(&format!("127.0.0.1:{}", other.1), "type: grpcs"), "UNHEALTHY", "HTTP/1.1");
+}
+
+#[test]
+fn targets_are_probed_over_tls() {
+    let server = Server::start(&[]);
+    let addr = format!("127.0.0.1:{}", server.1);
+    // Until it is found well it is taken for well: what was found is told by what follows.
+    let gateway = probing(&addr, "type: https, https_sni: other.test");
+    wait_health(&gateway, "UNHEALTHY", "its certificate is another's");
+    for more in ["https_sni: upstream.test", "https_sni: other.test, https_verify_certificate: false"] {
+        let text = std::fs::read_to_string(gateway.dir.join("kong.yml")).unwrap();
+        let at = text.find("https_sni").unwrap();
+        let end = at + text[at..].find(", timeout").unwrap();
+        gateway.put_kong(&format!("{}https_sni: other.test{}", &text[..at], &text[end..]));
+        gateway.signal("HUP");
+        wait_health(&gateway, "UNHEALTHY", "its certificate is another's");
+        gateway.put_kong(&format!("{}{more}{}", &text[..at], &text[end..]));
+        gateway.signal("HUP");
+        wait_health(&gateway, "HEALTHY", more);
     }
 }
 
@@ -367,6 +429,116 @@ fn what_may_have_been_done_is_not_done_twice() {
     // What may be repeated is, as often as the service says.
     assert_eq!(gateway.get("/").head.status(), 502);
     assert_eq!(asked.load(Ordering::SeqCst), 1 + 6);
+}
+
+/// What becomes of an answer.
+#[derive(Debug, PartialEq)]
+enum Became {
+    /// The client was told so.
+    Status(u16),
+    /// The client was told a part, and that it is one.
+    Cut,
+}
+
+#[test]
+fn what_is_no_answer_is_not_passed_on() {
+    let fields = |more: &[(&str, &str)]| {
+        let mut all = vec![(":status", "200")];
+        all.extend(more);
+        all.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<Vec<_>>()
+    };
+    let ended = |more: &[(&str, &str)]| vec![(fields(more), END_STREAM)];
+    let plain =
+        |more: &[(&str, &str)]| (more.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(), END_STREAM);
+    let bad = Became::Status(502);
+    type Blocks = Vec<(Vec<(String, String)>, u8)>;
+    let large = "x".repeat(9000);
+    let rows: Vec<(&str, Blocks, Vec<(u8, &str)>, Became)> = vec![
+        ("sound", ended(&[("x", "y")]), vec![], Became::Status(200)),
+        ("no status", vec![plain(&[("x", "y")])], vec![], Became::Status(502)),
+        ("not a number", vec![plain(&[(":status", "abc")])], vec![], Became::Status(502)),
+        ("two digits", vec![plain(&[(":status", "20")])], vec![], Became::Status(502)),
+        // The engine drops it; nobody is told of it.
+        ("a request's field", vec![plain(&[(":status", "200"), (":path", "/")])], vec![], Became::Status(200)),
+        ("a late status", vec![plain(&[("x", "y"), (":status", "200")])], vec![], Became::Status(502)),
+        ("upper case", ended(&[("X-Y", "z")]), vec![], Became::Status(502)),
+        ("connection", ended(&[("connection", "close")]), vec![], Became::Status(502)),
+        ("coding", ended(&[("transfer-encoding", "chunked")]), vec![], Became::Status(502)),
+        ("upgrade", ended(&[("upgrade", "websocket")]), vec![], Became::Status(502)),
+        ("a line in a value", ended(&[("x", "y\r\nset-cookie: z=1")]), vec![], Became::Status(502)),
+        ("a line in a name", ended(&[("x: y\r\nz", "1")]), vec![], Became::Status(502)),
+        ("a nul", ended(&[("x", "y\0")]), vec![], Became::Status(502)),
+        ("a switch", vec![plain(&[(":status", "101")])], vec![], Became::Status(502)),
+        ("a length and no body", ended(&[("content-length", "5")]), vec![], Became::Status(502)),
+        (
+            "too many interim answers",
+            vec![(vec![(":status".into(), "103".into())], 0); 17],
+            vec![],
+            Became::Status(502),
+        ),
+        (
+            "a head that is too large",
+            ended(&[("a", &large), ("b", &large), ("c", &large), ("d", &large)]),
+            vec![],
+            Became::Status(502),
+        ),
+        ("no length that can be", vec![(fields(&[("content-length", "-5")]), 0)], vec![(END_STREAM, "hello")], bad),
+        (
+            "less than its length",
+            vec![(fields(&[("content-length", "9")]), 0)],
+            vec![(END_STREAM, "hello")],
+            Became::Cut,
+        ),
+        (
+            "more than its length",
+            vec![(fields(&[("content-length", "2")]), 0)],
+            vec![(END_STREAM, "hello")],
+            Became::Cut,
+        ),
+    ];
+    let blocks: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let next = blocks.clone();
+    let addr = by_hand(b"", move |_, mut connection| {
+        while let Some(stream) = next_request(&mut connection) {
+            // Written for stream 1.
+            let mut bytes = next.lock().unwrap().clone();
+            let mut at = 0;
+            while at < bytes.len() {
+                bytes[at + 5..at + 9].copy_from_slice(&stream.to_be_bytes());
+                at += 9 + u32::from_be_bytes([0, bytes[at], bytes[at + 1], bytes[at + 2]]) as usize;
+            }
+            connection.send(bytes);
+        }
+    });
+    let gateway = service(&format!("http://{addr}"), "  http2: true\n  retries: 0\n").start();
+    let mut wrong = Vec::new();
+    for (name, heads, data, want) in rows {
+        let mut bytes = Vec::new();
+        for (head, flags) in &heads {
+            let head: Vec<(&str, &str)> = head.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let block = block(&head);
+            let mut pieces = block.chunks(16_000).peekable();
+            let mut kind = HEADERS;
+            while let Some(piece) = pieces.next() {
+                let end = if pieces.peek().is_none() { END_HEADERS } else { 0 };
+                bytes.extend(frame(kind, end | if kind == HEADERS { *flags } else { 0 }, 1, piece));
+                kind = CONTINUATION;
+            }
+        }
+        data.iter().for_each(|(flags, payload)| bytes.extend(frame(DATA, *flags, 1, payload.as_bytes())));
+        *blocks.lock().unwrap() = bytes;
+        let got = match gateway.client().try_get("/", "") {
+            Ok(answer) if answer.head.raw.windows(6).any(|six| six == b"cookie") => {
+                panic!("{name}: {:?}", answer.head.raw)
+            }
+            Ok(answer) => Became::Status(answer.head.status()),
+            Err(_) => Became::Cut,
+        };
+        if got != want {
+            wrong.push(format!("{name}: {got:?}, not {want:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

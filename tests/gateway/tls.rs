@@ -1,6 +1,6 @@
 //! TLS from outside: curl and openssl as clients, openssl as upstream; certificates made when the tests run.
 
-use crate::harness::gateway::ringway;
+use crate::harness::gateway::{many_files, ringway};
 use crate::harness::{Gateway, Setup, Upstream};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -405,4 +405,28 @@ fn clients_show_certificates_where_they_must() {
     let optional = begin("optional");
     assert_eq!(curl(&optional, "a.test", &[]), (0, "GET /".into()));
     assert_eq!(curl(&optional, "a.test", &shown), (0, "GET /".into()));
+}
+
+#[test]
+fn handshakes_that_never_end_keep_nobody_out() {
+    many_files();
+    let upstream = Upstream::start();
+    let gateway = setup(&upstream).start();
+    // More than may be under way on its one shard, each with the beginning of a hello and no more.
+    let half_hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+    let begin = |_| {
+        let mut stream = TcpStream::connect(gateway.proxy).unwrap();
+        stream.write_all(half_hello).unwrap();
+        stream
+    };
+    let stuck: Vec<TcpStream> = (0..1100).map(begin).collect();
+    let gave_way = || gateway.admin("/metrics").contains("tls_handshakes_refused_total 100\n");
+    gateway.wait_until("those that began first have given way", gave_way);
+    for _ in 0..3 {
+        assert_eq!(curl(&gateway, "a.test", &[]), (0, "GET /".into()));
+    }
+    let mut first = &stuck[0];
+    first.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    assert!(first.read_to_end(&mut Vec::new()).is_ok(), "the one that began first is closed");
+    drop(stuck);
 }

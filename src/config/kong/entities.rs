@@ -270,7 +270,7 @@ pub(super) fn upstream(reader: &mut Reader<'_>, entity: Entity<'_>) {
         let message = "nothing tells requests apart: all of them go to one target";
         reader.report.warning(entity.span("algorithm"), entity.path("algorithm"), message, "write hash_on");
     }
-    let checks = health::checks(reader, &entity);
+    let checks = health::checks(&entity);
     let Some(name) = entity.owned("name") else { return };
     let host_header = entity.owned("host_header");
     let common = entity.common;

@@ -216,12 +216,13 @@ const HEALTHCHECKS: &[Field] = &[
         .rules(&[Rule::Between(0.0, 100.0)]),
 ];
 const ACTIVE: &[Field] = &[
-    Field::with_default("type", Kind::String, "\"http\"", "Kind of probe; only http and tcp are made yet.")
+    Field::with_default("type", Kind::String, "\"http\"", "Kind of probe; grpc and grpcs call grpc.health.v1.")
         .rules(CHECK_TYPES),
     Field::with_default("timeout", Kind::Number, "1", "Of a probe, s.").rules(SECONDS),
     Field::with_default("concurrency", Kind::Integer, "10", "Probes at a time.")
         .rules(&[Rule::Between(1.0, 2_147_483_648.0)]),
-    Field::with_default("http_path", Kind::String, "\"/\"", "Path asked for.").rules(&[Rule::Text(text::path)]),
+    Field::with_default("http_path", Kind::String, "\"/\"", "Path asked for; of grpc, the service.")
+        .rules(&[Rule::Text(text::path)]),
     Field::optional("https_sni", Kind::String, "TLS server name.").rules(&[Rule::Text(text::sni)]),
     Field::with_default("https_verify_certificate", Kind::Boolean, "true", "Verify the target's certificate?"),
     Field::optional("headers", Kind::Map(&VALUES), "Headers sent."),

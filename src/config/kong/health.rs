@@ -1,12 +1,11 @@
 //! Health checks of an upstream: seconds and lists of statuses, into what is asked of targets and what answers mean.
 
-use super::{Entity, Reader};
-use crate::config::check::join;
+use super::Entity;
 use crate::plan::balancing::{Active, Checks, Criteria, Probe, Statuses};
 use serde_json::Value as Json;
 
 /// Reads the record; it has its defaults.
-pub(super) fn checks(reader: &mut Reader<'_>, entity: &Entity<'_>) -> Checks {
+pub(super) fn checks(entity: &Entity<'_>) -> Checks {
     let record = &entity.values["healthchecks"];
     let (of_active, of_passive) = (&record["active"], &record["passive"]);
     let mut passive = criteria(of_passive);
@@ -14,14 +13,10 @@ pub(super) fn checks(reader: &mut Reader<'_>, entity: &Entity<'_>) -> Checks {
         // Connections are all that counts; what is said over them is not looked at.
         (passive.successes, passive.http_failures) = (0, 0);
     }
-    Checks {
-        active: active(reader, entity, of_active),
-        passive,
-        threshold: record["threshold"].as_f64().unwrap_or_default(),
-    }
+    Checks { active: active(of_active), passive, threshold: record["threshold"].as_f64().unwrap_or_default() }
 }
 
-fn active(reader: &mut Reader<'_>, entity: &Entity<'_>, record: &Json) -> Option<Active> {
+fn active(record: &Json) -> Option<Active> {
     let (healthy, unhealthy) = (&record["healthy"], &record["unhealthy"]);
     let (healthy_interval_ms, unhealthy_interval_ms) = (ms(&healthy["interval"]), ms(&unhealthy["interval"]));
     if healthy_interval_ms == 0 && unhealthy_interval_ms == 0 {
@@ -29,15 +24,10 @@ fn active(reader: &mut Reader<'_>, entity: &Entity<'_>, record: &Json) -> Option
     }
     let probe = match record["type"].as_str() {
         Some("tcp") => Probe::Tcp,
-        Some("http") | None => Probe::Http,
-        Some(word) => {
-            // Probing these in the clear would take every target out.
-            let message =
-                format!("probes of type {word} are not made yet: targets count as healthy until clients fail");
-            let path = join(&join(&entity.path("healthchecks"), "active"), "type");
-            reader.report.warning(entity.span("healthchecks"), path, message, "write http or tcp");
-            return None;
-        }
+        Some("https") => Probe::Https,
+        Some("grpc") => Probe::Grpc,
+        Some("grpcs") => Probe::Grpcs,
+        _ => Probe::Http,
     };
     let texts = |values: &Json| {
         let values = values.as_array().into_iter().flatten();
@@ -50,6 +40,8 @@ fn active(reader: &mut Reader<'_>, entity: &Entity<'_>, record: &Json) -> Option
         concurrency: record["concurrency"].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(u32::MAX).max(1),
         path: record["http_path"].as_str().unwrap_or("/").to_owned(),
         headers: headers.map(|(name, values)| (name.clone(), texts(values))).collect(),
+        sni: record["https_sni"].as_str().map(str::to_owned),
+        verify: record["https_verify_certificate"].as_bool().unwrap_or(true),
         healthy_interval_ms,
         unhealthy_interval_ms,
         criteria: criteria(record),

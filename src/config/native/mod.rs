@@ -119,6 +119,7 @@ fn dress() -> Dress {
         debug_names: ["Ringway-Route-Id", "Ringway-Route-Name", "Ringway-Service-Id", "Ringway-Service-Name"]
             .map(str::to_owned),
         error_type: "text/plain".to_owned(),
+        head_too_large: 431,
         tagline: "Ringway".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         admin_latency: some("X-Ringway-Admin-Latency"),

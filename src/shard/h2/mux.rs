@@ -93,6 +93,8 @@ impl Mux {
         until: Millis,
     ) -> Result<Rc<Mux>> {
         let Fresh { watch, stream, made, addr } = fresh;
+        // Streams may be silent for long, and nobody else would find out that the upstream is gone.
+        stream.keep_alive(limits::H2_KEEPALIVE_S);
         let pipe = Pipe::new(shard.large.take());
         let (sender, connection) =
             builder().handshake::<_, Bytes>(pipe.other()).await.map_err(|_| Error::from(ErrorKind::ConnectionReset))?;

@@ -1,9 +1,10 @@
 """Both ends of gRPC by another hand than ours: grpcio.
 
-grpc_peer.py serve [KEY CERT]   serves on any port of 127.0.0.1, which it prints
+grpc_peer.py serve [KEY CERT]   serves on any port of 127.0.0.1, which it prints; not well while the file $PEER_SICK exists
 grpc_peer.py ask ADDR [CA]      calls it, all four kinds, and prints what it was told, a line each
 """
 
+import os
 import sys
 import threading
 from concurrent import futures
@@ -68,7 +69,15 @@ def serve(key=None, cert=None):
     }
     methods = {name: kind(act, raw, raw) for name, (kind, act) in kinds.items()}
     server = grpc.server(futures.ThreadPoolExecutor(32))
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
+    # grpc.health.v1 by hand: a status of one field, 1 for SERVING and 2 for NOT_SERVING.
+    def check(request, context):
+        if request not in (b"", b"\x0a\x09ring.Peer"):
+            context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+        return b"\x08\x02" if os.path.exists(os.environ.get("PEER_SICK", "/none")) else b"\x08\x01"
+
+    health = {"Check": grpc.unary_unary_rpc_method_handler(check, raw, raw)}
+    for service, handlers in ((SERVICE, methods), ("grpc.health.v1.Health", health)):
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
     if key:
         read = lambda path: open(path, "rb").read()
         port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(read(key), read(cert))]))

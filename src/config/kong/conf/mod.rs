@@ -118,6 +118,7 @@ fn dress() -> Dress {
         debug_trigger: None,
         debug_names: ["Kong-Route-Id", "Kong-Route-Name", "Kong-Service-Id", "Kong-Service-Name"].map(str::to_owned),
         error_type: "text/plain".to_owned(),
+        head_too_large: 400,
         tagline: "Welcome to kong".to_owned(),
         version: VERSION.to_owned(),
         admin_latency: some("X-Kong-Admin-Latency"),

@@ -75,6 +75,7 @@ fn settings_of_a_file_are_honoured() {
     });
     check("allow_debug_header = on", |c| node(c).dress.debug_trigger.as_deref() == Some("kong-debug"));
     check("error_default_type = application/json", |c| node(c).dress.error_type == "application/json");
+    check("log_level = info", |c| node(c).dress.head_too_large == 400);
     check("declarative_config = /etc/kong/kong.yml", |c| {
         c.declarative.as_ref().is_some_and(|at| at.value == "/etc/kong/kong.yml")
     });

@@ -5,8 +5,10 @@
 //! its last probe is still on its way. Probes of one upstream are bounded by its `concurrency`, all of them by
 //! [`limits::PROBES_MAX`]. A reload or new addresses leave the clocks of upstreams that stay running.
 //!
-//! What a probe finds goes to the target's [`Health`](crate::balance::health::Health), which shards read. Not here: TLS
-//! and gRPC; such checks are refused with a warning where they are read.
+//! What a probe finds goes to the target's [`Health`](crate::balance::health::Health), which shards read. What one probe does
+//! is in `ask`.
+
+mod ask;
 
 use super::roster;
 use crate::balance::health::Report;
@@ -14,20 +16,22 @@ use crate::base::limits;
 use crate::base::time::Millis;
 use crate::bus::{Endpoint, Endpoints};
 use crate::plan::balancing::{Active, Probe};
+use crate::plan::tls::NodeTls;
 use crate::plan::{Plan, Upstream};
+use crate::tls::settings::{self, Client};
+use crate::tls::{ClientConfig, RootCertStore};
 use std::collections::HashMap;
-use std::io;
-use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::{watch, Semaphore};
 use tokio::time::Instant;
 
 /// The way to the task. It ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Prober(watch::Sender<Vec<Arc<Ward>>>);
+pub(super) struct Prober {
+    wards: watch::Sender<Vec<Arc<Ward>>>,
+    settings: Settings,
+}
 
 /// An upstream whose targets are probed.
 #[derive(Debug, PartialEq)]
@@ -36,6 +40,86 @@ struct Ward {
     host_header: Option<String>,
     active: Active,
     endpoints: Vec<Endpoint>,
+    /// `None` in the clear.
+    tls: Option<Tls>,
+}
+
+impl Ward {
+    /// What a target is called in requests.
+    fn host<'a>(&'a self, endpoint: &'a Endpoint) -> &'a str {
+        self.host_header.as_deref().unwrap_or(&endpoint.host)
+    }
+}
+
+/// How targets are asked over TLS; the same while nothing of it changes.
+#[derive(Clone, Debug)]
+struct Tls(Arc<ClientConfig>);
+
+impl PartialEq for Tls {
+    fn eq(&self, other: &Tls) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// Settings of TLS that probes have needed so far, for one generation of the node's own.
+#[derive(Debug, Default)]
+struct Settings {
+    node: NodeTls,
+    roots: Option<Arc<RootCertStore>>,
+    /// By whether a certificate is verified and whether HTTP/2 is spoken.
+    made: HashMap<(bool, bool), Tls>,
+}
+
+/// Sessions that probes of one kind remember.
+const SESSIONS_MAX: usize = 64;
+
+impl Settings {
+    /// Those of a probe; as for services that say nothing of their own, nobody is verified where nobody vouches.
+    fn of(&mut self, node: &NodeTls, active: &Active) -> Option<Tls> {
+        let http2 = active.probe == Probe::Grpcs;
+        if !http2 && active.probe != Probe::Https {
+            return None;
+        }
+        if self.node != *node {
+            *self = Settings { node: node.clone(), ..Settings::default() };
+        }
+        let verify = active.verify && node.upstream_verify;
+        if let Some(tls) = self.made.get(&(verify, http2)) {
+            return Some(tls.clone());
+        }
+        let roots = match verify {
+            true => self.roots().filter(|roots| !roots.is_empty()),
+            false => None,
+        };
+        let alpn = if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() };
+        let client = Client { roots, depth: None, identity: None, alpn: vec![alpn] };
+        match client.build(SESSIONS_MAX) {
+            Ok(config) => {
+                self.made.insert((verify, http2), Tls(config.clone()));
+                Some(Tls(config))
+            }
+            Err(why) => {
+                tracing::error!("probes over TLS cannot be made: {why}");
+                None
+            }
+        }
+    }
+
+    /// Who vouches for targets. Reads the system's authorities, some milliseconds, once.
+    fn roots(&mut self) -> Option<Arc<RootCertStore>> {
+        if self.roots.is_none() {
+            let mut roots = match self.node.system_authorities {
+                true => settings::system_roots(),
+                false => RootCertStore::empty(),
+            };
+            // What is wrong with them was found when the configuration was compiled.
+            if let Ok(more) = settings::roots_of(std::iter::once(self.node.upstream_authorities.as_str())) {
+                roots.extend(more.roots);
+            }
+            self.roots = Some(Arc::new(roots));
+        }
+        self.roots.clone()
+    }
 }
 
 impl Prober {
@@ -43,13 +127,15 @@ impl Prober {
     pub(super) fn start() -> Prober {
         let (sender, wards) = watch::channel(Vec::new());
         tokio::spawn(run(wards));
-        Prober(sender)
+        Prober { wards: sender, settings: Settings::default() }
     }
 
     /// Probes the targets of `plan` at `endpoints` from now on, and no others.
-    pub(super) fn follow(&self, plan: &Plan, endpoints: &Endpoints) {
-        let wards = plan.upstreams.iter().filter_map(|upstream| ward(upstream, endpoints)).map(Arc::new).collect();
-        self.0.send_if_modified(|held| {
+    pub(super) fn follow(&mut self, plan: &Plan, endpoints: &Endpoints) {
+        let node = &plan.node.tls;
+        let wards = plan.upstreams.iter().filter_map(|upstream| ward(upstream, endpoints, node, &mut self.settings));
+        let wards: Vec<Arc<Ward>> = wards.map(Arc::new).collect();
+        self.wards.send_if_modified(|held| {
             let changed = *held != wards;
             *held = wards;
             changed
@@ -57,10 +143,12 @@ impl Prober {
     }
 }
 
-fn ward(upstream: &Upstream, endpoints: &Endpoints) -> Option<Ward> {
+fn ward(upstream: &Upstream, endpoints: &Endpoints, node: &NodeTls, settings: &mut Settings) -> Option<Ward> {
     let active = upstream.checks.active.clone()?;
     let endpoints = endpoints.of.get(&upstream.name).map(|located| located.endpoints.clone()).unwrap_or_default();
-    Some(Ward { upstream: upstream.name.clone(), host_header: upstream.host_header.clone(), active, endpoints })
+    let tls = settings.of(node, &active);
+    let (name, host_header) = (upstream.name.clone(), upstream.host_header.clone());
+    Some(Ward { upstream: name, host_header, active, endpoints, tls })
 }
 
 async fn run(mut wards: watch::Receiver<Vec<Arc<Ward>>>) {
@@ -173,7 +261,7 @@ async fn probe(ward: Arc<Ward>, at: usize, places: [Arc<Semaphore>; 2]) {
     let [own, all] = &places;
     let (_own, _all) = (own.acquire().await, all.acquire().await);
     let life = Duration::from_millis(ward.active.timeout_ms);
-    let report = match tokio::time::timeout(life, ask(&ward, endpoint)).await {
+    let report = match tokio::time::timeout(life, ask::ask(&ward, endpoint)).await {
         Ok(Ok(report)) => report,
         Ok(Err(_)) => Report::Broken,
         Err(_) => Report::Late,
@@ -183,78 +271,14 @@ async fn probe(ward: Arc<Ward>, at: usize, places: [Arc<Semaphore>; 2]) {
     }
 }
 
-async fn ask(ward: &Ward, endpoint: &Endpoint) -> io::Result<Report> {
-    if ward.active.probe == Probe::Tcp {
-        TcpStream::connect(endpoint.addr).await?;
-        return Ok(Report::Connected);
-    }
-    let host = ward.host_header.as_deref().unwrap_or(&endpoint.host);
-    let status = status_of(endpoint.addr, &request(&ward.active, host, "1.1")).await?;
-    // 505 HTTP Version Not Supported: an old server; it says how it is when it is asked in its own tongue.
-    let status =
-        if status == 505 { status_of(endpoint.addr, &request(&ward.active, host, "1.0")).await? } else { status };
-    Ok(Report::Status(status))
-}
-
-/// The request, as bytes. A field whose name is none is left out, and no value can end its line.
-fn request(active: &Active, host: &str, version: &str) -> Vec<u8> {
-    // RFC 9110 §7.2: an IPv6 address stands in brackets.
-    let host = if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]") } else { clean(host) };
-    let mut text = format!("GET {} HTTP/{version}\r\nConnection: close\r\n", clean(&active.path));
-    let given = |name: &str| active.headers.iter().any(|(held, _)| held.eq_ignore_ascii_case(name));
-    if !given("host") {
-        text += &format!("Host: {host}\r\n");
-    }
-    if !given("user-agent") {
-        text += "User-Agent: ringway-probe\r\n";
-    }
-    let is_token =
-        |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    for (name, values) in active.headers.iter().filter(|(name, _)| is_token(name)) {
-        for value in values {
-            text += &format!("{name}: {}\r\n", clean(value));
-        }
-    }
-    text += "\r\n";
-    text.into_bytes()
-}
-
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
-/// Sends the request on a new connection and reads the status of the answer; nothing after that is of interest.
-async fn status_of(addr: SocketAddr, request: &[u8]) -> io::Result<u16> {
-    let mut stream = TcpStream::connect(addr).await?;
-    stream.write_all(request).await?;
-    let mut head = Vec::with_capacity(limits::PROBE_REPLY_BYTES_MAX);
-    loop {
-        if let Some(end) = head.iter().position(|&b| b == b'\n') {
-            return status(&head[..end]).ok_or_else(|| io::ErrorKind::InvalidData.into());
-        }
-        let room = limits::PROBE_REPLY_BYTES_MAX - head.len();
-        if room == 0 || (&mut stream).take(room as u64).read_buf(&mut head).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-}
-
-/// `HTTP/1.1 200 OK` → 200.
-fn status(line: &[u8]) -> Option<u16> {
-    let rest = line.strip_prefix(b"HTTP/1.")?;
-    let (b' ', digits) = (rest.get(1)?, rest.get(2..5)?) else { return None };
-    let ends = rest.get(5).is_none_or(|&b| b == b' ' || b == b'\r');
-    let status: u16 = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    (ends && status >= 100).then_some(status)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::balance::Member;
     use crate::plan::balancing::Criteria;
+    use std::net::SocketAddr;
 
-    fn active(healthy_interval_ms: u64, unhealthy_interval_ms: u64) -> Active {
+    pub(super) fn active(healthy_interval_ms: u64, unhealthy_interval_ms: u64) -> Active {
         Active {
             probe: Probe::Http,
             timeout_ms: 1000,
@@ -264,6 +288,8 @@ mod tests {
                 ("X-A".to_owned(), vec!["1".to_owned(), "2\r\nX-Evil: 3".to_owned()]),
                 ("bad name".to_owned(), vec!["x".to_owned()]),
             ],
+            sni: None,
+            verify: true,
             healthy_interval_ms,
             unhealthy_interval_ms,
             criteria: Criteria { successes: 1, ..Criteria::default() },
@@ -280,7 +306,7 @@ mod tests {
             member: Arc::new(Member::default()),
         };
         let endpoints = (0..targets).map(endpoint).collect();
-        Arc::new(Ward { upstream: name.to_owned(), host_header: None, active, endpoints })
+        Arc::new(Ward { upstream: name.to_owned(), host_header: None, active, endpoints, tls: None })
     }
 
     #[test]
@@ -316,66 +342,5 @@ mod tests {
         assert_eq!(rounds[1].take_due(Millis(1001)), [0, 1, 2, 3]);
         let mut rounds = follow(rounds, &[ward("a", active(300, 1000), 1)], Millis(1100));
         assert_eq!(rounds[0].take_due(Millis(1100)), [0], "another interval is another clock");
-    }
-
-    #[test]
-    fn a_request_says_whom_it_wants_and_cannot_be_split() {
-        let text = |host, version| String::from_utf8(request(&active(1, 1), host, version)).unwrap();
-        assert_eq!(
-            text("a.test", "1.1"),
-            "GET /health HTTP/1.1\r\nConnection: close\r\nHost: a.test\r\nUser-Agent: ringway-probe\r\nX-A: 1\r\n\
-             X-A: 2  X-Evil: 3\r\n\r\n"
-        );
-        assert!(text("::1", "1.0").starts_with("GET /health HTTP/1.0\r\nConnection: close\r\nHost: [::1]\r\n"));
-        assert!(text("a.test:81", "1.1").contains("\r\nHost: a.test:81\r\n"));
-    }
-
-    #[test]
-    fn a_status_is_read_from_its_line_only() {
-        for (line, want) in [
-            ("HTTP/1.1 200 OK\r", Some(200)),
-            ("HTTP/1.0 503", Some(503)),
-            ("HTTP/1.1 200\r", Some(200)),
-            ("HTTP/1.1 2000 OK", None),
-            ("HTTP/1.1 099 OK", None),
-            ("HTTP/1.1 2 0", None),
-            ("HTTP/1.1  200", None),
-            ("HTTP/2 200", None),
-            ("SSH-2.0-x", None),
-            ("", None),
-        ] {
-            assert_eq!(status(line.as_bytes()), want, "{line:?}");
-        }
-    }
-
-    /// Real sockets: what a server says is what a probe finds.
-    #[test]
-    fn a_probe_finds_what_the_server_says() {
-        use tokio::net::TcpListener;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let rows: &[(&[u8], Result<u16, ()>)] = &[
-            (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", Ok(200)),
-            (b"HTTP/1.0 404 Not Found\n\n", Ok(404)),
-            (b"", Err(())),
-            (b"nonsense\r\n", Err(())),
-            (&[b'x'; 4096], Err(())),
-        ];
-        for (answer, want) in rows {
-            let got = runtime.block_on(async {
-                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                let addr = listener.local_addr().unwrap();
-                let server = async {
-                    let (mut stream, _) = listener.accept().await.unwrap();
-                    let mut head = [0; 1024];
-                    let count = stream.read(&mut head).await.unwrap();
-                    assert!(head[..count].starts_with(b"GET /health HTTP/1.1\r\n"));
-                    let _ = stream.write_all(answer).await;
-                };
-                let asked = request(&active(1, 1), "a.test", "1.1");
-                let (got, ()) = tokio::join!(status_of(addr, &asked), server);
-                got.map_err(|_| ())
-            });
-            assert_eq!(got, *want, "{:?}", String::from_utf8_lossy(&answer[..answer.len().min(20)]));
-        }
     }
 }
