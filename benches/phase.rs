@@ -144,6 +144,7 @@ impl Bench {
                     rng: &mut self.rng,
                     captures: &|_| None,
                     reply: None,
+                    trailers: b"",
                     made_here: false,
                 };
                 if response && hooks.response {

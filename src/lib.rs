@@ -49,6 +49,8 @@
 //! * algorithms of limits: `src/limit/rule.rs`; counts in Redis: `src/plugins/rate_limiting/shared.rs`
 //! * what is refused as smuggling: `src/http/framing.rs`, `src/http/parse.rs`, `src/http/chunked.rs`
 //! * HTTP/2, to clients and to services of gRPC: `src/shard/h2/mod.rs`; its smuggling rules: `src/shard/h2/convert.rs`
+//! * gRPC for those who speak none: `src/plugins/grpc_web/mod.rs`, `src/plugins/grpc_gateway/mod.rs`; bodies rewritten as they
+//!   come: `src/hook/recode.rs`, `src/shard/recode.rs`
 //! * who is healthy and who says so: `src/balance/health.rs`; probes: `src/control/probe/`
 //! * what a hash is made of: `src/shard/affinity.rs`
 //! * what happens while Redis is slow, down or wrong: `src/shard/redis/conn.rs`

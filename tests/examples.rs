@@ -14,7 +14,7 @@ fn run(files: &[&str], env: &[(&str, &str)]) -> Loaded {
     let files: Vec<String> = files.iter().map(|file| folder.join(file).display().to_string()).collect();
     let env: Vec<(String, String)> = env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     // What is not among the examples is not there: this machine's own files have no say.
-    let open = |path: &str| match Path::new(path).starts_with(&folder) {
+    let open = |path: &str| match Path::new(env!("CARGO_MANIFEST_DIR")).join(path).starts_with(&folder) {
         true => std::fs::read(path),
         false => Err(std::io::ErrorKind::NotFound.into()),
     };
@@ -114,6 +114,15 @@ fn the_kong_example_of_grpc_is_served() {
     let plan = plan(&["grpc-kong.yml"]);
     assert_eq!(names(&plan), ["greeter"]);
     assert_eq!((plan.services[0].protocol, plan.services[0].port), (ringway::plan::Protocol::Grpc, 50051));
+}
+
+#[test]
+fn the_kong_example_of_grpc_for_others_is_served() {
+    let plan = plan(&["grpc-web-kong.yml"]);
+    assert_eq!(names(&plan), ["greeter-web", "greeter-json"]);
+    assert!(plan.plugins.iter().all(|plugin| plugin.made_of("proto").is_some()));
+    let tables = Tables::compile(Arc::new(plan), ringway::plugins::ALL, &Shelf::default());
+    assert_eq!(tables.err(), None);
 }
 
 #[test]
@@ -254,6 +263,7 @@ fn the_example_of_every_plugin_is_served() {
         let text = format!("_format_version: \"3.0\"\n{}", row.example);
         let open = |path: &str| match path {
             "example.yml" => Ok(text.clone().into_bytes()),
+            "config/greeter.proto" => std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)),
             _ => Err(std::io::ErrorKind::NotFound.into()),
         };
         let mut random = |bytes: &mut [u8]| bytes.fill(7);

@@ -272,6 +272,7 @@ fn allocates_nothing(names: &[&str], authorization: &str) {
             scope: Scope { route: Some(RouteIx(0)), ..Scope::default() },
             protocols: Vec::new(),
             config: config(name),
+            files: Vec::new(),
             ordering: None,
             tags: Vec::new(),
             at: Span::nowhere(),
@@ -324,6 +325,7 @@ fn allocates_nothing(names: &[&str], authorization: &str) {
             rng: &mut rng,
             captures: &|_| None,
             reply: Some(reply_head.on(reply)),
+            trailers: b"",
             made_here: false,
         };
         for plugin in &plugins {

@@ -566,3 +566,17 @@ pub const EXPIRY_WARNING_MS: u64 = 86_400_000;
 
 /// How long before a certificate's end it is warned of, seconds: 14 days, the last of two renewals that have failed.
 pub const EXPIRY_WARNED_S: i64 = 14 * 86_400;
+
+/// Largest message of a call that is told in JSON, bytes. It is held whole; small numbers take some forty times their bytes
+/// while it is read.
+pub const GRPC_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+const _: () = assert!(GRPC_MESSAGE_BYTES_MAX <= TRANSFORMED_BODY_BYTES_MAX, "one message is a body as well");
+
+/// Largest file of types, bytes: a `.proto`, or a set of descriptors. Those of whole clouds have a few MiB.
+pub const PROTO_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Most files that a `.proto` imports, those of its imports included. The compiler begins anew for each.
+pub const PROTO_FILES_MAX: usize = 256;
+
+/// Folders above a `.proto` in which its imports are looked for.
+pub const PROTO_FOLDERS_MAX: usize = 16;

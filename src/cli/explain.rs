@@ -500,6 +500,7 @@ mod tests {
             scope,
             protocols: Vec::new(),
             config,
+            files: Vec::new(),
             ordering: None,
             tags: Vec::new(),
             at: Span::nowhere(),

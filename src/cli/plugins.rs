@@ -183,6 +183,7 @@ fn bound(rule: &Rule) -> Option<String> {
         Rule::HeaderName => ", a header's name".to_owned(),
         Rule::Url => ", a URL".to_owned(),
         Rule::OrList => ", or a list of such".to_owned(),
+        Rule::Reads(_) => ", a file".to_owned(),
         Rule::Text(_) => return None,
     })
 }

@@ -7,7 +7,7 @@ use super::doc::{Key, Node, Value};
 use crate::base::nearest::nearest;
 use crate::base::span::Span;
 use crate::plan::report::Report;
-use crate::plan::schema::{Element, Field, Kind, Rule};
+use crate::plan::schema::{Element, Field, Kind, Read, Rule};
 use serde_json::{Map, Value as Json};
 use std::collections::HashSet;
 
@@ -23,6 +23,17 @@ pub struct Cx<'a> {
     pub report: &'a mut Report,
     /// The vaults.
     pub resolve: Resolve<'a>,
+    /// Reads files that values name; `None` where nobody needs what is in them.
+    pub read: Option<Read<'a>>,
+    /// What was made of those files, by the paths of their names.
+    pub files: Vec<(String, Vec<u8>)>,
+}
+
+impl<'a> Cx<'a> {
+    /// One that reads no files.
+    pub fn new(report: &'a mut Report, resolve: Resolve<'a>) -> Cx<'a> {
+        Cx { report, resolve, read: None, files: Vec::new() }
+    }
 }
 
 /// Reads the fields of a record at `span`; `entries` may be in any order and are those of one map.
@@ -165,6 +176,16 @@ fn typed(kind: &Kind, rules: &[Rule], node: &Node, path: &str, cx: &mut Cx<'_>) 
         cx.report.fault(&node.span, path, message, hint);
         return None;
     }
+    for rule in rules {
+        let (Rule::Reads(make), Some(read), Json::String(name)) = (rule, cx.read, &value) else { continue };
+        match make(name, read) {
+            Ok(made) => cx.files.push((path.to_owned(), made)),
+            Err(message) => {
+                cx.report.fault(&node.span, path, message, "");
+                return None;
+            }
+        }
+    }
     Some(value)
 }
 
@@ -269,6 +290,7 @@ fn broken(rule: &Rule, value: &Json) -> Option<(String, String)> {
             | Rule::HeaderName
             | Rule::Url
             | Rule::Text(_)
+            | Rule::Reads(_)
             | Rule::MayBeEmpty
             | Rule::OrList
             | Rule::Referenceable,
@@ -315,7 +337,7 @@ mod tests {
             "{vault://env/there}" => Ok("value".to_owned()),
             _ => Err("nothing there".to_owned()),
         };
-        let mut cx = Cx { report: &mut report, resolve: &resolve };
+        let mut cx = Cx::new(&mut report, &resolve);
         let value = record(FIELDS, node.map().unwrap_or_default().iter(), &node.span, "config", &mut cx);
         if report.findings.is_empty() {
             return Json::Object(value).to_string();

@@ -8,6 +8,7 @@ use crate::base::span::Span;
 use crate::hook::Descriptor;
 use crate::plan::record::Written;
 use crate::plan::report::Report;
+use crate::plan::schema::Read;
 use crate::plan::Plan;
 use std::cell::RefCell;
 use std::io;
@@ -54,33 +55,28 @@ pub fn load(
 ) -> Loaded {
     let mut report = Report::default();
     let found = gather(named, env, open, &mut report);
-    // What settings and certificates name makes the configuration, too: a change of it is one of the configuration.
-    let asked = RefCell::new(Vec::new());
+    let named_within = RefCell::new(Vec::new());
     let read = |path: &str| {
-        asked.borrow_mut().push(path.to_owned());
+        named_within.borrow_mut().push(path.to_owned());
         open(path).map_err(|error| error.to_string())
     };
     let super::Reading { plan, report: said, written } =
         super::read(&found.sources(env, &read), posted, descriptors, random);
-    // A file that could not be read may hold what the others refer to, or what forbids something: nothing without it.
-    let plan = plan.filter(|_| report.is_clean());
-    report.findings.extend(said.findings);
     let mut watch = found.watch;
-    for path in asked.into_inner() {
+    for path in named_within.into_inner() {
         if !watch.contains(&path) {
             watch.push(path);
         }
     }
+    // A file that could not be read may hold what the others refer to, or what forbids something: nothing without it.
+    let plan = plan.filter(|_| report.is_clean());
+    report.findings.extend(said.findings);
     Loaded { plan, report, watch, written }
 }
 
 impl Gathered {
     /// As [`load`](super::load) takes them. `read` is asked for files that settings name.
-    pub fn sources<'a>(
-        &'a self,
-        env: &'a [(String, String)],
-        read: &'a dyn Fn(&str) -> Result<Vec<u8>, String>,
-    ) -> Sources<'a> {
+    pub fn sources<'a>(&'a self, env: &'a [(String, String)], read: Read<'a>) -> Sources<'a> {
         let conf = self.conf.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
         Sources { files: &self.files, conf, env, read }
     }
@@ -132,8 +128,8 @@ pub fn gather(named: &[String], env: &[(String, String)], open: Open<'_>, report
 impl Gathered {
     fn read(&mut self, file: &str, open: Open<'_>, report: &mut Report) -> Option<String> {
         self.watch.push(file.to_owned());
-        let text = |bytes| String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into());
-        match open(file).and_then(text) {
+        let text = open(file).and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
+        match text {
             Ok(text) => Some(text),
             Err(error) => {
                 let span = Span::new(&Arc::from(file), 0, 0);

@@ -20,6 +20,7 @@ use crate::plan::draft::Draft;
 use crate::plan::ids::Table;
 use crate::plan::record::Written;
 use crate::plan::report::Report;
+use crate::plan::schema::Read;
 use crate::plan::{link, Plan};
 use doc::Node;
 use std::sync::Arc;
@@ -37,13 +38,12 @@ pub struct Sources<'a> {
     ///
     /// # Errors
     /// Why it cannot be read, as a sentence.
-    pub read: &'a dyn Fn(&str) -> Result<Vec<u8>, String>,
+    pub read: Read<'a>,
 }
 
-impl Sources<'_> {
-    fn text(&self, path: &str) -> Result<String, String> {
-        String::from_utf8((self.read)(path)?).map_err(|_| "it is no text".to_owned())
-    }
+/// Reads a file that is text.
+fn text(read: Read<'_>, path: &str) -> Result<String, String> {
+    String::from_utf8(read(path)?).map_err(|_| "it is no text in UTF-8".to_owned())
 }
 
 /// The dialects.
@@ -107,7 +107,7 @@ pub fn read(
         let conf = kong::conf::read(sources.conf, sources.env, &mut report);
         let mut node = conf.node;
         if let Some(path) = &conf.hosts_file {
-            match sources.text(&path.value) {
+            match text(sources.read, &path.value) {
                 Ok(text) => {
                     digest(&mut hash, &text);
                     node.node.hosts = kong::conf::hosts(&text);
@@ -120,7 +120,7 @@ pub fn read(
             if let Some(text) = &conf.declarative_text {
                 take(&text.span.to_string(), &text.value, &mut docs, &mut hash, &mut report);
             } else if let Some(path) = &conf.declarative {
-                match sources.text(&path.value) {
+                match text(sources.read, &path.value) {
                     Ok(text) => take(&path.value, &text, &mut docs, &mut hash, &mut report),
                     Err(why) => report.fault(&path.span, "", format!("cannot read {}: {why}", path.value), ""),
                 }
@@ -162,8 +162,15 @@ pub fn read(
         _ => None,
     };
     let mut draft = Draft::new(node);
-    let mut reader =
-        kong::Reader { draft: &mut draft, report: &mut report, vaults: &vaults, descriptors, random, transform: true };
+    let mut reader = kong::Reader {
+        draft: &mut draft,
+        report: &mut report,
+        vaults: &vaults,
+        descriptors,
+        random,
+        transform: true,
+        read: Some(sources.read),
+    };
     for (dialect, doc, _) in ready {
         if dialect == Dialect::Kong {
             kong::read(doc, &mut reader);
@@ -173,6 +180,9 @@ pub fn read(
         }
     }
     pem::entities(&mut draft, sources.read, &mut |bytes| digest_bytes(&mut hash, bytes), &mut report);
+    for (_, made) in draft.plugins.iter().flat_map(|plugin| &plugin.files) {
+        digest_bytes(&mut hash, made);
+    }
     let hash = hash.finish().as_ref().iter().map(|b| format!("{b:02x}")).collect();
     let written = Written { records: std::mem::take(&mut draft.records), digest };
     let (plan, report) = link::link(draft, hash, report);
@@ -186,8 +196,15 @@ pub fn validate(table: Table, entity: &Node, descriptors: &'static [Descriptor])
     let vaults = kong::Vaults::new(&[]);
     // Nothing of what is read is kept, and so no secret that nobody wrote.
     let random = &mut |bytes: &mut [u8]| bytes.fill(0);
-    let mut reader =
-        kong::Reader { draft: &mut draft, report: &mut report, vaults: &vaults, descriptors, random, transform: true };
+    let mut reader = kong::Reader {
+        draft: &mut draft,
+        report: &mut report,
+        vaults: &vaults,
+        descriptors,
+        random,
+        transform: true,
+        read: None,
+    };
     kong::one(table, entity, &mut reader);
     report
 }

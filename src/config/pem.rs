@@ -4,10 +4,11 @@ use crate::base::span::Span;
 use crate::plan::draft::Draft;
 use crate::plan::node::NodeDraft;
 use crate::plan::report::Report;
+use crate::plan::schema::Read;
 use crate::plan::tls::{PemPair, TlsOptions};
 
 struct Reading<'a> {
-    read: &'a dyn Fn(&str) -> Result<Vec<u8>, String>,
+    read: Read<'a>,
     report: &'a mut Report,
     hash: &'a mut dyn FnMut(&[u8]),
 }

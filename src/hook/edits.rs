@@ -3,6 +3,7 @@
 //! Fields that frame a message, end at this hop or are written by the gateway itself cannot be edited ([`is_ours`]): an edit
 //! of one is no edit. So no value of a configuration, a token or a query can say where a body ends.
 
+use super::Recode;
 use crate::http::headers::Known;
 use crate::http::HeadRef;
 
@@ -108,6 +109,8 @@ pub struct Edits {
     message: (u32, u32),
     group: Option<(u32, u32)>,
     replaced: Option<u16>,
+    status: Option<u16>,
+    recode: Option<Box<dyn Recode>>,
 }
 
 impl Edits {
@@ -123,6 +126,29 @@ impl Edits {
         self.message = (0, 0);
         self.group = None;
         self.replaced = None;
+        self.status = None;
+        self.recode = None;
+    }
+
+    /// The client gets this status in the place of the upstream's, and the content. Not one that means that there is none.
+    pub fn set_status(&mut self, status: u16) {
+        self.status = Some(status);
+    }
+
+    /// The status of [`Edits::set_status`].
+    pub fn status(&self) -> Option<u16> {
+        self.status
+    }
+
+    /// The body of the upstream's answer goes to the client by way of `recode`, as it comes. For response hooks; a second one
+    /// takes the place of the first.
+    pub fn recode_reply(&mut self, recode: Box<dyn Recode>) {
+        self.recode = Some(recode);
+    }
+
+    /// What [`Edits::recode_reply`] said.
+    pub fn take_recode(&mut self) -> Option<Box<dyn Recode>> {
+        self.recode.take()
     }
 
     /// The client gets this status and no content in the place of the upstream's answer, with the edits of the reply. For
@@ -136,7 +162,8 @@ impl Edits {
         self.replaced
     }
 
-    /// What a client is told that is refused; see [`Verdict::Refuse`](super::Verdict::Refuse).
+    /// What a client is told that is refused; see [`Verdict::Refuse`](super::Verdict::Refuse). Response hooks find here what
+    /// the error template says, whoever refuses.
     pub fn set_message(&mut self, message: &str) {
         self.message = self.store(message.as_bytes());
     }

@@ -7,12 +7,14 @@
 mod certificate;
 pub mod directory;
 mod edits;
+mod recode;
 mod shelf;
 mod tally;
 mod unbuilt;
 
 pub use certificate::ClientCertificate;
 pub use edits::{is_ours, BodyLimit, Edit, Edits, Op};
+pub use recode::{Recode, Stop, Unfit};
 pub use shelf::{Locals, Shelf};
 pub use tally::{Refusals, Tally};
 pub use unbuilt::{unbuilt, Unbuilt, UNBUILT};
@@ -71,8 +73,9 @@ pub trait Plugin: Send + Sync {
         false
     }
 
-    /// The whole body of an answer it wanted, without framing; gives the new one, or `None` where it stays. A body of more
-    /// than [`crate::base::limits::TRANSFORMED_BODY_BYTES_MAX`] never comes here: the client gets a 502 instead.
+    /// The whole body of an answer it wanted, without framing; gives the new one, or `None` where it stays. What came behind
+    /// it is in [`Ctx::trailers`], and the status is [`Edits::set_status`]'s to change. A body of more than
+    /// [`crate::base::limits::TRANSFORMED_BODY_BYTES_MAX`] never comes here: the client gets a 502 instead.
     fn on_response_body(&self, cx: &mut Ctx<'_>, body: &[u8]) -> Option<Vec<u8>> {
         let _ = (cx, body);
         None
@@ -224,6 +227,8 @@ pub struct Ctx<'a> {
     /// In response hooks the head of the answer: an upstream's, or that of one made here, which has its status and the
     /// fields its maker gave it. Edits do not change it; see [`Edits::reply_values`].
     pub reply: Option<HeadRef<'a>>,
+    /// With the whole body of an upstream's answer: the lines of the trailer section behind it.
+    pub trailers: &'a [u8],
     /// Is the answer one that was made here: by a plugin, or because something failed?
     pub made_here: bool,
 }
@@ -355,6 +360,11 @@ pub struct Env<'a> {
 }
 
 impl Env<'_> {
+    /// What was made of the file that this field of the configuration names; see [`crate::plan::schema::Rule::Reads`].
+    pub fn made_of(&self, field: &str) -> Option<&[u8]> {
+        self.instance.made_of(field)
+    }
+
     /// Id of the route the instance is attached to, or the nil UUID.
     pub fn route_id(&self) -> Uuid {
         self.instance.scope.route.map_or(Uuid::nil(), |ix| self.plan.routes[ix.ix()].id)

@@ -58,8 +58,6 @@ pub static UNBUILT: &[Unbuilt] = &[
     row("exit-transformer", LUA, NO_LUA),
     row("forward-proxy", SOON, "let the service name the proxy as its host"),
     row("graphql-rate-limiting-advanced", SOON, "use rate-limiting for requests"),
-    row("grpc-gateway", SOON, "let the service itself offer JSON beside gRPC"),
-    row("grpc-web", SOON, "let the service itself speak gRPC-Web"),
     row("ldap-auth", SOON, "use basic-auth, key-auth or jwt"),
     row("ldap-auth-advanced", SOON, "use basic-auth, key-auth or jwt"),
     row("mocking", "it answers from an API's description", "use request-termination with a body and its content_type"),

@@ -248,6 +248,8 @@ pub struct PluginDraft {
     pub protocols: Vec<Protocol>,
     /// Its configuration.
     pub config: serde_json::Value,
+    /// What was made of the files that `config` names, by field.
+    pub files: Vec<(Box<str>, std::sync::Arc<[u8]>)>,
     /// Does it run? If not, the next less specific instance does.
     pub enabled: bool,
     /// Where it runs, if not by its priority.

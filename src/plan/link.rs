@@ -443,6 +443,7 @@ fn link_plugin(plugin: PluginDraft, scope: Scope) -> PluginInstance {
         scope,
         protocols: plugin.protocols,
         config: plugin.config,
+        files: plugin.files,
         ordering: plugin.ordering,
         tags: plugin.common.tags,
         at: plugin.common.at,

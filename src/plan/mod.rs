@@ -23,6 +23,7 @@ use crate::base::span::Span;
 use balancing::{Checks, Hashing};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Everything a generation of the gateway serves by.
@@ -702,12 +703,21 @@ pub struct PluginInstance {
     pub protocols: Vec<Protocol>,
     /// Validated against the plugin's schema, defaults filled in.
     pub config: serde_json::Value,
+    /// What was made of the files that `config` names, by field.
+    pub files: Vec<(Box<str>, Arc<[u8]>)>,
     /// Where it runs, if not by its priority.
     pub ordering: Option<Box<Ordering>>,
     /// Tags.
     pub tags: Vec<String>,
     /// Where it was written.
     pub at: Span,
+}
+
+impl PluginInstance {
+    /// What was made of the file that this field names.
+    pub fn made_of(&self, field: &str) -> Option<&[u8]> {
+        self.files.iter().find(|(name, _)| **name == *field).map(|(_, bytes)| &**bytes)
+    }
 }
 
 /// Where an instance runs on the way to the upstream, beside what other plugins. On the way back all run by priority.

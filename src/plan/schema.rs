@@ -111,7 +111,16 @@ pub enum Rule {
     OrList,
     /// Text of its own shape; the error is a sentence.
     Text(fn(&str) -> Result<(), String>),
+    /// The name of a file that is read while the configuration is loaded, and of those that it names in turn. What comes of
+    /// it is handed to the plugin, see [`PluginInstance::made_of`](super::PluginInstance::made_of); the error is a sentence.
+    Reads(fn(&str, Read<'_>) -> Result<Vec<u8>, String>),
 }
+
+/// Reads a file.
+///
+/// # Errors
+/// Why it cannot be read, as a sentence.
+pub type Read<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, String>;
 
 /// The protocols a plugin of HTTP requests runs for when its instance names none.
 pub const HTTP_PROTOCOLS: &[Protocol] = &[Protocol::Grpc, Protocol::Grpcs, Protocol::Http, Protocol::Https];

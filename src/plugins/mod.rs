@@ -10,8 +10,12 @@ mod cors;
 mod expressions;
 mod fault_injection;
 mod form;
+mod grpc;
+mod grpc_gateway;
+mod grpc_web;
 mod hmac_auth;
 mod ip_restriction;
+mod json;
 mod jwt;
 mod key_auth;
 mod mtls_auth;
@@ -38,6 +42,8 @@ pub static ALL: &[Descriptor] = &[
     correlation_id::DESCRIPTOR,
     cors::DESCRIPTOR,
     fault_injection::DESCRIPTOR,
+    grpc_gateway::DESCRIPTOR,
+    grpc_web::DESCRIPTOR,
     hmac_auth::DESCRIPTOR,
     ip_restriction::DESCRIPTOR,
     jwt::DESCRIPTOR,

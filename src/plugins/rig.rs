@@ -10,7 +10,7 @@ use crate::hook::{
 };
 use crate::hook::{ReplyBody, Shelf, Verdict};
 use crate::http::{Head, Method, Part};
-use crate::plan::schema::{Field, Kind};
+use crate::plan::schema::{Field, Kind, Rule};
 use crate::plan::{
     Consumer, Credential, Dress, Level, LogPath, Node, PathPattern, Plan, PluginInstance, Protocol, Route, Runtime,
     Scope, Secret, Service,
@@ -52,6 +52,8 @@ pub(super) struct Rig {
     pub(super) captures: Vec<(&'static str, &'static str)>,
     /// Fields of the upstream's answer.
     pub(super) reply: Vec<(&'static str, &'static str)>,
+    /// What comes behind its body.
+    pub(super) trailers: &'static str,
     /// What Redis will say, call by call.
     pub(super) redis: VecDeque<Result<Vec<Answer>, Fault>>,
     /// What it was asked.
@@ -70,7 +72,7 @@ pub(super) struct Seen {
     /// How long it was held back, ms.
     pub(super) slept_ms: u64,
     /// The upstream's body as the client gets it, where it was rewritten.
-    rewritten: Option<String>,
+    pub(super) rewritten: Option<String>,
     /// How long the plugin wants to wait, ms; then nothing else came of it yet.
     pub(super) asked_sleep: Option<u64>,
     edits: Edits,
@@ -112,7 +114,8 @@ impl Rig {
     pub(super) fn with(descriptor: &Descriptor, config: Value, shelf: &Shelf, more: Vec<Credential>) -> Rig {
         let config = with_defaults(descriptor.fields, &config);
         assert_eq!((descriptor.check)(&config), Vec::<(String, String)>::new());
-        let plan = Arc::new(plan(descriptor.name, config, more));
+        let files = files(descriptor, &config);
+        let plan = Arc::new(plan(descriptor.name, config, files, more));
         let directory = Directory::of(&plan).loaded_at(NOON);
         let generation = Shelf::default();
         let instance = &plan.plugins[0];
@@ -131,6 +134,7 @@ impl Rig {
             matched: true,
             captures: Vec::new(),
             reply: Vec::new(),
+            trailers: "",
             redis: VecDeque::new(),
             asked: Vec::new(),
         }
@@ -159,6 +163,13 @@ impl Rig {
     #[track_caller]
     pub(super) fn ask_and_answer(&mut self, request: &str, status: u16) -> Seen {
         self.run(request, self.matched, Some(status), None)
+    }
+
+    /// What comes of a request that is answered with this status and body: the upstream's, or where the plugin has answered
+    /// itself, its own.
+    #[track_caller]
+    pub(super) fn answered(&mut self, request: &str, status: u16, body: &str) -> Seen {
+        self.run(request, true, Some(status), Some(body))
     }
 
     /// What becomes of the body of an upstream's answer with these fields.
@@ -227,6 +238,7 @@ impl Rig {
             rng: &mut self.rng,
             captures: &captures,
             reply: None,
+            trailers: self.trailers.as_bytes(),
             made_here: false,
         };
         if hooked {
@@ -267,6 +279,9 @@ impl Rig {
             }
             cx.reply = Some(reply.on(&reply_buf));
             cx.made_here = seen.reply.is_some();
+            if let Some(ReplyBody::Message(message)) = seen.reply.as_ref().map(|reply| &reply.body) {
+                cx.edits.set_message(message);
+            }
             self.plugin.on_response(&mut cx, reply.status);
             if let Some(body) = reply_body.filter(|_| self.plugin.rewrites() && self.plugin.wants_body(&cx)) {
                 let new = self.plugin.on_response_body(&mut cx, body.as_bytes());
@@ -355,6 +370,11 @@ impl Seen {
         self.edits.body_limit().map(|limit| limit.bytes)
     }
 
+    /// The status that the client gets with the upstream's content.
+    pub(super) fn status(&self) -> Option<u16> {
+        self.edits.status()
+    }
+
     /// The status that stands in the place of the upstream's answer.
     pub(super) fn replaced(&self) -> Option<u16> {
         self.edits.replaced()
@@ -366,6 +386,22 @@ impl Seen {
     }
 }
 
+type Files = Vec<(Box<str>, Arc<[u8]>)>;
+
+/// What is made of the files that a configuration names, which are the repository's.
+#[track_caller]
+fn files(descriptor: &Descriptor, config: &Value) -> Files {
+    let read = |path: &str| std::fs::read(path).map_err(|error| error.to_string());
+    let mut made = Files::new();
+    for field in descriptor.fields {
+        for rule in field.rules {
+            let (Rule::Reads(make), Some(name)) = (rule, config[field.name].as_str()) else { continue };
+            made.push((field.name.into(), make(name, &read).expect("the file is right").into()));
+        }
+    }
+    made
+}
+
 /// A credential of the rig's plan.
 pub(super) fn credential(id: u128, consumer: ConsumerIx, secret: Secret) -> Credential {
     Credential { id: Uuid::from_u128(id), consumer, secret, at: Span::nowhere() }
@@ -373,7 +409,7 @@ pub(super) fn credential(id: u128, consumer: ConsumerIx, secret: Secret) -> Cred
 
 /// One service with one route, three consumers, API keys `bobs`, `alices` and `short` (bob's, lives 10 s), and the
 /// plugin on the route.
-fn plan(name: &str, config: Value, more: Vec<Credential>) -> Plan {
+fn plan(name: &str, config: Value, files: Files, more: Vec<Credential>) -> Plan {
     let consumer = |id: u128, username: &str, custom_id: Option<&str>, groups: &[&str]| Consumer {
         id: Uuid::from_u128(id),
         username: Some(username.into()),
@@ -445,6 +481,7 @@ fn plan(name: &str, config: Value, more: Vec<Credential>) -> Plan {
             scope: Scope { route: Some(RouteIx(0)), ..Scope::default() },
             protocols: Vec::new(),
             config,
+            files,
             ordering: None,
             tags: Vec::new(),
             at: Span::nowhere(),

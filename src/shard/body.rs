@@ -111,6 +111,32 @@ impl Decoding {
         }
     }
 
+    /// Moves payload from `input` to `out`, and at the end the lines of a trailer section to `lines`; returns how much of
+    /// `input` was used. What was not used must be given again, as for [`Decoding::take`].
+    ///
+    /// # Errors
+    /// As [`Decoding::take`].
+    pub(super) fn unpack(&mut self, input: &[u8], out: &mut Vec<u8>, lines: &mut Vec<u8>) -> Result<usize, Fault> {
+        let Decoding::Chunked(decoder) = self else {
+            return self.take(input, false, false, out).map(|taken| taken.used);
+        };
+        let mut used = 0;
+        loop {
+            match decoder.step(&input[used..])? {
+                Step::Data { data } => {
+                    out.extend_from_slice(&input[used + data.start..used + data.end]);
+                    used += data.end;
+                }
+                Step::NeedMore { used: more } => return Ok(used + more),
+                Step::Done { used: more, trailers } => {
+                    lines.extend_from_slice(&input[used + trailers.start..used + trailers.end]);
+                    *self = Decoding::Done;
+                    return Ok(used + more);
+                }
+            }
+        }
+    }
+
     /// Takes up to `received` bytes of payload that leave as they came; how many that are. `None` where payload must be looked
     /// into, or leaves in chunks: see [`Decoding::take`].
     pub(super) fn pass(&mut self, received: usize, chunks: bool) -> Option<usize> {

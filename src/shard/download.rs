@@ -10,7 +10,7 @@ use super::upstream::Peer;
 use super::{pool::Link, Complaint};
 use crate::base::limits::{INTERIM_REPLIES_MAX, REPLY_HEAD_BYTES_MAX, TRANSFORMED_BODY_BYTES_MAX};
 use crate::base::time::Millis;
-use crate::hook::{Edits, Identity};
+use crate::hook::{Edits, Identity, Unfit};
 use crate::http::framing::{self, Length};
 use crate::http::parse::{Parser, Progress};
 use crate::http::{upgrade, Head, HeadRef, Known, Method, Version};
@@ -158,17 +158,17 @@ impl Download<'_> {
     }
 
     /// When the next read must have ended.
-    fn until(&self, now: Millis) -> Millis {
+    pub(super) fn until(&self, now: Millis) -> Millis {
         let until = Millis(now.0 + self.service.read_timeout_ms);
         self.cx.parts.deadline.map_or(until, |deadline| until.min(deadline))
     }
 
     /// Is the end that was received the upstream's own: neither our deadline, nor over TLS a cut?
-    fn has_ended_well(&self) -> bool {
+    pub(super) fn has_ended_well(&self) -> bool {
         self.link.watch.fired().is_none() && !self.link.channel().is_some_and(Channel::is_cut)
     }
 
-    fn bad(&self, what: &str) -> Failure {
+    pub(super) fn bad(&self, what: &str) -> Failure {
         self.cx.shard.complain(Complaint::UpstreamReply, || {
             format!("service {:?} sent what is no answer: {what}", self.service.host)
         });
@@ -228,13 +228,16 @@ impl Download<'_> {
         if let Some(status) = edits.replaced() {
             return Err(Refusal::Replaced(status).into());
         }
-        record.status = head.status;
+        record.status = edits.status().unwrap_or(head.status);
         let rewritten = parts.way.rewrites
             && !switching
             && head.status != 206
             && phase::wants_body(shard, world, parts, identity, edits, reply);
         if rewritten && length != Length::None && !unwanted {
             return Box::pin(self.rewrite(input, from, length, out, identity, edits, head, record)).await;
+        }
+        if let Some(recode) = edits.take_recode().filter(|_| length != Length::None && !unwanted && !switching) {
+            return Box::pin(self.recode(recode, input, from, length, out, edits, head, record)).await;
         }
         let http2 = self.link.is_http2();
         let to = ToClient { length: to_client, keep, switching, resized: rewritten, http2 };
@@ -350,14 +353,19 @@ impl Download<'_> {
         Ok(Downloaded { keep, reusable, tunnel: None })
     }
 
-    /// Receives the whole body behind a head of `head` bytes that stays where it is. Gives the body, and whether the
-    /// upstream's connection is in order after it.
-    async fn whole(&self, input: &mut Vec<u8>, head: usize, length: Length) -> Result<(Vec<u8>, bool), Failure> {
+    /// Receives the whole body behind a head of `head` bytes that stays where it is. Gives the body, the lines of the trailer
+    /// section behind it, and whether the upstream's connection is in order after it.
+    async fn whole(
+        &self,
+        input: &mut Vec<u8>,
+        head: usize,
+        length: Length,
+    ) -> Result<(Vec<u8>, Vec<u8>, bool), Failure> {
         let mut decoding = Decoding::new(length);
-        let mut body = Vec::new();
+        let (mut body, mut trailers) = (Vec::new(), Vec::new());
         loop {
-            let taken = decoding.take(&input[head..], false, false, &mut body);
-            let used = taken.map_err(|fault| self.bad(fault.text()))?.used;
+            let used = decoding.unpack(&input[head..], &mut body, &mut trailers);
+            let used = used.map_err(|fault| self.bad(fault.text()))?;
             if body.len() > TRANSFORMED_BODY_BYTES_MAX {
                 return Err(self.bad("its body is larger than one that can be rewritten"));
             }
@@ -377,11 +385,11 @@ impl Download<'_> {
         }
         (self.ended)();
         let in_order = length != Length::UntilClose && input.len() == head;
-        Ok((body, in_order))
+        Ok((body, trailers, in_order))
     }
 
     /// Sends an answer whose body a plugin wants to see before anybody else does: nothing has been sent so far, so what
-    /// fails is still told to the client. Trailers are left out.
+    /// fails is still told to the client. Trailers are told to the plugins alone.
     #[expect(clippy::too_many_arguments, reason = "each is a piece of the exchange's state, borrowed apart")]
     async fn rewrite(
         &self,
@@ -395,9 +403,16 @@ impl Download<'_> {
         record: &mut Record,
     ) -> Result<Downloaded, Failure> {
         let Exchange { shard, world, parts, .. } = *self.cx;
-        let (body, in_order) = self.whole(input, from + head.len, length).await?;
+        let (mut body, trailers, in_order) = self.whole(input, from + head.len, length).await?;
+        if let Some(mut recode) = edits.take_recode() {
+            let mut new = Vec::new();
+            let recoded = recode.data(&body, &mut new).and_then(|()| recode.end(&trailers, &mut new));
+            recoded.map_err(|Unfit| self.bad("its body is nothing that can be rewritten"))?;
+            body = new;
+        }
         let reply = head.on(&input[from..]);
-        let new = phase::rewrite(shard, world, parts, identity, edits, reply, false, &body);
+        let new = phase::rewrite(shard, world, parts, identity, edits, reply, false, &body, &trailers);
+        record.status = edits.status().unwrap_or(head.status);
         let body = new.as_deref().unwrap_or(&body);
         let keep = parts.keep && self.uploaded.get() && !self.cx.is_last();
         let (length, http2) = (Length::Fixed(body.len() as u64), self.link.is_http2());
@@ -412,7 +427,7 @@ impl Download<'_> {
     }
 
     /// Sends `out` from `from` on, and empties it.
-    async fn send(&self, out: &mut Vec<u8>, from: usize, record: &mut Record) -> Result<(), Failure> {
+    pub(super) async fn send(&self, out: &mut Vec<u8>, from: usize, record: &mut Record) -> Result<(), Failure> {
         let (sent, back) = self.cx.client.send_from(std::mem::take(out), from, self.cx.runtime.send_timeout_ms).await;
         *out = back;
         out.clear();

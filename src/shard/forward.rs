@@ -9,9 +9,9 @@ use crate::base::bytes::{put, Short};
 use crate::hook::{Edits, Op};
 use crate::http::framing::Length;
 use crate::http::headers::Drop;
-use crate::http::{encode, query, target, Fault, HeadRef, Known, Version};
+use crate::http::{encode, query, reply, target, Fault, HeadRef, Known, Version};
 use crate::io::buf::Pool;
-use crate::plan::{Dress, Node, Plan};
+use crate::plan::{Dress, Node, Plan, Protocol};
 use crate::route::path;
 
 /// How the body of a request goes to the upstream.
@@ -121,11 +121,13 @@ pub(super) fn request(
     }
     encode::fields(head, &drop, out);
 
+    // A call's status comes in trailers, so whoever calls takes them; and what a plugin makes of them, the client may take.
+    let trailers = parts.trailers || matches!(service.protocol, Protocol::Grpc | Protocol::Grpcs);
     // RFC 9110 §10.1.4: "A sender of TE MUST also send a "TE" connection option within the Connection header field".
     put(
         out,
         [
-            match (parts.websocket, parts.trailers) {
+            match (parts.websocket, trailers) {
                 (false, false) => b"Connection: keep-alive\r\n",
                 (false, true) => b"Connection: keep-alive, TE\r\nTE: trailers\r\n",
                 (true, false) => b"Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n",
@@ -244,7 +246,10 @@ pub(super) fn answer(
 ) -> Result<(), Fault> {
     let dress = &node.dress;
     let head = reply_head.head;
-    encode::status_line(Version::H11, head.status, reply_head.reason(), out);
+    match edits.status() {
+        Some(status) => encode::status_line(Version::H11, status, reply::reason(status).as_bytes(), out),
+        None => encode::status_line(Version::H11, head.status, reply_head.reason(), out),
+    }
     let mut drop = Drop::of_reply(reply_head)?;
     let mut ids = Known::Via.bit() | Known::ContentLengthLookalike.bit() | Known::TransferEncodingLookalike.bit();
     if to.length != Length::None || to.resized {

@@ -30,6 +30,7 @@ mod leaving;
 mod log;
 mod phase;
 mod pool;
+mod recode;
 mod redis;
 mod refusal;
 mod request;

@@ -56,6 +56,7 @@ pub(super) fn request(
             rng: &mut rng,
             captures: &|group| captured(shard, world, parts, group),
             reply: None,
+            trailers: b"",
             made_here: false,
         };
         let verdict = match outcome.take() {
@@ -109,7 +110,7 @@ pub(super) fn response(
 ) {
     if parts.way.responds {
         let asked = |_: &dyn Plugin, hooks: Hooks| hooks.response;
-        each_back(shard, world, parts, identity, edits, reply, made_here, asked, |plugin, cx| {
+        each_back(shard, world, parts, identity, edits, reply, b"", made_here, asked, |plugin, cx| {
             plugin.on_response(cx, reply.head.status);
         });
     }
@@ -126,14 +127,14 @@ pub(super) fn wants_body(
 ) -> bool {
     let mut wanted = false;
     if parts.way.rewrites {
-        each_back(shard, world, parts, identity, edits, reply, false, rewrites, |plugin, cx| {
+        each_back(shard, world, parts, identity, edits, reply, b"", false, rewrites, |plugin, cx| {
             wanted |= plugin.wants_body(cx);
         });
     }
     wanted
 }
 
-/// What the plugins make of the body of an answer; `None` where it stays as it is.
+/// What the plugins make of the body of an answer, behind which `trailers` came; `None` where it stays as it is.
 #[expect(clippy::too_many_arguments, reason = "each is a piece of the exchange's state, borrowed apart")]
 pub(super) fn rewrite(
     shard: &Shard,
@@ -144,12 +145,13 @@ pub(super) fn rewrite(
     reply: HeadRef<'_>,
     made_here: bool,
     body: &[u8],
+    trailers: &[u8],
 ) -> Option<Vec<u8>> {
     let mut new: Option<Vec<u8>> = None;
     if !parts.way.rewrites {
         return new;
     }
-    each_back(shard, world, parts, identity, edits, reply, made_here, rewrites, |plugin, cx| {
+    each_back(shard, world, parts, identity, edits, reply, trailers, made_here, rewrites, |plugin, cx| {
         if plugin.wants_body(cx) {
             let next = plugin.on_response_body(cx, new.as_deref().unwrap_or(body));
             new = next.or(new.take());
@@ -171,6 +173,7 @@ fn each_back(
     identity: &mut Identity,
     edits: &mut Edits,
     reply: HeadRef<'_>,
+    trailers: &[u8],
     made_here: bool,
     asked: impl Fn(&dyn Plugin, Hooks) -> bool,
     mut work: impl FnMut(&dyn Plugin, &mut Ctx<'_>),
@@ -195,6 +198,7 @@ fn each_back(
             rng: &mut rng,
             captures: &|group| captured(shard, world, parts, group),
             reply: Some(reply),
+            trailers,
             made_here,
         };
         work(plugin, &mut cx);

@@ -189,6 +189,9 @@ pub(super) fn render(
     let version = head.map_or(Version::H11, |head| head.head.version);
     let is_head = head.is_some_and(|head| head.head.method == crate::http::Method::Head);
 
+    if let ReplyBody::Message(message) = &told.body {
+        edits.set_message(message);
+    }
     let mut body = shard.small.take();
     let is_call = parts.is_some_and(|parts| parts.grpc);
     let content_type: Cow<'_, str> = match &told.body {

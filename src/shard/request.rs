@@ -331,8 +331,8 @@ fn look_into<'a>(
     let refused = |fault: Fault| Refusal::Client(fault.status(), Some(fault));
     let head = parts.head;
     let grpc = grpc::is_call(head.field(Known::ContentType));
-    if grpc && parts.http2 {
-        parts.grpc = true;
+    parts.grpc = grpc && parts.http2;
+    if parts.grpc || grpc::is_web(head.field(Known::ContentType)) {
         let timeout = head.find(b"grpc-timeout").and_then(grpc::timeout_ms);
         parts.deadline = timeout.map(|ms| Millis(clock::millis().0 + ms));
     }
@@ -841,7 +841,8 @@ impl Exchange<'_> {
         let hooks = |head: HeadRef<'_>, edits: &mut Edits, body: &mut Vec<u8>| {
             if !responded {
                 phase::response(shard, self.world, self.parts, identity, edits, head, true);
-                if let Some(new) = phase::rewrite(shard, self.world, self.parts, identity, edits, head, true, body) {
+                if let Some(new) = phase::rewrite(shard, self.world, self.parts, identity, edits, head, true, body, b"")
+                {
                     *body = new;
                 }
             }

@@ -4,7 +4,8 @@
 //! `raw.rs` replays the rows of `raw/*.toml` (HTTP/1.1 as bytes), `kong.rs` those of `cases/*.toml` (what users of a
 //! kong.yml rely on), `abuse.rs` holds slow, greedy and sick peers, `bombs.rs` bodies made to take a validator down,
 //! `announced.rs` load balancers that name their clients (PROXY protocol), `redis.rs` limits that gateways share,
-//! `http2.rs` frames of HTTP/2 as bytes, `grpc.rs` calls of gRPC, `shared.rs` upstreams that speak HTTP/2,
+//! `http2.rs` frames of HTTP/2 as bytes, `grpc.rs` calls of gRPC, `web.rs` those of browsers and by JSON,
+//! `shared.rs` upstreams that speak HTTP/2,
 //! `balancing.rs` targets that fall ill and recover, `issuer.rs` issuers of tokens and their keys, `tls.rs` curl and openssl as clients
 //! and upstreams, `secured.rs` clients' certificates and the Admin API over TLS, `mtls.rs` the plugin that looks at them,
 //! `certfiles.rs` files of certificates and scanners, `life.rs` signals, reloads and the admin listener.
@@ -32,3 +33,4 @@ mod rewriting;
 mod secured;
 mod shared;
 mod tls;
+mod web;

@@ -26,7 +26,7 @@ use crate::plan::draft::{Common, Draft, Ref};
 use crate::plan::ids::{derived, Table};
 use crate::plan::record::Record;
 use crate::plan::report::Report;
-use crate::plan::schema::Field;
+use crate::plan::schema::{Field, Read};
 use fields::{noun, Noun, COMMON, IGNORED, NOUNS, UNSERVED};
 use serde_json::{Map, Value as Json};
 use std::cell::Cell;
@@ -52,6 +52,8 @@ pub struct Reader<'a> {
     pub random: &'a mut dyn FnMut(&mut [u8]),
     /// Are passwords written as such, to be hashed?
     pub transform: bool,
+    /// Reads files that plugins' settings name; `None` where nothing is served by what they say.
+    pub read: Option<Read<'a>>,
 }
 
 impl std::fmt::Debug for Reader<'_> {
@@ -283,7 +285,7 @@ impl Reader<'_> {
             referred.set(true);
             self.vaults.resolve(text)
         };
-        let mut cx = Cx { report: self.report, resolve: &resolve };
+        let mut cx = Cx::new(self.report, &resolve);
         let common = entries.iter().filter(|(key, _)| is_common(&key.text));
         let common = check::record(COMMON, common, &node.span, &path, &mut cx);
         let own = entries.iter().filter(|(key, _)| {
@@ -445,7 +447,7 @@ impl Reader<'_> {
 /// The fields of an entity with references to vaults as they were written; its faults were found before.
 fn as_written(fields: &[Field], own: &[&(Key, Node)], span: &Span) -> Map<String, Json> {
     let mut again = Report::default();
-    let mut cx = Cx { report: &mut again, resolve: &|text| Ok(text.to_owned()) };
+    let mut cx = Cx::new(&mut again, &|text| Ok(text.to_owned()));
     check::record(fields, own.iter().copied(), span, "", &mut cx)
 }
 

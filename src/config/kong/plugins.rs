@@ -10,6 +10,7 @@ use crate::plan::draft::PluginDraft;
 use crate::plan::Ordering;
 use serde_json::{Map, Value as Json};
 use std::cell::Cell;
+use std::sync::Arc;
 
 pub(super) fn plugin(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
     let Some(name) = entity.owned("name") else { return };
@@ -28,7 +29,7 @@ pub(super) fn plugin(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
         let span = entity.span("name").clone();
         return reader.report.fault(&span, entity.path("name"), message, hint);
     };
-    let (config, unresolved) = config(reader, &entity, descriptor);
+    let Read { config, shown: unresolved, files } = config(reader, &entity, descriptor);
     if !descriptor.consumer_scope && entity.references.iter().any(|(c, r)| *c == "consumer" && r.is_some()) {
         let span = entity.span("consumer").clone();
         let hint = format!("{name} runs before the consumer is known");
@@ -62,6 +63,7 @@ pub(super) fn plugin(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
         service,
         consumer,
         config,
+        files,
         ordering,
     });
 }
@@ -99,9 +101,19 @@ fn ordering(reader: &mut Reader<'_>, entity: &Entity<'_>) -> Option<Box<Ordering
     Some(Box::new(Ordering { before, after, at, path }))
 }
 
-/// The config with defaults, and once more as it is shown where it refers to vaults; its faults, those between fields
-/// too, are placed at the field they speak of.
-fn config(reader: &mut Reader<'_>, entity: &Entity<'_>, descriptor: &Descriptor) -> (Json, Option<Json>) {
+/// A config as it was read.
+#[derive(Default)]
+struct Read {
+    /// With defaults.
+    config: Json,
+    /// As it is shown, where it refers to vaults.
+    shown: Option<Json>,
+    /// What was made of files that it names, by field.
+    files: Vec<(Box<str>, Arc<[u8]>)>,
+}
+
+/// Reads the config; its faults, those between fields too, are placed at the field they speak of.
+fn config(reader: &mut Reader<'_>, entity: &Entity<'_>, descriptor: &Descriptor) -> Read {
     let path = entity.path("config");
     let node = entity.node.get("config").filter(|node| !node.is_null());
     let span = node.map_or(&entity.common.at, |node| &node.span);
@@ -110,7 +122,7 @@ fn config(reader: &mut Reader<'_>, entity: &Entity<'_>, descriptor: &Descriptor)
         Some(Value::Map(entries)) => entries.as_slice(),
         Some(_) => {
             reader.report.fault(span, path, "expected a record", "");
-            return (Json::Object(Map::new()), None);
+            return Read { config: Json::Object(Map::new()), ..Read::default() };
         }
     };
     let faults = reader.report.findings.len();
@@ -119,8 +131,10 @@ fn config(reader: &mut Reader<'_>, entity: &Entity<'_>, descriptor: &Descriptor)
         referred.set(true);
         vaults.resolve(text)
     };
-    let mut cx = Cx { report: reader.report, resolve: &resolve };
+    let mut cx = Cx { read: reader.read, ..Cx::new(reader.report, &resolve) };
     let mut values = check::record(descriptor.fields, entries.iter(), span, &path, &mut cx);
+    let field = |place: &str| place.strip_prefix(&*path).unwrap_or(place).trim_start_matches('.').into();
+    let files = cx.files.into_iter().map(|(place, made)| (field(&place), made.into())).collect();
     let config = Json::Object(values.clone());
     let shown = referred.get().then(|| {
         let own: Vec<_> = entries.iter().collect();
@@ -135,5 +149,5 @@ fn config(reader: &mut Reader<'_>, entity: &Entity<'_>, descriptor: &Descriptor)
             reader.report.fault(place, path, message, "");
         }
     }
-    (config, shown)
+    Read { config, shown, files }
 }

@@ -228,7 +228,7 @@ fn apply(rule: &Rule, schema: &mut Json) {
             let one = schema.clone();
             *schema = json!({"anyOf": [one, {"type": "array", "items": one}]});
         }
-        Rule::Referenceable | Rule::Text(_) => {}
+        Rule::Referenceable | Rule::Text(_) | Rule::Reads(_) => {}
     }
 }
 

@@ -170,7 +170,7 @@ fn kind(of: &Kind, rules: &[Rule]) -> Map<String, Value> {
             Rule::MayBeEmpty => ("len_min", json!(0)),
             Rule::Referenceable => ("referenceable", json!(true)),
             // Rules of text are functions there, too, and are not told.
-            Rule::HeaderName | Rule::Url | Rule::OrList | Rule::Text(_) => continue,
+            Rule::HeaderName | Rule::Url | Rule::OrList | Rule::Text(_) | Rule::Reads(_) => continue,
         };
         all.insert(name.to_owned(), value);
     }

@@ -1,9 +1,8 @@
 //! `request-validator`: lets those requests pass whose media type, parameters and JSON body are as they were described.
 //!
 //! ```text
-//!   media       which content types                json       text of a peer → value, within bounds
-//!   parameters  path, query, headers → values      schema     judges values: draft 4 to 2020-12
-//!                                                  fields     the reference's own language → such a schema
+//!   media       which content types                schema     judges values: draft 4 to 2020-12
+//!   parameters  path, query, headers → values      fields     the reference's own language → such a schema
 //!                                                  lua_pattern  and the patterns in it
 //! ```
 //!
@@ -11,7 +10,6 @@
 //! the upstream as it came.
 
 mod fields;
-mod json;
 mod lua_pattern;
 mod media;
 mod parameters;
@@ -273,7 +271,7 @@ impl Plugin for RequestValidator {
         let (Some(body), Some(schema)) = (outcome.body(), &self.body) else {
             return Verdict::Reply(Box::new(Reply::message(413, "Payload too large")));
         };
-        let miss = match json::parse(body) {
+        let miss = match super::json::parse(body) {
             Ok(parsed) => match schema.judge(&parsed.value, parsed.nodes, self.verbose) {
                 Ok(()) => return Verdict::Next,
                 Err(miss) => miss,

@@ -1,8 +1,8 @@
 //! Schemas: text → something that judges values. Draft 4 to 2020-12, by a crate that is told to fetch nothing and to match
 //! expressions in linear time.
 
-use super::json;
 use crate::base::limits::{SCHEMA_BYTES_MAX, SCHEMA_DETAIL_NODES_MAX, SCHEMA_PATTERN_BYTES_MAX};
+use crate::plugins::json;
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::Value;
@@ -151,7 +151,7 @@ mod tests {
     use serde_json::json;
 
     fn miss(schema: Value, value: Value) -> Option<Miss> {
-        let nodes = super::json::parse(value.to_string().as_bytes()).unwrap().nodes;
+        let nodes = json::parse(value.to_string().as_bytes()).unwrap().nodes;
         Schema::of(schema, Draft::Draft202012).unwrap().judge(&value, nodes, true).err()
     }
 

@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod echo;
 pub(crate) mod frames;
 pub(crate) mod gateway;
+pub(crate) mod greeter;
 pub(crate) mod nginx;
 pub(crate) mod origin;
 pub(crate) mod ports;

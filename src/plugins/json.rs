@@ -8,15 +8,15 @@ use std::fmt;
 
 /// A value, and how much of one.
 #[derive(Debug, PartialEq)]
-pub(super) struct Parsed {
-    pub(super) value: Value,
+pub(in crate::plugins) struct Parsed {
+    pub(in crate::plugins) value: Value,
     /// Values in it, itself included.
-    pub(super) nodes: usize,
+    pub(in crate::plugins) nodes: usize,
 }
 
 /// Why a text is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Broken {
+pub(in crate::plugins) enum Broken {
     /// It is no JSON; what and where, for those who wrote it.
     Syntax(String),
     /// Nested deeper than [`JSON_DEPTH_MAX`].
@@ -29,7 +29,7 @@ pub(super) enum Broken {
 
 impl Broken {
     /// A word for it, as schemas have for what they refuse.
-    pub(super) fn keyword(&self) -> &'static str {
+    pub(in crate::plugins) fn keyword(&self) -> &'static str {
         match self {
             Broken::Syntax(_) => "json",
             Broken::Deep => "depth",
@@ -51,7 +51,7 @@ impl fmt::Display for Broken {
 }
 
 /// Reads a whole text. O(bytes); recursion as deep as [`JSON_DEPTH_MAX`].
-pub(super) fn parse(text: &[u8]) -> Result<Parsed, Broken> {
+pub(in crate::plugins) fn parse(text: &[u8]) -> Result<Parsed, Broken> {
     let mut budget = Budget { nodes: 0, broken: None };
     let mut reader = serde_json::Deserializer::from_slice(text);
     let read = Node { budget: &mut budget, depth: 0 }.deserialize(&mut reader).and_then(|value| {
