@@ -120,6 +120,7 @@ impl Bench {
             path: b"/api/v1/users/7",
             query: None,
             request_id: "0123456789abcdef0123456789abcdef",
+            client: None,
             connection: 42,
             connection_request: 3,
         };

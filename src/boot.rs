@@ -18,7 +18,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The plugins there are.
@@ -134,6 +134,9 @@ pub fn serve(start: Start) -> ExitCode {
     let expiry = Arc::new(AtomicU64::new(0));
     let soonest = expiry.clone();
     readings.push(("certificates_expiry_seconds", Box::new(move || soonest.load(Ordering::Relaxed))));
+    let broken = Arc::new(AtomicU64::new(0));
+    let broken_now = broken.clone();
+    readings.push(("certificates_broken", Box::new(move || broken_now.load(Ordering::Relaxed))));
     let shelf = Shelf::default();
     let node = shelf.take_or(|| ThisNode { id: uuid::Uuid::new_v4(), hostname: runtime::hostname() });
     let issuers: Arc<Issuers> = shelf.take_or(Issuers::default);
@@ -147,7 +150,8 @@ pub fn serve(start: Start) -> ExitCode {
         let issuers = issuers.clone();
         (name, Box::new(move || counter(&issuers).load(Ordering::Relaxed)))
     }));
-    let fleet = Fleet { expiry, senders, gauges, shelf };
+    let doors: Arc<control::Doors> = Arc::default();
+    let fleet = Fleet { expiry, expiries: Mutex::default(), broken, doors: doors.clone(), senders, gauges, shelf };
     let code = control::run(Hands {
         shards: Arc::new(fleet),
         load: start.load,
@@ -157,6 +161,7 @@ pub fn serve(start: Start) -> ExitCode {
         journal: start.journal,
         issuers,
         readings,
+        doors,
         node,
         descriptors: descriptors(),
     });
@@ -235,6 +240,12 @@ fn bind(listeners: &[Listener], shards: usize) -> Option<Vec<Vec<(Arc<Listener>,
 struct Fleet {
     /// When the first of the certificates ends that are shown, seconds of the wall clock; 0 where none is.
     expiry: Arc<AtomicU64>,
+    /// All of them, by name.
+    expiries: Mutex<Vec<(String, i64)>>,
+    /// How many are shown in the place of broken files.
+    broken: Arc<AtomicU64>,
+    /// What handshakes of the Admin API are made by.
+    doors: Arc<control::Doors>,
     senders: Vec<Sender<ToShard<Tables>>>,
     gauges: Vec<Arc<Gauges>>,
     /// What outlives a reload: counters of limits, cursors of upstreams.
@@ -264,6 +275,9 @@ impl Shards for Fleet {
         let tables = Arc::new(Tables::compile(plan, descriptors(), &self.shelf)?);
         let soonest = tables.secure.expiries.iter().map(|(_, end)| *end).min().unwrap_or(0);
         self.expiry.store(u64::try_from(soonest).unwrap_or(0), Ordering::Relaxed);
+        *self.expiries.lock().unwrap_or_else(PoisonError::into_inner) = tables.secure.expiries.clone();
+        self.broken.store(tables.secure.broken, Ordering::Relaxed);
+        self.doors.store(Arc::new(tables.secure.admin.clone()));
         self.tell(|| ToShard::Endpoints(endpoints.clone()));
         self.tell(|| ToShard::Publish(tables.clone()));
         Ok(())
@@ -282,6 +296,10 @@ impl Shards for Fleet {
         let asked = self.senders.iter().filter(|sender| sender.post(ToShard::Scrape(answer.clone())).is_ok()).count();
         let until = Instant::now() + Duration::from_millis(wait_ms);
         (0..asked).map_while(|_| answers.recv_timeout(until.saturating_duration_since(Instant::now())).ok()).collect()
+    }
+
+    fn expiries(&self) -> Vec<(String, i64)> {
+        self.expiries.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn gauges(&self) -> &[Arc<Gauges>] {

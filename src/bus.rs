@@ -74,6 +74,10 @@ pub trait Shards: Send + Sync {
     fn drain(&self);
     /// Asks every shard for its counters and waits up to `wait_ms` for the answers. Blocks: call it off the reactor.
     fn snapshots(&self, wait_ms: u64) -> Vec<Snapshot>;
+    /// Subject and end, seconds of the wall clock, of each certificate that is shown.
+    fn expiries(&self) -> Vec<(String, i64)> {
+        Vec::new()
+    }
     /// The gauges of every shard, readable at any time.
     fn gauges(&self) -> &[Arc<Gauges>];
 }

@@ -160,13 +160,15 @@ fn the_example_of_tls_says_nothing_but_what_holds() {
     };
     let (one, two) = (made(&rcgen::PKCS_ECDSA_P256_SHA256), made(&rcgen::PKCS_ECDSA_P384_SHA384));
     let open = |path: &str| match path {
-        "certs/ecdsa.pem" | "certs/inside.pem" => Ok(one.0.clone().into_bytes()),
+        "certs/ecdsa.pem" | "certs/inside.pem" | "certs/clients.pem" => Ok(one.0.clone().into_bytes()),
         "certs/ecdsa.key" => Ok(one.1.clone().into_bytes()),
         "certs/rsa.pem" => Ok(two.0.clone().into_bytes()),
         "certs/rsa.key" => Ok(two.1.clone().into_bytes()),
         "certs/tickets.new" | "certs/tickets.old" => {
             Ok(format!("{path} 0123456789abcdef0123456789abcdef").into_bytes())
         }
+        // A successful answer of OCSP that says nothing.
+        "certs/ecdsa.ocsp" => Ok(vec![0x30, 3, 0x0a, 1, 0]),
         path if Path::new(path).starts_with(&folder) => std::fs::read(path),
         _ => Err(std::io::ErrorKind::NotFound.into()),
     };
@@ -178,7 +180,25 @@ fn the_example_of_tls_says_nothing_but_what_holds() {
     assert!(plan.listeners[1].bind.tls && plan.node.tls.listeners.default.len() == 2);
     let compiled = ringway::shard::secure::Secure::compile(&plan, &Default::default(), 1_800_000_000);
     let (secure, findings) = compiled.unwrap_or_else(|findings| panic!("{}", findings[0].what));
-    assert!(findings.is_empty() && secure.expiries.len() == 2);
+    // Those of the proxy's clients, and the same again for the Admin API.
+    assert!(findings.is_empty() && secure.expiries.len() == 4 && secure.admin.len() == 1);
+    assert_eq!(plan.node.tls.listeners.of_names.len(), 1);
+}
+
+#[test]
+fn the_kong_example_of_client_certificates_is_served() {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let mut params = rcgen::CertificateParams::new(vec!["partners.test".to_owned()]).expect("a name");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let cert = params.self_signed(&key).expect("signs").pem();
+    let loaded = run(&["mtls-kong.yml"], &[("PARTNERS_CA", &cert)]);
+    let said: Vec<String> = loaded.report.findings.iter().map(ToString::to_string).collect();
+    assert_eq!(said, Vec::<String>::new());
+    let plan = loaded.plan.expect("a report without faults has a plan");
+    let mtls: Vec<_> = plan.plugins.iter().filter(|plugin| plugin.name == "mtls-auth").collect();
+    assert_eq!(mtls.len(), 2);
+    let compiled = ringway::shard::Tables::compile(plan.into(), ringway::plugins::ALL, &Default::default());
+    assert!(compiled.is_ok(), "{:?}", compiled.err());
 }
 
 #[test]

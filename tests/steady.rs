@@ -301,6 +301,7 @@ fn allocates_nothing(names: &[&str], authorization: &str) {
         path: b"/a",
         query: Some(b"x=1&y"),
         request_id: "0123456789abcdef0123456789abcdef",
+        client: None,
         connection: 1,
         connection_request: 1,
     };

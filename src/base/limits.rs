@@ -469,6 +469,9 @@ pub const TLS_HANDSHAKE_MS: u64 = 10_000;
 /// 70 ms. One more ends the one that began first, and is counted.
 pub const TLS_HANDSHAKES_MAX: usize = 1_000;
 
+/// TLS handshakes of an Admin API listener under way. An operator and a scraper or two; one more is closed.
+pub const ADMIN_HANDSHAKES_MAX: usize = 32;
+
 /// Records in a row without data: empty ones, key updates, tickets. Two are usual at a session's start; each costs the peer
 /// nothing and us a decryption, a key update some µs more.
 pub const TLS_IDLE_RECORDS_MAX: u32 = 32;
@@ -557,6 +560,13 @@ const _: () = assert!(REDIS_SYNCED_AT_ONCE_MAX < REDIS_IN_FLIGHT_MAX);
 /// Names that shards may ask to have resolved, over the life of the process. They come from configurations and from what
 /// clusters and sentinels say.
 pub const NAMES_WANTED_MAX: usize = 1_024;
+
+/// Certificates whose last good files are remembered. Each is some KB; nodes show tens, and more files than this come from
+/// names that change with every reload.
+pub const PAIRS_KEPT_MAX: usize = 10_000;
+
+/// How often it is warned of again, ms: daily, which is seen and is no noise.
+pub const EXPIRY_WARNING_MS: u64 = 86_400_000;
 
 /// How long before a certificate's end it is warned of, seconds: 14 days, the last of two renewals that have failed.
 pub const EXPIRY_WARNED_S: i64 = 14 * 86_400;

@@ -25,7 +25,7 @@ Exit code 0: it can be served, warnings or not. 1: it cannot.";
 
 /// Runs it.
 pub(super) fn main(args: &Args) -> ExitCode {
-    let loaded = seam::load(&args.files, None, &Overrides::default());
+    let loaded = seam::load(&args.files, None, &Overrides::default(), &seam::Shelf::default());
     let plan = loaded.plan.as_ref();
     match args.json {
         true => say(&format!("{:#}\n", report::as_json(&loaded.report, plan))),

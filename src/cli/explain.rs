@@ -49,7 +49,7 @@ Exit code 0: a route matches and the request would be sent on. 1: it would not, 
 
 /// Runs it.
 pub(super) fn main(args: &Args) -> ExitCode {
-    let loaded = seam::load(&args.files, None, &Overrides::default());
+    let loaded = seam::load(&args.files, None, &Overrides::default(), &seam::Shelf::default());
     let Some(plan) = loaded.plan.as_ref().filter(|_| loaded.report.is_clean()) else {
         eprint!("{}", report::as_text(&loaded.report, None, loaded.files.len()));
         return ExitCode::FAILURE;

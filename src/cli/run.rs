@@ -36,7 +36,8 @@ signal cut the end short.";
 /// Runs it.
 pub(super) fn main(args: &Args) -> ExitCode {
     let (files, overrides) = (args.files.clone(), args.overrides.clone());
-    let load = move |posted: Option<&str>| seam::load(&files, posted, &overrides);
+    let shelf = seam::Shelf::default();
+    let load = move |posted: Option<&str>| seam::load(&files, posted, &overrides, &shelf);
     let loaded = load(None);
     let (line, inbox) = Line::new();
     match begin(loaded) {

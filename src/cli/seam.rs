@@ -1,12 +1,14 @@
 //! Where the command line reaches configuration, plugins and the data plane: thin functions, so that the commands
 //! themselves name none of them.
 
+pub(super) use crate::hook::Shelf;
+
 use super::sources::{Files, Overrides};
 use crate::config::{self, gather, Sources};
 use crate::control::journal::Journal;
 use crate::control::sink::Reopen;
 use crate::control::{First, Inbox, Line, Load, Loaded};
-use crate::hook::{Descriptor, Shelf};
+use crate::hook::Descriptor;
 use crate::plan::report::Report;
 use crate::plan::Plan;
 use crate::shard::secure::Secure;
@@ -36,7 +38,9 @@ pub(super) fn descriptors() -> &'static [Descriptor] {
 
 /// Reads the files of the command line, or without any those that the node's settings name; the entities of a text that
 /// was `posted` take the place of theirs.
-pub(super) fn load(files: &Files, posted: Option<&str>, overrides: &Overrides) -> Loaded {
+///
+/// `shelf` outlives reloads: what a broken certificate file held before is on it.
+pub(super) fn load(files: &Files, posted: Option<&str>, overrides: &Overrides, shelf: &Shelf) -> Loaded {
     let named: Vec<String> =
         files.config.iter().chain(&files.conf).map(|path| path.to_string_lossy().into_owned()).collect();
     // A variable that is no text cannot be one of ours.
@@ -51,7 +55,7 @@ pub(super) fn load(files: &Files, posted: Option<&str>, overrides: &Overrides) -
     if let Some(plan) = &mut plan {
         overrides.apply(plan);
     }
-    let plan = plan.filter(|plan| is_secure(plan, &mut report));
+    let plan = plan.filter(|plan| is_secure(plan, shelf, &mut report));
     Loaded { plan, report, files: watch.into_iter().map(Into::into).collect(), written }
 }
 
@@ -65,14 +69,14 @@ pub(super) fn load_text(name: &str, text: &str, posted: Option<&str>) -> Loaded 
     let read = |path: &str| Err(format!("{path} is not to be read from here"));
     let sources = Sources { files: &files, conf: None, env: &[], read: &read };
     let config::Reading { plan, mut report, written } = config::read(&sources, posted, descriptors(), &mut random);
-    let plan = plan.filter(|plan| is_secure(plan, &mut report));
+    let plan = plan.filter(|plan| is_secure(plan, &Shelf::default(), &mut report));
     Loaded { plan, report, files: Vec::new(), written }
 }
 
 /// Says what is wrong with the keys and certificates of a plan; `false` where it cannot be served.
-fn is_secure(plan: &Plan, report: &mut Report) -> bool {
+fn is_secure(plan: &Plan, shelf: &Shelf, report: &mut Report) -> bool {
     let now = crate::io::clock::wall_exact().seconds() as i64;
-    let (findings, is_sound) = match Secure::compile(plan, &Shelf::default(), now) {
+    let (findings, is_sound) = match Secure::compile(plan, shelf, now) {
         Ok((_, findings)) => (findings, true),
         Err(findings) => (findings, false),
     };

@@ -155,7 +155,7 @@ pub fn read(
         let doc = doc::parse(&Arc::from(POSTED), text, &mut report);
         ready = doc.map(|doc| (Dialect::Kong, doc, sha256(text))).into_iter().collect();
     }
-    pem::resolve(&mut node, sources.read, &mut |text| digest(&mut hash, text), &mut report);
+    pem::resolve(&mut node, sources.read, &mut |bytes| digest_bytes(&mut hash, bytes), &mut report);
     ready.iter().for_each(|(_, doc, _)| vaults.learn(doc));
     let digest = match ready.as_slice() {
         [(Dialect::Kong, _, text)] => Some(*text),
@@ -179,6 +179,7 @@ pub fn read(
             kong::entities(&doc, &mut reader);
         }
     }
+    pem::entities(&mut draft, sources.read, &mut |bytes| digest_bytes(&mut hash, bytes), &mut report);
     for (_, made) in draft.plugins.iter().flat_map(|plugin| &plugin.files) {
         digest_bytes(&mut hash, made);
     }

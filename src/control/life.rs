@@ -201,6 +201,8 @@ struct Life {
     wanted: VecDeque<Wanted>,
     /// Until when to wait for shards before saying what listens where; `None` once it was said.
     introduce_by: Option<Millis>,
+    /// When certificates are looked at again that end soon.
+    expiry_at: Millis,
     /// When draining ends; `None` while serving.
     drain_by: Option<Millis>,
 }
@@ -211,7 +213,7 @@ impl Life {
     /// # Errors
     /// A sentence: why the Admin API cannot listen.
     fn begin(hands: Hands) -> Result<(Life, UnboundedReceiver<Event>), String> {
-        let Hands { shards, load, first, inbox, reopen, journal, issuers, readings, node, descriptors } = hands;
+        let Hands { shards, load, first, inbox, reopen, journal, issuers, readings, doors, node, descriptors } = hands;
         let First { plan, report, files, written } = first;
         let is_shown = !plan.node.admin.is_empty();
         let store = Arc::new(stored(written, is_shown));
@@ -240,7 +242,7 @@ impl Life {
             shards.clone(),
             readings,
         ));
-        admin::start(&plan.node, admin::Desk::new(&board, &line, descriptors, node), &reopen)?;
+        admin::start(&plan.node, admin::Desk::new(&board, &line, descriptors, node), &reopen, &doors)?;
         let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
         let dns = Dns::new(&plan.node.dns_servers);
         let mut life = Life {
@@ -270,6 +272,8 @@ impl Life {
             is_shown,
             wanted: VecDeque::new(),
             introduce_by: None,
+            // What is loaded is looked at as it is loaded.
+            expiry_at: Millis(limits::EXPIRY_WARNING_MS),
             drain_by: None,
         };
         life.resolve(Next { plan, report, store, questions: BTreeSet::new(), is_first: true, reply: None });
@@ -705,6 +709,12 @@ impl Life {
         if self.introduce_by.is_some_and(|by| by <= now) {
             self.introduce();
         }
+        if self.expiry_at <= now {
+            self.expiry_at = Millis(now.0 + limits::EXPIRY_WARNING_MS);
+            for warning in ending_soon(&self.shards.expiries(), wall().seconds()) {
+                tracing::warn!("{warning}");
+            }
+        }
         self.publish_if_resolved();
         None
     }
@@ -715,7 +725,10 @@ impl Life {
             Step::Resolving { until, .. } if !self.refreshing => Some(*until),
             _ => None,
         };
-        let due = [self.book.next_due(), wait, self.introduce_by, self.drain_by].into_iter().flatten().min();
+        let due = [self.book.next_due(), wait, self.introduce_by, Some(self.expiry_at), self.drain_by]
+            .into_iter()
+            .flatten()
+            .min();
         match due {
             // One more, since `now` is rounded down and would still be before it. A day at most: a wait that is
             // configured to be endless must not overflow the clock.
@@ -762,6 +775,19 @@ fn answer(reply: Option<Reply>, what: impl FnOnce() -> Posted) {
     if let Some(reply) = reply {
         let _ = reply.send(what());
     }
+}
+
+/// What is said of certificates that have ended, or will soon; `now` in seconds of the wall clock.
+pub(super) fn ending_soon(expiries: &[(String, i64)], now: u64) -> Vec<String> {
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let said = |(name, end): &(String, i64)| match end - now {
+        left if left <= 0 => Some(format!("the certificate of {name:?} has expired")),
+        left if left < limits::EXPIRY_WARNED_S => {
+            Some(format!("the certificate of {name:?} expires in {} days", left / 86_400))
+        }
+        _ => None,
+    };
+    expiries.iter().filter_map(said).collect()
 }
 
 /// The wall clock.

@@ -44,8 +44,12 @@ use crate::hook::{Descriptor, ThisNode};
 use crate::plan::record::Written;
 use crate::plan::report::Report;
 use crate::plan::Plan;
+use crate::tls::ServerConfig;
+use arc_swap::ArcSwap;
 use journal::Journal;
 use sink::Reopen;
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -69,11 +73,16 @@ pub struct Hands {
     pub issuers: Arc<Issuers>,
     /// Counters beside those of the shards.
     pub readings: Vec<Reading>,
+    /// What handshakes of the Admin API are made by.
+    pub doors: Arc<Doors>,
     /// This process, for the Admin API.
     pub node: Arc<ThisNode>,
     /// The plugins there are, likewise.
     pub descriptors: &'static [Descriptor],
 }
+
+/// What handshakes of the Admin API are made by, by address; changed by whoever publishes a configuration.
+pub type Doors = ArcSwap<HashMap<SocketAddr, Arc<ServerConfig>>>;
 
 /// Reads the configuration: the files, or their settings and the entities of a text that was handed in.
 pub type Load = dyn Fn(Option<&str>) -> Loaded + Send + Sync;

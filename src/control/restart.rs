@@ -1,6 +1,6 @@
 //! What of a configuration only a restart can apply: sockets, threads and memory that were set up once.
 
-use crate::plan::{Plan, Runtime};
+use crate::plan::{Bind, Node, Plan, Runtime};
 
 /// The settings that differ between what runs and what was read, by the name an operator knows them by. Empty when the
 /// plan applies whole.
@@ -12,8 +12,11 @@ pub(super) fn needed(running: &Plan, read: &Plan) -> Vec<&'static str> {
             names.push(name);
         }
     };
-    differs("listeners", running.listeners != read.listeners);
-    differs("admin", old.admin != new.admin);
+    let sockets =
+        |plan: &Plan| plan.listeners.iter().map(|held| (held.name.clone(), socket(&held.bind))).collect::<Vec<_>>();
+    differs("listeners", sockets(running) != sockets(read));
+    let admin = |node: &Node| node.admin.iter().map(socket).collect::<Vec<_>>();
+    differs("admin", admin(old) != admin(new));
     differs("access_log", old.access_log.as_ref().map(|log| &log.path) != new.access_log.as_ref().map(|log| &log.path));
     differs("admin access log", old.admin_log != new.admin_log);
     differs("error_log", old.error_log != new.error_log);
@@ -21,6 +24,11 @@ pub(super) fn needed(running: &Plan, read: &Plan) -> Vec<&'static str> {
         differs(name, of(&old.runtime) != of(&new.runtime));
     }
     names
+}
+
+/// What a socket was opened with; what its TLS is set to is taken by its next handshake.
+fn socket(bind: &Bind) -> Bind {
+    Bind { options: None, ..bind.clone() }
 }
 
 /// A setting of [`Runtime`] that threads, rings and pools are made with, and its value as text.

@@ -144,6 +144,7 @@ impl Node {
             reopen: Reopen::default(),
             journal: None,
             issuers: Arc::default(),
+            doors: Arc::default(),
             readings: vec![("access_log_bytes_total", Box::new(|| 42))],
             node: Arc::default(),
             descriptors: &[],
@@ -514,6 +515,7 @@ fn an_address_in_use_is_an_end_before_the_start() {
         reopen: Reopen::default(),
         journal: None,
         issuers: Arc::default(),
+        doors: Arc::default(),
         readings: Vec::new(),
         node: Arc::default(),
         descriptors: &[],
@@ -569,4 +571,15 @@ fn the_admin_log_is_json_lines_without_the_query() {
     let line: Value = serde_json::from_str(text.lines().find(|line| line.contains("/nowhere")).unwrap()).unwrap();
     assert_eq!((&line["method"], &line["status"]), (&Value::from("GET"), &Value::from(404)));
     assert_eq!(node.end(), Ending::Drained);
+}
+
+#[test]
+fn certificates_are_warned_of_before_their_end() {
+    let expiries = [("a.test", 0), ("b.test", 14 * 86_400 + 99), ("c.test", 3 * 86_400 + 200)];
+    let expiries = expiries.map(|(name, end)| (name.to_owned(), end));
+    let said = super::life::ending_soon(&expiries, 100);
+    assert_eq!(said[0], "the certificate of \"a.test\" has expired");
+    assert_eq!(said[1], "the certificate of \"b.test\" expires in 13 days");
+    assert_eq!(said[2], "the certificate of \"c.test\" expires in 3 days");
+    assert!(super::life::ending_soon(&expiries[1..2], 0).is_empty());
 }

@@ -134,14 +134,18 @@ impl Directory {
 
     /// A consumer by username or, where nobody has it, custom id.
     pub fn consumer_called(&self, name: &str) -> Option<ConsumerIx> {
-        self.by_username(name).or_else(|| {
-            let hash = self.hasher.hash_one(name.as_bytes());
-            let is_it = |ix: &ConsumerIx| self.plan.consumers[ix.ix()].custom_id.as_deref() == Some(name);
-            self.custom_ids.find(hash, is_it).copied()
-        })
+        self.by_username(name).or_else(|| self.by_custom_id(name))
     }
 
-    fn by_username(&self, name: &str) -> Option<ConsumerIx> {
+    /// A consumer by custom id.
+    pub fn by_custom_id(&self, name: &str) -> Option<ConsumerIx> {
+        let hash = self.hasher.hash_one(name.as_bytes());
+        let is_it = |ix: &ConsumerIx| self.plan.consumers[ix.ix()].custom_id.as_deref() == Some(name);
+        self.custom_ids.find(hash, is_it).copied()
+    }
+
+    /// A consumer by username.
+    pub fn by_username(&self, name: &str) -> Option<ConsumerIx> {
         let hash = self.hasher.hash_one(name.as_bytes());
         let is_it = |ix: &ConsumerIx| self.plan.consumers[ix.ix()].username.as_deref() == Some(name);
         self.usernames.find(hash, is_it).copied()

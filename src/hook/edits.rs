@@ -67,6 +67,7 @@ const OURS: u64 = Known::bits(&[
     Known::XForwardedPort,
     Known::XForwardedPath,
     Known::XForwardedPrefix,
+    Known::XForwardedClientCert,
     Known::XRealIp,
     Known::Http2Settings,
 ]);
@@ -106,6 +107,7 @@ pub struct Edits {
     body: Option<Vec<u8>>,
     body_limit: Option<BodyLimit>,
     message: (u32, u32),
+    group: Option<(u32, u32)>,
     replaced: Option<u16>,
     status: Option<u16>,
     recode: Option<Box<dyn Recode>>,
@@ -122,6 +124,7 @@ impl Edits {
         self.body = None;
         self.body_limit = None;
         self.message = (0, 0);
+        self.group = None;
         self.replaced = None;
         self.status = None;
         self.recode = None;
@@ -168,6 +171,16 @@ impl Edits {
     /// The message of [`Edits::set_message`].
     pub fn message(&self) -> &str {
         std::str::from_utf8(self.at(self.message)).unwrap_or_default()
+    }
+
+    /// Whoever sends the request is in this group, by what he has proved and not by what a consumer is in.
+    pub fn set_group(&mut self, group: &[u8]) {
+        self.group = Some(self.store(group));
+    }
+
+    /// The group of [`Edits::set_group`].
+    pub fn group(&self) -> Option<&[u8]> {
+        self.group.map(|span| self.at(span))
     }
 
     /// The upstream gets exactly this field under this name, whatever the client sent. Later edits of a name win.

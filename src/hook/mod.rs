@@ -4,6 +4,7 @@
 //! One [`Descriptor`] row per plugin holds its name, its place in the order, the shape of its configuration and its
 //! constructor; `boot` hands the rows to those who need them, so that neither `config` nor `shard` knows a plugin.
 
+mod certificate;
 pub mod directory;
 mod edits;
 mod recode;
@@ -11,6 +12,7 @@ mod shelf;
 mod tally;
 mod unbuilt;
 
+pub use certificate::ClientCertificate;
 pub use edits::{is_ours, BodyLimit, Edit, Edits, Op};
 pub use recode::{Recode, Stop, Unfit};
 pub use shelf::{Locals, Shelf};
@@ -57,6 +59,12 @@ pub trait Plugin: Send + Sync {
     /// are held back until they are whole, all others leave as they come.
     fn rewrites(&self) -> bool {
         false
+    }
+
+    /// Does it look at clients' certificates ([`Facts::client`])? Asked when the generation is compiled: where it may run,
+    /// handshakes ask for one. `Some`: with the names (DER) of authorities that clients choose by; empty: any.
+    fn asks_certificate(&self) -> Option<Vec<Vec<u8>>> {
+        None
     }
 
     /// Does it want the body of this answer? Asked after every plugin's [`Plugin::on_response`].
@@ -262,6 +270,8 @@ pub struct Facts<'a> {
     pub query: Option<&'a [u8]>,
     /// The request's id, 32 lower-case hex digits.
     pub request_id: &'a str,
+    /// The certificate that the client has shown.
+    pub client: Option<&'a ClientCertificate>,
     /// Serial of the connection on this process.
     pub connection: u64,
     /// Serial of the request on its connection, from 1.

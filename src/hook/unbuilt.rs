@@ -61,7 +61,6 @@ pub static UNBUILT: &[Unbuilt] = &[
     row("ldap-auth", SOON, "use basic-auth, key-auth or jwt"),
     row("ldap-auth-advanced", SOON, "use basic-auth, key-auth or jwt"),
     row("mocking", "it answers from an API's description", "use request-termination with a body and its content_type"),
-    row("mtls-auth", "clients' certificates are not asked for yet", "use key-auth, hmac-auth or jwt"),
     row("oas-validation", "it reads an API's description", "use request-validator with the schemas of its operations"),
     row("oauth2", SOON, "let an authorization server issue tokens, and use jwt with its issuer or jwks_uri"),
     row("opa", "it asks a policy server", "use acl, ip-restriction and request-validator"),

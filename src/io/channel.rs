@@ -105,7 +105,8 @@ impl From<Stream> for Channel {
 }
 
 impl Channel {
-    /// Makes the handshake of a server. `early` was received before; `None` for `config`: it has no certificate.
+    /// Makes the handshake of a server. `early` was received before; `config` is asked by the name that the client asks
+    /// for; `None`: there is no certificate.
     ///
     /// # Errors
     /// [`Refused`]; the channel is then of use for an answer in the clear, and for nothing else.
@@ -113,7 +114,7 @@ impl Channel {
         &mut self,
         early: Vec<u8>,
         buffers: &Rc<Buffers>,
-        config: Option<Arc<ServerConfig>>,
+        config: impl FnOnce(Option<&str>) -> Option<Arc<ServerConfig>>,
     ) -> std::result::Result<(), Refused> {
         let mut input = early;
         let name = loop {
@@ -133,7 +134,7 @@ impl Channel {
             }
         };
         let failed = |error: crate::tls::Error| Refused::Failed(error.to_string());
-        let Some(config) = config else {
+        let Some(config) = config(name.as_deref()) else {
             return Err(Refused::Failed("the listener has no certificate".to_owned()));
         };
         let handshake = Handshake::accept(config, name).map_err(failed)?;

@@ -297,6 +297,24 @@ pub enum LogField {
     Shard,
     /// Why the gateway answered itself: a short word, empty where it did not.
     Refusal,
+    /// Version of TLS; empty in the clear, as all that follow.
+    TlsVersion,
+    /// Cipher suite.
+    TlsSuite,
+    /// The server name that the client asked for.
+    TlsServerName,
+    /// `r` where the session went on from an earlier one, `.` where not.
+    TlsResumed,
+    /// `SUCCESS`, `UNVERIFIED` where only a plugin looks who vouches for the certificate, `NONE`.
+    ClientVerify,
+    /// Subject of the client's certificate.
+    ClientSubject,
+    /// Its alternative names, commas between them.
+    ClientNames,
+    /// Its serial number, hex.
+    ClientSerial,
+    /// SHA-256 of it, hex.
+    ClientSha256,
 }
 
 /// Names and tokens that clients and upstreams see; a front-end chooses them, so that the data plane knows no dialect.

@@ -27,16 +27,14 @@ impl NodeDraft {
         let mut open: Vec<(Side, SocketAddr)> = Vec::new();
         let mut listeners = Vec::new();
         for At { value, span } in self.listeners {
-            if servable(Side::Clients, &value.bind, &span, report)
-                && vacant(&mut open, Side::Clients, &value.bind, &span, report)
-            {
+            if vacant(&mut open, Side::Clients, &value.bind, &span, report) {
                 listeners.push(value);
             }
         }
         let mut node = self.node;
         node.admin.clear();
         for At { value, span } in self.admin {
-            if servable(Side::Admin, &value, &span, report) && vacant(&mut open, Side::Admin, &value, &span, report) {
+            if vacant(&mut open, Side::Admin, &value, &span, report) {
                 node.admin.push(value);
             }
         }
@@ -48,17 +46,6 @@ impl NodeDraft {
 enum Side {
     Clients,
     Admin,
-}
-
-/// Says what of `bind` is not served yet. A TLS socket must stay closed: opened in the clear it would leak what its
-/// clients take for secret.
-fn servable(side: Side, bind: &Bind, span: &crate::base::span::Span, report: &mut Report) -> bool {
-    if bind.tls && side == Side::Admin {
-        let message = format!("{} stays closed: the Admin API is not served over TLS yet", bind.addr);
-        report.warning(span, "", message, "terminate TLS before it, or take the address out");
-        return false;
-    }
-    true
 }
 
 /// Notes `bind` as open, unless a socket before it has the place.

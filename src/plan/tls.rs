@@ -5,7 +5,7 @@ use crate::base::span::Span;
 use uuid::Uuid;
 
 /// A text that must not be shown.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Hidden(pub String);
 
 impl std::fmt::Debug for Hidden {
@@ -15,12 +15,18 @@ impl std::fmt::Debug for Hidden {
 }
 
 /// A chain of certificates and its key, PEM.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PemPair {
     /// The certificate, then those that vouch for it.
     pub chain: String,
     /// Its key.
     pub key: Hidden,
+    /// The files it was read from; empty: from none. Where they are broken later, what they held before is shown on.
+    pub files: String,
+    /// The file of what its authority says of it (OCSP), which is shown with it; empty: none.
+    pub staple_file: String,
+    /// What that holds, DER.
+    pub staple: Vec<u8>,
 }
 
 /// A certificate, of one or two kinds of key.
@@ -72,44 +78,89 @@ pub enum ClientCertificate {
     Required,
 }
 
-/// What TLS of the node, or of one socket, is set to.
+/// How clients prove who they are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClientTls {
+    /// Do they show certificates?
+    pub certificate: ClientCertificate,
+    /// Who vouches for them, PEM.
+    pub authorities: String,
+    /// Who is vouched for no more, PEM; empty: nobody is asked.
+    pub revoked: String,
+    /// Most certificates between a client's and its authority.
+    pub depth: u32,
+}
+
+impl Default for ClientTls {
+    fn default() -> ClientTls {
+        ClientTls {
+            certificate: ClientCertificate::None,
+            authorities: String::new(),
+            revoked: String::new(),
+            depth: CLIENT_DEPTH,
+        }
+    }
+}
+
+/// What TLS of the node, or of one socket, is set to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TlsOptions {
     /// TLS 1.3 alone?
     pub tls13_only: bool,
     /// Shown where no name fits: a pair per kind of key; empty: one is made up.
     pub default: Vec<PemPair>,
-    /// Do clients show certificates?
-    pub client_certificate: ClientCertificate,
-    /// Who vouches for clients, PEM.
-    pub client_authorities: String,
-    /// Who is vouched for no more, PEM; empty: nobody is asked.
-    pub client_revoked: String,
-    /// Most certificates between a client's and its authority.
-    pub client_depth: u32,
-}
-
-impl Default for TlsOptions {
-    fn default() -> TlsOptions {
-        TlsOptions {
-            tls13_only: false,
-            default: Vec::new(),
-            client_certificate: ClientCertificate::None,
-            client_authorities: String::new(),
-            client_revoked: String::new(),
-            client_depth: CLIENT_DEPTH,
-        }
-    }
+    /// Clients that ask for no name of [`TlsOptions::of_names`].
+    pub client: ClientTls,
+    /// Clients that ask for these names: `a.test`, `*.test`, `a.*`.
+    pub of_names: Vec<(String, ClientTls)>,
 }
 
 /// Certificates between a client's own and its authority, where nothing is said; real chains have one or two.
 pub const CLIENT_DEPTH: u32 = 3;
+
+/// What becomes of `X-Forwarded-Client-Cert`, in which a proxy tells what certificate its client has shown. The names and
+/// meanings are Envoy's (`forward_client_cert_details`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ForwardedCert {
+    /// It goes no further, and none is written.
+    #[default]
+    Sanitize,
+    /// What came is passed on from clients that have shown a certificate themselves.
+    ForwardOnly,
+    /// The same, and the client's own is added.
+    AppendForward,
+    /// What came goes no further, and the client's own is written.
+    SanitizeSet,
+    /// What came is passed on, whoever sends it.
+    AlwaysForwardOnly,
+}
+
+/// What the header tells of a certificate beside its digest, as Envoy's `set_current_client_cert_details`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ForwardedDetails {
+    /// The certificate, PEM, escaped.
+    pub cert: bool,
+    /// With those that vouch for it.
+    pub chain: bool,
+    /// Its subject.
+    pub subject: bool,
+    /// The URIs it is for.
+    pub uri: bool,
+    /// The hosts it is for.
+    pub dns: bool,
+}
 
 /// What the node sets for all of its sockets and services.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeTls {
     /// For sockets that say nothing of their own.
     pub listeners: TlsOptions,
+    /// What the Admin API shows over TLS; empty: as [`NodeTls::listeners`].
+    pub admin: Vec<PemPair>,
+    /// What upstreams are told of clients' certificates.
+    pub forwarded: ForwardedCert,
+    /// How much.
+    pub forwarded_details: ForwardedDetails,
     /// Secrets of session tickets, the sealing one first; empty: random ones.
     pub ticket_secrets: Vec<Hidden>,
     /// Authorities that vouch for upstreams beside the system's, PEM.
@@ -124,6 +175,9 @@ impl Default for NodeTls {
     fn default() -> NodeTls {
         NodeTls {
             listeners: TlsOptions::default(),
+            admin: Vec::new(),
+            forwarded: ForwardedCert::Sanitize,
+            forwarded_details: ForwardedDetails::default(),
             ticket_secrets: Vec::new(),
             upstream_authorities: String::new(),
             system_authorities: true,

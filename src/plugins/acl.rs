@@ -59,8 +59,7 @@ const FIELDS: &[Field] = &[
         "always_use_authenticated_groups",
         Kind::Boolean,
         "false",
-        "Prefer groups that a plugin took from the proof itself to those of the consumer. No plugin here does so yet: the \
-         consumer's count.",
+        "Prefer groups that a plugin took from the proof itself, as mtls-auth does, to those of the consumer.",
     )
     .required(),
 ];
@@ -87,6 +86,7 @@ fn build(config: &Value, env: &Env<'_>) -> Result<Arc<dyn Plugin>, String> {
     Ok(Arc::new(Acl {
         allows,
         listed: listed.into_iter().collect(),
+        prefers_proved: on("always_use_authenticated_groups"),
         shown: (!on("hide_groups_header")).then(|| env.generation.take_or(|| Shown::of(env.plan))),
     }))
 }
@@ -95,6 +95,8 @@ struct Acl {
     /// Do only the listed pass, or all but them?
     allows: bool,
     listed: HashSet<String, RandomState>,
+    /// Does the group of a proof count even where there is a consumer?
+    prefers_proved: bool,
     /// What the upstream is told; `None`: nothing.
     shown: Option<Arc<Shown>>,
 }
@@ -111,6 +113,11 @@ impl Shown {
 impl Plugin for Acl {
     fn on_request(&self, cx: &mut Ctx<'_>) -> Verdict {
         cx.edits.remove_request(AUTHENTICATED_GROUPS);
+        if self.prefers_proved || cx.identity.consumer.is_none() {
+            if let Some(group) = cx.edits.group().map(<[u8]>::to_vec) {
+                return self.decide(cx, &group);
+            }
+        }
         let Some(consumer) = cx.identity.consumer else { return refuse(cx.identity.is_proved()) };
         let groups = &cx.directory.plan().consumers[consumer.ix()].groups;
         if self.allows && groups.is_empty() {
@@ -123,6 +130,20 @@ impl Plugin for Acl {
         match shown {
             Some(text) => cx.edits.set_request(GROUPS, text.as_bytes()),
             None => cx.edits.remove_request(GROUPS),
+        }
+        Verdict::Next
+    }
+}
+
+impl Acl {
+    /// By the group that was proved.
+    fn decide(&self, cx: &mut Ctx<'_>, group: &[u8]) -> Verdict {
+        cx.edits.remove_request(GROUPS);
+        if std::str::from_utf8(group).is_ok_and(|group| self.listed.contains(group)) != self.allows {
+            return refuse(true);
+        }
+        if self.shown.is_some() {
+            cx.edits.set_request(AUTHENTICATED_GROUPS, group);
         }
         Verdict::Next
     }

@@ -18,6 +18,7 @@ mod ip_restriction;
 mod json;
 mod jwt;
 mod key_auth;
+mod mtls_auth;
 mod rate_limiting;
 mod redirect;
 mod redis_fields;
@@ -47,6 +48,7 @@ pub static ALL: &[Descriptor] = &[
     ip_restriction::DESCRIPTOR,
     jwt::DESCRIPTOR,
     key_auth::DESCRIPTOR,
+    mtls_auth::DESCRIPTOR,
     rate_limiting::DESCRIPTOR,
     redirect::DESCRIPTOR,
     request_size_limiting::DESCRIPTOR,

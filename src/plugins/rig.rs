@@ -5,7 +5,9 @@ use crate::base::rng::Rng;
 use crate::base::span::Span;
 use crate::base::time::WallMs;
 use crate::hook::directory::Directory;
-use crate::hook::{Ctx, Descriptor, Edits, Env, Facts, Group, Identity, Locals, Need, Op, Outcome, Plugin, Reply};
+use crate::hook::{
+    ClientCertificate, Ctx, Descriptor, Edits, Env, Facts, Group, Identity, Locals, Need, Op, Outcome, Plugin, Reply,
+};
 use crate::hook::{ReplyBody, Shelf, Verdict};
 use crate::http::{Head, Method, Part};
 use crate::plan::schema::{Field, Kind, Rule};
@@ -35,12 +37,14 @@ pub(super) const GUEST: ConsumerIx = ConsumerIx(2);
 pub(super) struct Rig {
     plan: Arc<Plan>,
     directory: Directory,
-    plugin: Arc<dyn Plugin>,
+    pub(super) plugin: Arc<dyn Plugin>,
     /// The shard's memory; outlives an instance.
     pub(super) locals: Locals,
     rng: Rng,
     pub(super) now: WallMs,
     pub(super) client_ip: IpAddr,
+    /// The certificate that the client has shown.
+    pub(super) client: Option<ClientCertificate>,
     pub(super) identity: Identity,
     /// Whether requests come to the route; else nothing matched.
     pub(super) matched: bool,
@@ -125,6 +129,7 @@ impl Rig {
             rng: Rng::new(1),
             now: NOON,
             client_ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
+            client: None,
             identity: Identity::default(),
             matched: true,
             captures: Vec::new(),
@@ -133,6 +138,14 @@ impl Rig {
             redis: VecDeque::new(),
             asked: Vec::new(),
         }
+    }
+
+    /// What an authentication plugin of this configuration does before it looks for a credential.
+    pub(super) fn gate(&self, config: Value) -> super::authentication::Gate {
+        let (shelf, generation) = (Shelf::default(), Shelf::default());
+        let (plan, directory) = (&self.plan, &self.directory);
+        let env = Env { plan, directory, instance: &plan.plugins[0], shelf: &shelf, generation: &generation };
+        super::authentication::Gate::of(&config, &env)
     }
 
     /// The plan that the rig stands on, to be changed.
@@ -190,6 +203,7 @@ impl Rig {
             path: path.as_bytes(),
             query: query.map(str::as_bytes),
             request_id: "0123456789abcdef0123456789abcdef",
+            client: self.client.as_ref(),
             connection: 42,
             connection_request: 3,
         };
@@ -339,6 +353,11 @@ impl Seen {
     /// Names of the fields that the client gets by edits, in order.
     pub(super) fn client_fields(&self) -> Vec<&str> {
         self.edits.of_reply().iter().map(|edit| std::str::from_utf8(self.edits.name(edit)).unwrap()).collect()
+    }
+
+    /// The group that was proved.
+    pub(super) fn group(&self) -> Option<&str> {
+        self.edits.group().map(|group| std::str::from_utf8(group).unwrap())
     }
 
     /// The body that the upstream gets in the place of the client's.

@@ -1,5 +1,6 @@
 //! The heads that leave the gateway, both ways: what is copied, what ends here, what is written anew.
 
+use super::certificate;
 use super::refusal::{field, number_field};
 use super::request::{Parts, Record};
 use super::upstream::Peer;
@@ -106,6 +107,10 @@ pub(super) fn request(
             ids |= id.bit();
         }
     }
+    let certified = facts.client.filter(|client| client.is_verified);
+    if !certificate::passes(plan.node.tls.forwarded, certified.is_some()) {
+        ids |= Known::XForwardedClientCert.bit();
+    }
     drop.add_bits(head, ids);
     let dress = &plan.node.dress;
     if let Some(name) = &dress.request_id_upstream {
@@ -171,6 +176,9 @@ pub(super) fn request(
             target::encode_path(prefix, out);
             put(out, [b"\r\n"]);
         }
+    }
+    if let Some(client) = certified {
+        certificate::field(plan.node.tls.forwarded, head, client, out);
     }
     if let Some(name) = &dress.via_request {
         via(head, name, parts.http2, out);

@@ -5,6 +5,7 @@ use super::request::{Parts, Record};
 use super::serve::Client;
 use crate::hook::Identity;
 use crate::plan::{LogField, Plan};
+use std::borrow::Cow;
 
 /// Longest line, bytes; what peers send is cut to fit.
 pub const LINE_BYTES_MAX: usize = 16 * 1024;
@@ -119,6 +120,26 @@ fn value(line: &mut Vec<u8>, plan: &Plan, field: LogField, entry: &Entry<'_>) {
         }
         LogField::Shard => number(line, entry.shard as u64),
         LogField::Refusal => text(line, record.refusal.as_bytes()),
+        of_tls => text(line, secured(of_tls, entry.client).as_bytes()),
+    }
+}
+
+/// What a log says of a connection's TLS; nothing of one in the clear.
+fn secured(field: LogField, client: &Client) -> Cow<'_, str> {
+    let Some(facts) = client.stream.facts() else { return Cow::default() };
+    let shown = client.certificate.as_deref();
+    match (field, shown) {
+        (LogField::TlsVersion, _) => facts.version.into(),
+        (LogField::TlsSuite, _) => facts.suite.into(),
+        (LogField::TlsServerName, _) => facts.server_name.as_deref().unwrap_or_default().into(),
+        (LogField::TlsResumed, _) => Cow::from(if facts.resumed { "r" } else { "." }),
+        (LogField::ClientVerify, None) => "NONE".into(),
+        (LogField::ClientVerify, Some(shown)) => Cow::from(if shown.is_verified { "SUCCESS" } else { "UNVERIFIED" }),
+        (LogField::ClientSubject, Some(shown)) => shown.subject.as_str().into(),
+        (LogField::ClientNames, Some(shown)) => shown.names().collect::<Vec<_>>().join(",").into(),
+        (LogField::ClientSerial, Some(shown)) => shown.serial.as_str().into(),
+        (LogField::ClientSha256, Some(shown)) => shown.sha256.as_str().into(),
+        _ => Cow::default(),
     }
 }
 

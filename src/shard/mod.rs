@@ -20,9 +20,11 @@
 mod accept;
 mod affinity;
 mod body;
+mod certificate;
 mod count;
 mod download;
 mod forward;
+mod greeting;
 mod h2;
 mod leaving;
 mod log;

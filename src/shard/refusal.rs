@@ -144,6 +144,7 @@ fn message_of(status: u16) -> &'static str {
         413 => "Payload too large",
         414 => "URI too long",
         417 => "Expectation failed",
+        421 => "Misdirected request",
         431 => "Request header or cookie too large",
         501 => "Not implemented",
         502 => "An invalid response was received from the upstream server",

@@ -292,6 +292,7 @@ fn look<'a>(
             port: client.local.port(),
             path: b"/",
             query: None,
+            client: client.certificate.as_deref(),
             request_id: std::str::from_utf8(id).expect("hex digits"),
             connection: client.serial,
             connection_request: client.requests.get(),
@@ -348,6 +349,11 @@ fn look_into<'a>(
         parts.host_sent = host.sent;
         parts.facts.host = host.authority.host;
         parts.facts.port = host.authority.port.unwrap_or(parts.facts.port);
+    }
+    if let (true, Some(listener)) = (parts.tls, &client.listener) {
+        if is_misdirected(world, client, listener, parts.facts.host) {
+            return Err(Refusal::Client(421, None));
+        }
     }
     // Neither is for us: TRACE shows a client what others have added to its request, CONNECT makes an open proxy.
     if matches!(head.head.method, Method::Trace | Method::Connect) {
@@ -406,6 +412,20 @@ fn look_into<'a>(
         Entrance::NotGrpc => Err(Refusal::NotGrpc),
         Entrance::NeedHttp2 => Err(Refusal::NeedHttp2),
         Entrance::GrpcNeedsTls => Err(Refusal::GrpcNeedsTls),
+    }
+}
+
+/// Is a request for `host` one that its connection was not made for? Most are for the name that it was.
+fn is_misdirected(world: &World, client: &Client, listener: &str, host: &[u8]) -> bool {
+    let Some(facts) = client.stream.facts() else { return false };
+    let asked = facts.server_name.as_deref();
+    if asked.is_some_and(|asked| asked.as_bytes().eq_ignore_ascii_case(host)) {
+        return false;
+    }
+    let Some(greeting) = world.tables.secure.greeting(listener) else { return false };
+    greeting.tells_apart() && {
+        let host = String::from_utf8_lossy(host).to_ascii_lowercase();
+        greeting.is_misdirected(asked, host.trim_end_matches('.'), client.is_http2())
     }
 }
 

@@ -5,6 +5,7 @@
 mod redis;
 
 use super::count::bump;
+use super::greeting::{Asking, Greeting};
 use super::pool::{Link, Pool, Wire};
 use super::Shard;
 use crate::base::limits::{EXPIRY_WARNED_S, SECURE_POOLS_MAX, TLS_CLIENT_SESSIONS_MAX};
@@ -13,10 +14,10 @@ use crate::hook::Shelf;
 use crate::http::proxy_protocol;
 use crate::io::clock;
 use crate::plan::spoken::{ProxyVersion, Spoken};
-use crate::plan::tls::{Certificate, ClientCertificate, PemPair, ServiceTls, TlsOptions};
+use crate::plan::tls::{Certificate, PemPair, ServiceTls};
 use crate::plan::Plan;
-use crate::tls::certs::{self, Identity, Names, Pair};
-use crate::tls::settings::{self, Client, ClientAuth, Server};
+use crate::tls::certs::{self, Identity, Kept, Pair};
+use crate::tls::settings::{self, Client};
 use crate::tls::tickets::Tickets;
 use crate::tls::{ClientConfig, RootCertStore, ServerConfig, ServerName};
 use std::collections::HashMap;
@@ -38,7 +39,9 @@ pub struct Finding {
 #[derive(Default)]
 pub struct Secure {
     /// By the listener's name.
-    servers: HashMap<String, Arc<ServerConfig>>,
+    greetings: HashMap<String, Arc<Greeting>>,
+    /// Those of the Admin API, by its address.
+    pub admin: HashMap<SocketAddr, Arc<ServerConfig>>,
     /// By `ServiceIx`.
     clients: Vec<Clients>,
     /// How a Redis is asked, unverified and verified; `None` where none is over TLS.
@@ -46,6 +49,8 @@ pub struct Secure {
     tickets: Option<Arc<Tickets>>,
     /// Subject and end of each certificate that is shown, for metrics.
     pub expiries: Vec<(String, i64)>,
+    /// Certificates that are shown in the place of files that are broken.
+    pub broken: u64,
 }
 
 /// How the upstreams of a service are asked over TLS; both `None` in the clear.
@@ -237,24 +242,37 @@ impl Secure {
     /// # Errors
     /// Every finding, where one of them is a fault.
     pub fn compile(plan: &Plan, shelf: &Shelf, now: i64) -> Result<(Secure, Vec<Finding>), Vec<Finding>> {
-        let mut compiling = Compiling { plan, shelf, now, findings: Vec::new(), expiries: Vec::new() };
+        Secure::compile_for(plan, shelf, now, &[])
+    }
+
+    /// The same where plugins look at clients' certificates.
+    ///
+    /// # Errors
+    /// As [`Secure::compile`].
+    pub(super) fn compile_for(
+        plan: &Plan,
+        shelf: &Shelf,
+        now: i64,
+        asking: &[Asking],
+    ) -> Result<(Secure, Vec<Finding>), Vec<Finding>> {
+        let mut compiling = Compiling { plan, shelf, now, findings: Vec::new(), expiries: Vec::new(), broken: 0 };
         let certificates: Vec<Vec<Pair>> =
             plan.secure.certificates.iter().map(|certificate| compiling.certificate(certificate)).collect();
         let authorities = compiling.authorities();
-        let servers = compiling.servers(&certificates);
-        let clients = compiling.clients(&certificates, &authorities);
+        let (greetings, admin) = compiling.greetings(&certificates, asking);
+        let clients = compiling.asked(&certificates, &authorities);
         let redis = compiling.redis();
-        let Compiling { findings, expiries, .. } = compiling;
+        let Compiling { findings, expiries, broken, .. } = compiling;
         if findings.iter().any(|finding| finding.is_fault) {
             return Err(findings);
         }
-        let tickets = (!servers.is_empty()).then(|| tickets(plan, shelf, now));
-        Ok((Secure { servers, clients, redis, tickets, expiries }, findings))
+        let tickets = (!greetings.is_empty() || !admin.is_empty()).then(|| tickets(plan, shelf, now));
+        Ok((Secure { greetings, admin, clients, redis, tickets, expiries, broken }, findings))
     }
 
-    /// What a handshake on a listener is made by.
-    pub(super) fn server(&self, listener: &str) -> Option<Arc<ServerConfig>> {
-        self.servers.get(listener).cloned()
+    /// What handshakes on a listener are made by.
+    pub(super) fn greeting(&self, listener: &str) -> Option<&Arc<Greeting>> {
+        self.greetings.get(listener)
     }
 
     /// How the upstreams of a service are asked; `None` in the clear. `shared`: over connections that requests share?
@@ -275,7 +293,7 @@ impl Secure {
     }
 }
 
-fn tickets(plan: &Plan, shelf: &Shelf, now: i64) -> Arc<Tickets> {
+pub(super) fn tickets(plan: &Plan, shelf: &Shelf, now: i64) -> Arc<Tickets> {
     let now = u64::try_from(now).unwrap_or(0);
     let tickets = shelf.take_or(|| Tickets::new(now));
     let secrets: Vec<Vec<u8>> =
@@ -287,35 +305,55 @@ fn tickets(plan: &Plan, shelf: &Shelf, now: i64) -> Arc<Tickets> {
 /// What is said of a certificate that may sign no other.
 const NO_AUTHORITY: &str = "certificate does not appear to be a CA because it is missing the \"CA\" basic constraint";
 
-struct Compiling<'a> {
-    plan: &'a Plan,
-    shelf: &'a Shelf,
-    now: i64,
+pub(super) struct Compiling<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) shelf: &'a Shelf,
+    pub(super) now: i64,
     findings: Vec<Finding>,
     expiries: Vec<(String, i64)>,
+    /// Pairs that are shown in the place of broken files.
+    broken: u64,
 }
 
 impl Compiling<'_> {
-    fn say(&mut self, at: &crate::base::span::Span, what: String, is_fault: bool) {
+    pub(super) fn say(&mut self, at: &crate::base::span::Span, what: String, is_fault: bool) {
         self.findings.push(Finding { at: at.clone(), what, is_fault });
     }
 
-    fn pair(&mut self, pem: &PemPair, at: &crate::base::span::Span) -> Option<Pair> {
+    pub(super) fn pair(&mut self, pem: &PemPair, at: &crate::base::span::Span) -> Option<Pair> {
         // A reference that could not be resolved is empty, and was warned of.
         if pem.chain.trim().is_empty() || pem.key.0.trim().is_empty() {
             self.say(at, "a certificate without text is not shown".to_owned(), false);
             return None;
         }
-        match Pair::read(&pem.chain, &pem.key.0, None) {
+        let staple = Some(&pem.staple).filter(|staple| !staple.is_empty()).cloned();
+        let kept = self.shelf.take_or(Kept::default);
+        let pair = match Pair::read(&pem.chain, &pem.key.0, staple) {
+            Ok(pair) if pem.files.is_empty() => pair,
             Ok(pair) => {
-                self.expiry(&pair.identity, at);
-                Some(pair)
+                kept.put(&pem.files, &pair);
+                pair
             }
-            Err(what) => {
-                self.say(at, what, true);
-                None
-            }
-        }
+            Err(what) => match kept.find(&pem.files) {
+                Some(pair) => {
+                    let what = format!("{what} ({}); what was there before is shown on", pem.files);
+                    self.say(at, what, false);
+                    self.broken += 1;
+                    pair
+                }
+                None => {
+                    self.say(at, what, true);
+                    return None;
+                }
+            },
+        };
+        self.expiry(&pair.identity, at);
+        Some(pair)
+    }
+
+    /// The certificate of listeners that were given none.
+    pub(super) fn made_up(&self) -> Result<Pair, String> {
+        self.shelf.take_or(|| MadeUp(Pair::self_signed("localhost"))).0.clone()
     }
 
     fn expiry(&mut self, identity: &Identity, at: &crate::base::span::Span) {
@@ -368,74 +406,7 @@ impl Compiling<'_> {
         all
     }
 
-    fn servers(&mut self, certificates: &[Vec<Pair>]) -> HashMap<String, Arc<ServerConfig>> {
-        let mut servers = HashMap::new();
-        let mut names = Names::default();
-        for (certificate, pairs) in self.plan.secure.certificates.iter().zip(certificates) {
-            if !pairs.is_empty() {
-                names.add(&certificate.names, pairs);
-            }
-        }
-        let names = Arc::new(names);
-        let nowhere = crate::base::span::Span::nowhere();
-        let plan = self.plan;
-        for listener in plan.listeners.iter().filter(|listener| listener.bind.tls) {
-            let node = &plan.node.tls.listeners;
-            let options = listener.bind.options.as_deref().unwrap_or(node);
-            let default: Vec<Pair> = options.default.iter().filter_map(|pem| self.pair(pem, &nowhere)).collect();
-            let names = match (default.is_empty(), names.has_default()) {
-                (false, false) => Arc::new(names.with_default(default)),
-                (_, true) => names.clone(),
-                (true, false) => match &self.shelf.take_or(|| MadeUp(Pair::self_signed("localhost"))).0 {
-                    Ok(pair) => Arc::new(names.with_default(vec![pair.clone()])),
-                    Err(what) => {
-                        self.say(&nowhere, format!("cannot make a certificate: {what}"), true);
-                        continue;
-                    }
-                },
-            };
-            let client_auth = match self.client_auth(options) {
-                Ok(auth) => auth,
-                Err(what) => {
-                    self.say(&nowhere, format!("{}: {what}", listener.bind.at), true);
-                    continue;
-                }
-            };
-            let tickets = tickets(plan, self.shelf, self.now);
-            let alpn = match listener.bind.http2 {
-                true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-                false => vec![b"http/1.1".to_vec()],
-            };
-            let server = Server { names, tickets, tls13_only: options.tls13_only, alpn, client_auth };
-            match server.build() {
-                Ok(config) => drop(servers.insert(listener.name.clone(), config)),
-                Err(what) => self.say(&nowhere, format!("{}: {what}", listener.bind.at), true),
-            }
-        }
-        servers
-    }
-
-    fn client_auth(&self, options: &TlsOptions) -> Result<Option<ClientAuth>, String> {
-        if options.client_certificate == ClientCertificate::None {
-            return Ok(None);
-        }
-        if options.client_authorities.is_empty() {
-            return Err("clients are to show certificates, and no authority is named that vouches for them".to_owned());
-        }
-        let roots = settings::roots_of(std::iter::once(options.client_authorities.as_str()))?;
-        let revoked = match options.client_revoked.as_str() {
-            "" => Vec::new(),
-            pem => certs::revocations(pem)?,
-        };
-        Ok(Some(ClientAuth {
-            roots: Arc::new(roots),
-            revoked,
-            optional: options.client_certificate == ClientCertificate::Optional,
-            depth: options.client_depth as usize,
-        }))
-    }
-
-    fn clients(&mut self, certificates: &[Vec<Pair>], authorities: &[Option<String>]) -> Vec<Clients> {
+    fn asked(&mut self, certificates: &[Vec<Pair>], authorities: &[Option<String>]) -> Vec<Clients> {
         let plan = self.plan;
         let mut made: HashMap<[u8; 32], Arc<ClientPlan>> = HashMap::new();
         let mut all = Vec::with_capacity(plan.services.len());

@@ -1,5 +1,6 @@
 //! A connection's life: wait for a request, answer it, wait again; give buffers back when quiet, and close politely.
 
+use super::certificate;
 use super::count::bump;
 use super::h2::{self, Ends};
 use super::request::{self, Next};
@@ -9,7 +10,7 @@ use crate::base::limits::{
     HEAD_BYTES_MAX, LINGER_BYTES_MAX, LINGER_MS, LINGER_QUIET_MS, TLS_HANDSHAKES_MAX, TLS_HANDSHAKE_MS,
 };
 use crate::base::time::Millis;
-use crate::hook::Edits;
+use crate::hook::{ClientCertificate, Edits};
 use crate::http::parse::{Parser, Progress};
 use crate::http::{proxy_protocol, Fault, Head, Method};
 use crate::io::channel::{Channel, Refused};
@@ -38,6 +39,8 @@ pub(super) struct Client {
     pub(super) local: SocketAddr,
     /// Name of the listener it came by, where that speaks TLS.
     pub(super) listener: Option<Arc<str>>,
+    /// The certificate it has shown.
+    pub(super) certificate: Option<Rc<ClientCertificate>>,
     /// Does a load balancer say first whom it speaks for?
     pub(super) announces: bool,
     /// May it speak HTTP/2 from its first byte on?
@@ -61,6 +64,7 @@ impl Client {
             peer_ip: Short::of(peer.ip()),
             local,
             listener: None,
+            certificate: None,
             announces: false,
             http2: false,
             announced: Cell::new(None),
@@ -78,6 +82,8 @@ impl Client {
             peer: self.peer,
             peer_ip: self.peer_ip,
             local: self.local,
+            listener: self.listener.clone(),
+            certificate: self.certificate.clone(),
             announced: self.announced.get(),
             serial: self.serial,
         }
@@ -92,7 +98,8 @@ impl Client {
             peer: origin.peer,
             peer_ip: origin.peer_ip,
             local: origin.local,
-            listener: None,
+            listener: origin.listener.clone(),
+            certificate: origin.certificate.clone(),
             announces: false,
             http2: true,
             announced: Cell::new(origin.announced),
@@ -172,6 +179,8 @@ pub(super) struct Origin {
     peer: SocketAddr,
     peer_ip: Short,
     local: SocketAddr,
+    listener: Option<Arc<str>>,
+    certificate: Option<Rc<ClientCertificate>>,
     announced: Option<IpAddr>,
     serial: u64,
 }
@@ -357,8 +366,10 @@ async fn secure(shard: &Rc<Shard>, client: &mut Client, listener: &str, early: V
     let tables = shard.world().tables.clone();
     // No stream of its own shares the connection yet.
     let Some(stream) = Rc::get_mut(&mut client.stream) else { return false };
+    let greeting = tables.secure.greeting(listener);
+    let config = |name: Option<&str>| greeting.map(|greeting| greeting.manner(name).config.clone());
     client.watch.set_midway(true);
-    let shaken = stream.accept(early, &shard.sealed, tables.secure.server(listener)).await;
+    let shaken = stream.accept(early, &shard.sealed, config).await;
     client.watch.set_midway(false);
     drop(slot);
     client.watch.disarm_read();
@@ -368,6 +379,20 @@ async fn secure(shard: &Rc<Shard>, client: &mut Client, listener: &str, early: V
             bump(&shard.counters.handshakes);
             if client.stream.facts().is_some_and(|facts| facts.resumed) {
                 bump(&shard.counters.handshakes_resumed);
+            }
+            if let (Some(facts), Some(greeting)) =
+                (client.stream.facts().filter(|facts| !facts.peer.is_empty()), greeting)
+            {
+                let shown = certificate::of(facts, greeting, tables.plan.node.tls.forwarded_details);
+                // A session goes on without another look at the certificate it began with.
+                let end = shown.as_ref().map_or(0, |shown| shown.not_after);
+                if end < clock::wall().seconds() as i64 && greeting.manner(facts.server_name.as_deref()).verifies {
+                    shard.complain(Complaint::Handshake, || {
+                        format!("no handshake with {} on {listener}: its certificate has expired", client.peer)
+                    });
+                    return false;
+                }
+                client.certificate = shown.map(Rc::new);
             }
             return true;
         }

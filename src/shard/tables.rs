@@ -2,6 +2,7 @@
 //! all shards, and on each shard one `Rc` that requests hold.
 
 use super::count::RouteCount;
+use super::greeting::Asking;
 use super::secure::Secure;
 use super::upstream::Group;
 use super::Shard;
@@ -10,7 +11,7 @@ use crate::base::id::{PluginIx, RouteIx, ServiceIx};
 use crate::hook::directory::Directory;
 use crate::hook::{Descriptor, Env, Hooks, Plugin, Shelf};
 use crate::plan::chain::{Chains, Step};
-use crate::plan::{Plan, Protocol, Route, Upstream};
+use crate::plan::{Plan, PluginInstance, Protocol, Route, Upstream};
 use crate::route;
 use crate::route::entry::Door;
 use std::cell::RefCell;
@@ -96,7 +97,11 @@ impl Tables {
             }
         };
         let now = crate::io::clock::wall_exact().seconds() as i64;
-        let (secure, _) = Secure::compile(&plan, shelf, now).map_err(|findings| {
+        let asks = |((plugin, _), instance): (&(Arc<dyn Plugin>, Hooks), &PluginInstance)| {
+            Some(Asking { hints: plugin.asks_certificate()?, scope: instance.scope })
+        };
+        let asking: Vec<Asking> = plugins.iter().zip(&plan.plugins).filter_map(asks).collect();
+        let (secure, _) = Secure::compile_for(&plan, shelf, now, &asking).map_err(|findings| {
             let faults = findings.into_iter().filter(|finding| finding.is_fault);
             faults.map(|finding| format!("{}: {}", finding.at, finding.what)).collect::<Vec<_>>()
         })?;

@@ -3,114 +3,15 @@
 //! A name leads to one certificate per kind of key, and the client's algorithms choose between them. Names are looked for
 //! as written, then `*.rest`, then `first.*`, then the default.
 
-use crate::base::limits::PEM_CERTIFICATES_MAX;
-use aws_lc_rs::digest::{digest, SHA256};
+pub use super::identity::Identity;
+use crate::base::limits::{PAIRS_KEPT_MAX, PEM_CERTIFICATES_MAX};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::SignatureAlgorithm;
 use std::collections::HashMap;
-use std::sync::Arc;
-use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{FromDer, X509Certificate};
-
-/// What a certificate says of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Identity {
-    /// Whom it is for, as RFC 4514 writes names: most particular first.
-    pub subject: String,
-    /// The common name of its subject.
-    pub common_name: String,
-    /// Names of hosts, lower-case.
-    pub dns: Vec<String>,
-    /// URIs it is for.
-    pub uris: Vec<String>,
-    /// Mail addresses it is for.
-    pub emails: Vec<String>,
-    /// Serial number, lower-case hex.
-    pub serial: String,
-    /// Seconds of the wall clock from which on it holds.
-    pub not_before: i64,
-    /// Until when.
-    pub not_after: i64,
-    /// May it sign others?
-    pub is_authority: bool,
-    /// SHA-256 of it, lower-case hex.
-    pub sha256: String,
-}
-
-impl Identity {
-    /// Reads a certificate.
-    ///
-    /// # Errors
-    /// It is none.
-    pub fn of(der: &[u8]) -> Result<Identity, String> {
-        let (_, cert) = X509Certificate::from_der(der).map_err(|_| "not a certificate".to_owned())?;
-        let mut identity = Identity {
-            subject: subject(&cert),
-            common_name: cert
-                .subject()
-                .iter_common_name()
-                .next()
-                .and_then(|name| name.as_str().ok())
-                .unwrap_or_default()
-                .to_owned(),
-            serial: cert.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect(),
-            not_before: cert.validity().not_before.timestamp(),
-            not_after: cert.validity().not_after.timestamp(),
-            is_authority: cert.is_ca(),
-            sha256: digest(&SHA256, der).as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
-            ..Identity::default()
-        };
-        if let Ok(Some(names)) = cert.subject_alternative_name() {
-            for name in &names.value.general_names {
-                match name {
-                    GeneralName::DNSName(name) => identity.dns.push(name.to_ascii_lowercase()),
-                    GeneralName::URI(uri) => identity.uris.push((*uri).to_owned()),
-                    GeneralName::RFC822Name(mail) => identity.emails.push((*mail).to_owned()),
-                    _ => {}
-                }
-            }
-        }
-        Ok(identity)
-    }
-}
-
-/// The subject, its parts joined by commas in reverse (RFC 4514 §2.1), special characters escaped (§2.4).
-fn subject(cert: &X509Certificate<'_>) -> String {
-    let mut parts = Vec::new();
-    for attribute in cert.subject().iter().flat_map(|part| part.iter()) {
-        let oid = attribute.attr_type().to_id_string();
-        let name = match oid.as_str() {
-            "2.5.4.3" => "CN",
-            "2.5.4.6" => "C",
-            "2.5.4.7" => "L",
-            "2.5.4.8" => "ST",
-            "2.5.4.9" => "STREET",
-            "2.5.4.10" => "O",
-            "2.5.4.11" => "OU",
-            "0.9.2342.19200300.100.1.1" => "UID",
-            "0.9.2342.19200300.100.1.25" => "DC",
-            "1.2.840.113549.1.9.1" => "emailAddress",
-            other => other,
-        };
-        let value = attribute.as_str().unwrap_or_default();
-        let mut part = format!("{name}=");
-        for (at, c) in value.char_indices() {
-            let special = matches!(c, ',' | '+' | '"' | '\\' | '<' | '>' | ';');
-            let edge = at == 0 && matches!(c, ' ' | '#') || c == ' ' && at + 1 == value.len();
-            if special || edge {
-                part.push('\\');
-            }
-            // A control character could end the header or the line this is written into.
-            part.push(if c.is_control() { '?' } else { c });
-        }
-        parts.push(part);
-    }
-    parts.reverse();
-    parts.join(",")
-}
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The certificates of a PEM text, DER; at least one.
 ///
@@ -158,6 +59,9 @@ impl Pair {
     /// What is wrong, without a byte of the key.
     pub fn read(chain: &str, key: &str, staple: Option<Vec<u8>>) -> Result<Pair, String> {
         let chain = certificates(chain)?;
+        if staple.as_ref().is_some_and(|staple| !is_good_staple(staple)) {
+            return Err("the staple is no successful OCSP answer, DER".to_owned());
+        }
         let identity = Identity::of(&chain[0])?;
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
             .map_err(|_| "no private key in it that can be read (PKCS#8, PKCS#1 or SEC1, unencrypted)".to_owned())?;
@@ -192,6 +96,37 @@ impl Pair {
     /// The kind of its key.
     pub fn algorithm(&self) -> SignatureAlgorithm {
         self.key.key.algorithm()
+    }
+}
+
+/// Does an OCSP answer begin as one that says something (RFC 6960 §4.2.1: a sequence, status 0 first)? What it says is for
+/// clients to believe.
+fn is_good_staple(der: &[u8]) -> bool {
+    let status = match der {
+        [0x30, length, rest @ ..] if length & 0x80 == 0 => rest,
+        [0x30, length, rest @ ..] => rest.get(usize::from(length & 0x7f)..).unwrap_or_default(),
+        _ => return false,
+    };
+    status.starts_with(&[0x0a, 1, 0])
+}
+
+/// What files held last that was good: where one is broken later, it is shown on. Outlives reloads.
+#[derive(Debug, Default)]
+pub struct Kept(Mutex<HashMap<String, Pair>>);
+
+impl Kept {
+    /// Notes a good pair of these files.
+    pub fn put(&self, files: &str, pair: &Pair) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= PAIRS_KEPT_MAX && !kept.contains_key(files) {
+            kept.clear();
+        }
+        kept.insert(files.to_owned(), pair.clone());
+    }
+
+    /// The last good pair of these files.
+    pub fn find(&self, files: &str) -> Option<Pair> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(files).cloned()
     }
 }
 
@@ -232,12 +167,26 @@ impl Names {
 
     /// The certificates for a name, lower-case.
     pub fn find(&self, name: Option<&str>) -> &[Pair] {
-        let Some(name) = name else { return &self.default };
-        let name = name.trim_end_matches('.');
-        let wild = || self.by_name.get(&format!("*.{}", name.split_once('.')?.1));
-        let open = || self.by_name.get(&format!("{}.*", name.rsplit_once('.')?.0));
-        self.by_name.get(name).or_else(wild).or_else(open).map_or(&self.default, |pairs| pairs)
+        name.and_then(|name| self.own(name)).unwrap_or(&self.default)
     }
+
+    /// Are there none but the default?
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    /// Those that were named for it; `None` where it gets the default.
+    pub fn own(&self, name: &str) -> Option<&[Pair]> {
+        by_name(&self.by_name, name).map(Vec::as_slice)
+    }
+}
+
+/// What stands under a name: as written, then `*.rest`, then `first.*`. Lower case; a final dot is left out.
+pub fn by_name<'t, T>(table: &'t HashMap<String, T>, name: &str) -> Option<&'t T> {
+    let name = name.trim_end_matches('.');
+    let wild = || table.get(&format!("*.{}", name.split_once('.')?.1));
+    let open = || table.get(&format!("{}.*", name.rsplit_once('.')?.0));
+    table.get(name).or_else(wild).or_else(open)
 }
 
 impl ResolvesServerCert for Names {
@@ -292,18 +241,5 @@ mod tests {
         assert_eq!(why(Pair::read(&cert, &other, None)), "certificate does not match key");
         assert!(why(Pair::read(&cert, "nonsense", None)).starts_with("no private key"));
         assert!(why(Pair::read("", &key, None)).starts_with("no certificate"));
-    }
-
-    #[test]
-    fn a_subject_is_written_so_that_it_ends_nowhere_else() {
-        let key = rcgen::KeyPair::generate().expect("a key");
-        let mut params = rcgen::CertificateParams::new(vec!["A.test".to_owned()]).expect("a name");
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(rcgen::DnType::OrganizationName, "O, \"Inc\"");
-        params.distinguished_name.push(rcgen::DnType::CommonName, "a;b\n");
-        let cert = params.self_signed(&key).expect("signs");
-        let identity = Identity::of(cert.der()).expect("reads");
-        assert_eq!(identity.subject, "CN=a\\;b?,O=O\\, \\\"Inc\\\"");
-        assert_eq!((identity.dns, identity.is_authority), (vec!["a.test".to_owned()], false));
     }
 }

@@ -7,12 +7,14 @@
 //! | `session` | what comes after: alerts, key updates, tickets |
 //! | `record` | how bytes are protected |
 //! | `certs` | which certificate a name gets |
+//! | `identity` | what a certificate says of itself |
 //! | `tickets` | how sessions are resumed |
 //! | `settings` | versions, suites, verification |
 
 pub mod certs;
 pub mod engine;
 pub mod hello;
+pub mod identity;
 pub mod record;
 pub mod session;
 pub mod settings;

@@ -1,6 +1,6 @@
 //! What both sides of TLS are set to: versions, suites, who is verified and how.
 
-use super::certs::{Names, Pair};
+use super::certs::{Identity, Names, Pair};
 use super::tickets::{Shared, Tickets};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
@@ -24,7 +24,20 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 const BOTH: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
 const NEW: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
 
-/// Whether clients show certificates.
+/// Do clients show certificates?
+#[derive(Clone, Debug, Default)]
+pub enum Clients {
+    /// They are not asked.
+    #[default]
+    Unasked,
+    /// They are asked, and only have to prove that a certificate is theirs: who vouches for it is looked into later, by
+    /// whoever relies on it. With the names (DER) of authorities that clients choose by; none: any.
+    Asked(Vec<Vec<u8>>),
+    /// What they show is verified.
+    Verified(ClientAuth),
+}
+
+/// How what clients show is verified.
 #[derive(Clone, Debug)]
 pub struct ClientAuth {
     /// Who vouches for them.
@@ -49,7 +62,9 @@ pub struct Server {
     /// Protocols on offer, the best first.
     pub alpn: Vec<Vec<u8>>,
     /// Do clients show certificates?
-    pub client_auth: Option<ClientAuth>,
+    pub clients: Clients,
+    /// Among what sessions are resumed: what was proved in one context is proved in no other.
+    pub context: Arc<[u8]>,
 }
 
 impl Server {
@@ -60,9 +75,13 @@ impl Server {
         let builder = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(versions)
             .map_err(|error| error.to_string())?;
-        let builder = match &self.client_auth {
-            None => builder.with_no_client_auth(),
-            Some(auth) => {
+        let builder = match &self.clients {
+            Clients::Unasked => builder.with_no_client_auth(),
+            Clients::Asked(hints) => {
+                let hints = hints.iter().map(|name| DistinguishedName::from(name.clone())).collect();
+                builder.with_client_cert_verifier(Arc::new(Anyone { provider: provider(), hints }))
+            }
+            Clients::Verified(auth) => {
                 let mut inner = WebPkiClientVerifier::builder_with_provider(auth.roots.clone(), provider())
                     .with_crls(auth.revoked.iter().cloned());
                 if !auth.revoked.is_empty() {
@@ -77,7 +96,7 @@ impl Server {
             }
         };
         let mut config = builder.with_cert_resolver(self.names.clone());
-        config.ticketer = Arc::new(Shared(self.tickets.clone()));
+        config.ticketer = Arc::new(Shared { tickets: self.tickets.clone(), context: self.context.clone() });
         // Its memory is one locked table; tickets do the same for both versions.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 1;
@@ -154,6 +173,12 @@ pub fn roots_of<'a>(pems: impl Iterator<Item = &'a str>) -> Result<RootCertStore
     Ok(roots)
 }
 
+/// Does a peer's chain have more than so many links? Authorities at its end, which some send along, are none.
+fn is_longer(intermediates: &[CertificateDer<'_>], depth: usize) -> bool {
+    let is_link = |der: &&CertificateDer<'_>| !Identity::of(der).is_ok_and(|identity| identity.is_own_issuer);
+    intermediates.len() > depth && intermediates.iter().filter(is_link).count() > depth
+}
+
 fn too_long() -> Error {
     Error::General("the chain of certificates is longer than allowed".into())
 }
@@ -174,7 +199,7 @@ impl ServerCertVerifier for ServersUpTo {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if self.depth.is_some_and(|depth| intermediates.len() > depth) {
+        if self.depth.is_some_and(|depth| is_longer(intermediates, depth)) {
             return Err(too_long());
         }
         self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
@@ -242,6 +267,56 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
+/// Takes every client for what it says it is; that it has the key it shows is still checked.
+#[derive(Debug)]
+struct Anyone {
+    provider: Arc<CryptoProvider>,
+    hints: Vec<DistinguishedName>,
+}
+
+impl ClientCertVerifier for Anyone {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.hints
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
 /// Verifies clients, and bounds their chains.
 #[derive(Debug)]
 struct ClientsUpTo {
@@ -268,7 +343,7 @@ impl ClientCertVerifier for ClientsUpTo {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        if intermediates.len() > self.depth {
+        if is_longer(intermediates, self.depth) {
             return Err(too_long());
         }
         self.inner.verify_client_cert(end_entity, intermediates, now)

@@ -4,7 +4,7 @@ use super::certs::{Names, Pair};
 use super::engine::{Facts, Handshake, Progress};
 use super::record::Fault;
 use super::session::{Found, Inbox, Session};
-use super::settings::{Client, Server};
+use super::settings::{Client, Clients, Server};
 use super::tickets::Tickets;
 use rustls::{ClientConfig, ServerConfig};
 use std::sync::Arc;
@@ -14,7 +14,9 @@ fn server(tls13_only: bool) -> Arc<ServerConfig> {
     names.set_default(vec![Pair::self_signed("a.test").expect("makes one")]);
     let alpn = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let tickets = Arc::new(Tickets::new(0));
-    Server { names: Arc::new(names), tickets, tls13_only, alpn, client_auth: None }.build().expect("serves")
+    Server { names: Arc::new(names), tickets, tls13_only, alpn, clients: Clients::Unasked, context: Arc::default() }
+        .build()
+        .expect("serves")
 }
 
 fn client(tls12_only: bool) -> Arc<ClientConfig> {

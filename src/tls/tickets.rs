@@ -90,7 +90,19 @@ impl Tickets {
 
 /// [`Tickets`] as rustls asks for them.
 #[derive(Clone, Debug)]
-pub(super) struct Shared(pub(super) Arc<Tickets>);
+pub(super) struct Shared {
+    pub(super) tickets: Arc<Tickets>,
+    /// Where they are good: a ticket that was sealed for another context does not open. rustls takes whoever resumes for
+    /// who it was, so that a session begun where clients need no certificate would go on where they do.
+    pub(super) context: Arc<[u8]>,
+}
+
+impl Shared {
+    /// What is authenticated beside the ticket itself.
+    fn aad(&self, name: &[u8]) -> Aad<Vec<u8>> {
+        Aad::from([name, &self.context].concat())
+    }
+}
 
 impl ProducesTickets for Shared {
     fn enabled(&self) -> bool {
@@ -103,21 +115,21 @@ impl ProducesTickets for Shared {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        let keys = self.0.keys.load();
+        let keys = self.tickets.keys.load();
         let key = keys.first()?;
         let mut sealed = plain.to_vec();
-        let nonce = key.key.seal_in_place_append_tag(Aad::from(key.name), &mut sealed).ok()?;
+        let nonce = key.key.seal_in_place_append_tag(self.aad(&key.name), &mut sealed).ok()?;
         Some([&key.name, &nonce.as_ref()[..], &sealed].concat())
     }
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
         let (name, rest) = ticket.split_at_checked(NAME_BYTES)?;
         let (nonce, sealed) = rest.split_at_checked(NONCE_BYTES)?;
-        let keys = self.0.keys.load();
+        let keys = self.tickets.keys.load();
         let key = keys.iter().find(|key| key.name == name)?;
         let mut text = sealed.to_vec();
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let plain = key.key.open_in_place(nonce, Aad::from(key.name), &mut text).ok()?.len();
+        let plain = key.key.open_in_place(nonce, self.aad(&key.name), &mut text).ok()?.len();
         text.truncate(plain);
         Some(text)
     }
@@ -128,7 +140,7 @@ mod tests {
     use super::*;
 
     fn shared(tickets: Tickets) -> Shared {
-        Shared(Arc::new(tickets))
+        Shared { tickets: Arc::new(tickets), context: Arc::default() }
     }
 
     #[test]
@@ -154,12 +166,12 @@ mod tests {
     fn a_random_key_opens_for_one_turn_more() {
         let tickets = shared(Tickets::new(100));
         let ticket = tickets.encrypt(b"s").expect("seals");
-        tickets.0.turn(100 + TICKET_KEY_S - 1);
-        assert_eq!(tickets.0.keys.load().len(), 1);
-        tickets.0.turn(100 + TICKET_KEY_S);
+        tickets.tickets.turn(100 + TICKET_KEY_S - 1);
+        assert_eq!(tickets.tickets.keys.load().len(), 1);
+        tickets.tickets.turn(100 + TICKET_KEY_S);
         assert!(tickets.decrypt(&ticket).is_some());
         assert!(!tickets.encrypt(b"s").expect("seals").starts_with(&ticket[..NAME_BYTES]));
-        tickets.0.turn(100 + 2 * TICKET_KEY_S);
+        tickets.tickets.turn(100 + 2 * TICKET_KEY_S);
         assert!(tickets.decrypt(&ticket).is_none());
     }
 }

@@ -8,7 +8,8 @@
 //! it can say and HTTP/1.1 cannot, `grpc.rs` calls of gRPC, `web.rs` those of browsers and by JSON,
 //! `shared.rs` upstreams that speak HTTP/2,
 //! `balancing.rs` targets that fall ill and recover, `issuer.rs` issuers of tokens and their keys, `tls.rs` curl and openssl as clients
-//! and upstreams, `life.rs` signals, reloads and the admin listener.
+//! and upstreams, `secured.rs` clients' certificates and the Admin API over TLS, `mtls.rs` the plugin that looks at them,
+//! `certfiles.rs` files of certificates and scanners, `life.rs` signals, reloads and the admin listener.
 //!
 //! One group, or one file of rows: `cargo test --test gateway -- redis::`, `… -- kong::jwt`; over epoll with
 //! `RINGWAY_TEST_DRIVER=epoll` before it.
@@ -18,6 +19,7 @@ mod abuse;
 mod announced;
 mod balancing;
 mod bombs;
+mod certfiles;
 mod grpc;
 mod harness;
 mod http2;
@@ -26,6 +28,7 @@ mod http2_requests;
 mod issuer;
 mod kong;
 mod life;
+mod mtls;
 mod pyjwt;
 mod raw;
 mod redis;
@@ -33,6 +36,7 @@ mod redis_answers;
 mod redis_groups;
 mod redis_secure;
 mod rewriting;
+mod secured;
 mod shared;
 mod tls;
 mod web;

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// Runs a program to its end: exit code, what it printed, what it complained of.
-fn run(program: &str, args: &[&str], input: &[u8]) -> (i32, String, String) {
+pub(crate) fn run(program: &str, args: &[&str], input: &[u8]) -> (i32, String, String) {
     let mut child = Command::new(program)
         .args(args)
         .stdin(Stdio::piped())
@@ -28,7 +28,7 @@ fn run(program: &str, args: &[&str], input: &[u8]) -> (i32, String, String) {
 }
 
 #[track_caller]
-fn openssl(args: &str) {
+pub(crate) fn openssl(args: &str) {
     let args: Vec<&str> = args.split(' ').collect();
     let (code, _, why) = run("openssl", &args, b"");
     assert_eq!(code, 0, "openssl {args:?}: {why}");
@@ -36,7 +36,7 @@ fn openssl(args: &str) {
 
 /// A folder with an authority (`ca.pem`) and certificates of it, each with its key: `a.test` (ECDSA), `rsa.test` (RSA),
 /// `w.test` for *.w.test, `up` for upstream.test and 127.0.0.1, `client`; and `old.pem`, an authority that has expired.
-fn certs() -> &'static Path {
+pub(crate) fn certs() -> &'static Path {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
         let dir = std::env::temp_dir().join(format!("ringway-tls-{}", std::process::id()));
@@ -69,7 +69,7 @@ pub(crate) fn file(name: &str) -> String {
     certs().join(name).display().to_string()
 }
 
-fn pem(name: &str) -> String {
+pub(crate) fn pem(name: &str) -> String {
     std::fs::read_to_string(certs().join(name)).unwrap().trim_end().replace('\n', "\n    ")
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn entity(name: &str, snis: &str) -> String {
     format!("- cert: |\n    {cert}\n  key: |\n    {key}\n{alt}  snis: [{snis}]\n")
 }
 
-fn setup(upstream: &Upstream) -> Setup {
+pub(crate) fn setup(upstream: &Upstream) -> Setup {
     let mut setup = Setup::open_to(upstream.addr);
     setup.kong += &format!("certificates:\n{}{}", entity("a.test", "a.test"), entity("w.test", "'*.w.test'"));
     setup.listen = "ssl".into();
@@ -91,7 +91,7 @@ fn setup(upstream: &Upstream) -> Setup {
 }
 
 /// curl to the gateway as `host`; exit code and output.
-fn curl(gateway: &Gateway, host: &str, args: &[&str]) -> (i32, String) {
+pub(crate) fn curl(gateway: &Gateway, host: &str, args: &[&str]) -> (i32, String) {
     let port = gateway.proxy.port();
     let (resolve, url) = (format!("{host}:{port}:127.0.0.1"), format!("https://{host}:{port}/"));
     let ca = file("ca.pem");
@@ -105,7 +105,7 @@ fn curl(gateway: &Gateway, host: &str, args: &[&str]) -> (i32, String) {
     (code, out + &err)
 }
 
-fn s_client(gateway: &Gateway, args: &[&str], input: &[u8]) -> String {
+pub(crate) fn s_client(gateway: &Gateway, args: &[&str], input: &[u8]) -> String {
     let addr = gateway.proxy.to_string();
     let mut all = vec!["s_client", "-connect", &addr];
     all.extend(args);

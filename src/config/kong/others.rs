@@ -6,9 +6,12 @@ use crate::plan::draft::{OtherDraft, PemDraft};
 use crate::plan::ids::Table;
 use crate::plan::tls::{Hidden, PemPair};
 
-/// Text between the lines of a PEM block.
+/// Text between the lines of a PEM block, or the absolute path of a file with some.
 pub(super) fn pem(text: &str) -> Result<(), String> {
     let text = text.trim();
+    if text.starts_with('/') && !text.contains(char::is_control) {
+        return Ok(());
+    }
     // A reference that could not be resolved is empty, and was warned of.
     if text.is_empty() || text.starts_with("{vault://") {
         return Ok(());
@@ -40,7 +43,7 @@ pub(super) fn certificate(reader: &mut Reader<'_>, entity: Entity<'_>) {
     }
     let pair = |cert: &str, key: &str| {
         let chain = entity.owned(cert)?;
-        Some(PemPair { chain, key: Hidden(entity.owned(key)?) })
+        Some(PemPair { chain, key: Hidden(entity.owned(key)?), ..PemPair::default() })
     };
     let pairs = [pair("cert", "key"), pair("cert_alt", "key_alt")].into_iter().flatten().collect();
     reader.draft.pems.push(PemDraft { id: entity.common.id, pairs });
@@ -57,7 +60,7 @@ pub(super) fn sni(reader: &mut Reader<'_>, entity: Entity<'_>) {
 
 pub(super) fn authority(reader: &mut Reader<'_>, entity: Entity<'_>) {
     let chain = entity.owned("cert").unwrap_or_default();
-    let pairs = vec![PemPair { chain, key: Hidden(String::new()) }];
+    let pairs = vec![PemPair { chain, ..PemPair::default() }];
     reader.draft.pems.push(PemDraft { id: entity.common.id, pairs });
     keep(reader, entity, Table::Authorities, None, None);
 }

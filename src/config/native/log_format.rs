@@ -30,6 +30,19 @@ pub const VARIABLES: &[(&str, LogField, &str)] = &[
     ("http_user_agent", LogField::UserAgent, "User-Agent as sent"),
     ("http_referer", LogField::Referer, "Referer as sent"),
     ("shard", LogField::Shard, "number of the shard that served"),
+    ("ssl_protocol", LogField::TlsVersion, "TLSv1.3 or TLSv1.2; empty in the clear"),
+    ("ssl_cipher", LogField::TlsSuite, "cipher suite"),
+    ("ssl_server_name", LogField::TlsServerName, "server name that the client asked for"),
+    ("ssl_session_reused", LogField::TlsResumed, "r where the session went on from an earlier one, . where not"),
+    (
+        "ssl_client_verify",
+        LogField::ClientVerify,
+        "client certificate: SUCCESS, NONE, or UNVERIFIED where a plugin looks who vouches for it",
+    ),
+    ("ssl_client_s_dn", LogField::ClientSubject, "subject of the client certificate, RFC 2253"),
+    ("ssl_client_san", LogField::ClientNames, "its alternative names, commas between them"),
+    ("ssl_client_serial", LogField::ClientSerial, "its serial number, hex"),
+    ("ssl_client_sha256", LogField::ClientSha256, "SHA-256 of it, hex"),
     ("refusal", LogField::Refusal, "why the gateway answered itself: a short word, empty where it did not"),
 ];
 

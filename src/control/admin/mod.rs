@@ -1,4 +1,4 @@
-//! The Admin API: what an operator, a scraper or a tool may ask a node. Plain HTTP/1.1; nothing is changed by it but the
+//! The Admin API: what an operator, a scraper or a tool may ask a node. HTTP/1.1, in the clear or over TLS; nothing is changed by it but the
 //! configuration as a whole, and the health of targets.
 //!
 //! ```text
@@ -8,7 +8,7 @@
 //!   entities.rs  /services, /routes/r/plugins …      page.rs      size, offset, tags
 //!   fault.rs     findings as `fields` and sentences  schema.rs    GET /schemas/…, POST …/validate
 //!   form.rs      forms → entities                    status.rs    GET /status
-//!   health.rs    /upstreams/u/health, …/healthy
+//!   health.rs    /upstreams/u/health, …/healthy       secured.rs   handshakes
 //! ```
 //!
 //! What is shown comes from the [`Store`](super::store::Store): entities as they were written. It shows what the
@@ -29,11 +29,12 @@ mod node;
 mod page;
 mod process;
 mod schema;
+mod secured;
 mod status;
 
 use super::board::{Board, Phase};
 use super::sink::{Reopen, Sink};
-use super::Line;
+use super::{Doors, Line};
 use crate::base::limits;
 use crate::config::{self, Shape};
 use crate::hook::{Descriptor, ThisNode};
@@ -49,13 +50,15 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use secured::Secured;
 use serde_json::json;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 
@@ -111,25 +114,21 @@ impl Desk {
 ///
 /// # Errors
 /// A sentence: which address, and why.
-pub(super) fn start(node: &Node, mut desk: Desk, reopen: &Reopen) -> Result<(), String> {
+pub(super) fn start(node: &Node, mut desk: Desk, reopen: &Reopen, doors: &Arc<Doors>) -> Result<(), String> {
     let mut listeners = Vec::new();
     for bind in &node.admin {
-        if bind.tls {
-            tracing::warn!(address = %bind.addr, "the Admin API is not served over TLS yet; this address stays closed");
-            continue;
-        }
         let listener = listen(bind)
             .map_err(|error| format!("the Admin API cannot listen on {} ({}): {error}", bind.addr, bind.at))?;
-        tracing::info!(address = %bind.addr, "the Admin API is listening");
-        listeners.push(listener);
+        tracing::info!(address = %bind.addr, tls = bind.tls, "the Admin API is listening");
+        listeners.push((listener, bind.tls.then(|| Secured::new(bind.addr, doors))));
     }
     if listeners.is_empty() {
         return Ok(());
     }
     desk.log = log(node.admin_log.as_ref(), reopen).map_err(|error| format!("the log of the Admin API: {error}"))?;
     let (router, places) = (router(desk), Arc::new(Semaphore::new(limits::ADMIN_CONNECTIONS_MAX)));
-    for listener in listeners {
-        tokio::spawn(accept(listener, router.clone(), places.clone()));
+    for (listener, secured) in listeners {
+        tokio::spawn(accept(listener, secured, router.clone(), places.clone()));
     }
     Ok(())
 }
@@ -159,7 +158,7 @@ fn log(path: Option<&LogPath>, reopen: &Reopen) -> io::Result<Option<Arc<Log>>> 
 
 // ---- Connections ----
 
-async fn accept(listener: TcpListener, router: Router, places: Arc<Semaphore>) {
+async fn accept(listener: TcpListener, secured: Option<Secured>, router: Router, places: Arc<Semaphore>) {
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -170,19 +169,31 @@ async fn accept(listener: TcpListener, router: Router, places: Arc<Semaphore>) {
                 continue;
             }
         };
-        // Over the bound the connection is closed at once: waiting would let idle clients lock the operator out.
-        let Ok(place) = places.clone().try_acquire_owned() else { continue };
+        // Latency only; an answer is sent without it as well.
+        let _ = stream.set_nodelay(true);
         let router = router.clone().layer(Extension(peer));
+        // Over the bound the connection is closed at once: waiting would let idle clients lock the operator out.
+        let Some(secured) = &secured else {
+            let Ok(place) = places.clone().try_acquire_owned() else { continue };
+            tokio::spawn(async move {
+                serve(stream, router).await;
+                drop(place);
+            });
+            continue;
+        };
+        // Handshakes have places of their own: who never ends one keeps nobody out who did.
+        let Some(handshake) = secured.begin(stream) else { continue };
+        let places = places.clone();
         tokio::spawn(async move {
+            let Some(stream) = handshake.await else { return };
+            let Ok(place) = places.try_acquire_owned() else { return };
             serve(stream, router).await;
             drop(place);
         });
     }
 }
 
-async fn serve(stream: TcpStream, router: Router) {
-    // Latency only; an answer is sent without it as well.
-    let _ = stream.set_nodelay(true);
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(limits::ADMIN_HEAD_MS))

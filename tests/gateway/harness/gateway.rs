@@ -24,6 +24,8 @@ pub(crate) struct Setup {
     pub(crate) access_log: String,
     /// Flags of the proxy's listener, as its line has them: `proxy_protocol`.
     pub(crate) listen: String,
+    /// A further socket of the Admin API, as its line has it.
+    pub(crate) admin_listen: String,
     /// Further lines of the native file.
     pub(crate) node: Vec<String>,
     driver: Option<String>,
@@ -71,8 +73,9 @@ impl Setup {
         let log = if self.access_log.is_empty() { "off" } else { &self.access_log };
         let listen = format!("{proxy} {}", self.listen);
         // Test processes run side by side on the same CPUs: pinned, they would all sit on the first ones.
+        let more = if self.admin_listen.is_empty() { String::new() } else { format!(", {}", self.admin_listen) };
         let mut text = format!(
-            "listeners: [\"{}\"]\nadmin: \"{admin}\"\naccess_log: \"{log}\"\nadmin_access_log: \"off\"\n\
+            "listeners: [\"{}\"]\nadmin: [\"{admin}\"{more}]\naccess_log: \"{log}\"\nadmin_access_log: \"off\"\n\
              runtime:\n  pin: false\n",
             listen.trim_end()
         );

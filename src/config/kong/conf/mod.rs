@@ -15,7 +15,7 @@ use crate::base::span::{At, Span};
 use crate::config::native::{self, listen, log_format};
 use crate::plan::node::NodeDraft;
 use crate::plan::report::Report;
-use crate::plan::tls::{Hidden, PemPair};
+use crate::plan::tls::PemPair;
 use crate::plan::{AccessLog, Bind, Dress, Level, Listener, LogField, LogPath, Node, Runtime, Shards};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -73,13 +73,17 @@ pub fn read(file: Option<(&str, &str)>, env: &[(String, String)], report: &mut R
 /// A node for which nothing is set.
 ///
 /// Its log goes to the standard streams, as that of Kong's images does, and not to files below a prefix that an
-/// operator of this program does not have. The TLS listener of the Admin API (8444) is left out: it would only be warned of.
+/// operator of this program does not have.
 pub fn defaults() -> NodeDraft {
     let mut draft = native::defaults();
     let mut secure = draft.listeners[0].value.bind.clone();
     secure.tls = true;
     secure.addr.set_port(SECURE_PORT);
     draft.listeners.push(At::new(listener(secure), Span::nowhere()));
+    let mut secure = draft.admin[0].value.clone();
+    secure.tls = true;
+    secure.addr.set_port(SECURE_ADMIN_PORT);
+    draft.admin.push(At::new(secure, Span::nowhere()));
     draft.node.admin_log = Some(LogPath::Stdout);
     draft.node.dress = dress();
     draft.node.runtime.field_bytes_max = FIELD_BYTES_MAX;
@@ -88,6 +92,9 @@ pub fn defaults() -> NodeDraft {
 
 /// Where clients speak TLS, where nothing is said.
 const SECURE_PORT: u16 = 8443;
+
+/// Where operators do.
+const SECURE_ADMIN_PORT: u16 = 8444;
 
 /// A listener of clients; its name holds from one load to the next as long as its address does.
 fn listener(bind: Bind) -> Listener {
@@ -123,6 +130,8 @@ const HONOURED: &[&str] = &[
     "admin_access_log",
     "admin_error_log",
     "admin_listen",
+    "admin_ssl_cert",
+    "admin_ssl_cert_key",
     "allow_debug_header",
     "client_max_body_size",
     "database",
@@ -285,7 +294,7 @@ impl<'a> Reader<'a> {
             "admin_error_log" => self.admin_error_log = Some((self.log_path(s).0, s.span.clone(), s.shown.clone())),
             "nginx_http_log_format" => self.log_format(s),
             "log_level" => self.log_level(s),
-            "ssl_cert" | "ssl_cert_key" => self.certificates(key == "ssl_cert", s),
+            "ssl_cert" | "ssl_cert_key" | "admin_ssl_cert" | "admin_ssl_cert_key" => self.certificates(key, s),
             "ssl_protocols" => {
                 let new_only = !s.value.split_whitespace().any(|version| version != "TLSv1.3");
                 self.node().tls.listeners.tls13_only = new_only;
@@ -430,12 +439,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Certificates for clients that name no other, or their keys: files or PEM, side by side.
-    fn certificates(&mut self, are_chains: bool, s: &Setting) {
+    fn certificates(&mut self, key: &str, s: &Setting) {
         self.conf.node.tls_at = s.span.clone();
-        let pairs = &mut self.conf.node.node.tls.listeners.default;
+        let tls = &mut self.conf.node.node.tls;
+        let pairs = if key.starts_with("admin") { &mut tls.admin } else { &mut tls.listeners.default };
+        let are_chains = !key.ends_with("_key");
         for (ix, text) in s.value.split(',').map(str::trim).enumerate() {
             if pairs.len() <= ix {
-                pairs.push(PemPair { chain: String::new(), key: Hidden(String::new()) });
+                pairs.push(PemPair::default());
             }
             match are_chains {
                 true => text.clone_into(&mut pairs[ix].chain),

@@ -49,7 +49,11 @@ fn runtime(conf: &Conf) -> &Runtime {
 
 #[test]
 fn settings_of_a_file_are_honoured() {
-    check("", |c| c.node.listeners[0].value.bind.addr.to_string() == "0.0.0.0:8000" && c.node.admin.len() == 1);
+    check("", |c| {
+        let admin: Vec<_> = c.node.admin.iter().map(|admin| (admin.value.addr.to_string(), admin.value.tls)).collect();
+        let want = [("127.0.0.1:8001".to_owned(), false), ("127.0.0.1:8444".to_owned(), true)];
+        c.node.listeners[0].value.bind.addr.to_string() == "0.0.0.0:8000" && admin == want
+    });
     check("proxy_listen = off\nadmin_listen = off", |c| c.node.listeners.is_empty() && c.node.admin.is_empty());
     check("proxy_listen = *:80 proxy_protocol backlog=9, [::]:80", |c| {
         let binds: Vec<_> = c.node.listeners.iter().map(|l| &l.value.bind).collect();
@@ -227,17 +231,15 @@ fn every_setting_of_the_list_is_honoured() {
 }
 
 #[test]
-fn tls_sockets_are_opened_but_for_the_admin_api() {
+fn tls_sockets_are_opened_on_both_sides() {
     let (conf, mut report) =
         load("proxy_listen = 0.0.0.0:8000, 0.0.0.0:8443 ssl\nadmin_listen = 0.0.0.0:8000, 0.0.0.0:8444 ssl");
     let (node, listeners) = conf.node.finish(&mut report);
     assert_eq!(listeners.iter().map(|listener| listener.bind.tls).collect::<Vec<_>>(), [false, true]);
-    assert!(node.admin.is_empty());
+    assert_eq!(node.admin.iter().map(|admin| admin.tls).collect::<Vec<_>>(), [true]);
     let want =
         "kong.conf:2:16: 0.0.0.0:8000 cannot be opened beside 0.0.0.0:8000, which is listed before it; give each its \
-        own port\n\
-        kong.conf:2:16: warning: 0.0.0.0:8444 stays closed: the Admin API is not served over TLS yet; terminate TLS \
-        before it, or take the address out";
+        own port";
     assert_eq!(said(&report), want);
 }
 
