@@ -51,7 +51,7 @@ fn tokens_of_pyjwt_are_taken_and_forged_ones_are_not() {
     let mut wrong = Vec::new();
     for (name, token, want) in &made.rows {
         let mut client = gateway.client();
-        client.send(&format!("GET / HTTP/1.1\r\nHost: client.test\r\nAuthorization: Bearer {token}\r\n\r\n"));
+        client.send(format!("GET / HTTP/1.1\r\nHost: client.test\r\nAuthorization: Bearer {token}\r\n\r\n"));
         let status = client.answer("GET").map(|answer| answer.head.status());
         if status.as_ref().ok() != Some(want) {
             wrong.push(format!("{name}: {status:?}, wanted {want}"));

@@ -178,7 +178,7 @@ fn without_redis_requests_pass_untold_or_fail() {
         rig.redis.push_back(Err(Fault::Down));
         let seen = rig.ask_and_answer("GET /", 200);
         assert_eq!((seen.said().as_str(), seen.replaced()), (want, None));
-        assert_eq!(seen.client("X-RateLimit-Remaining-v-day").is_some(), false);
+        assert!(seen.client("X-RateLimit-Remaining-v-day").is_none());
         assert_eq!(seen.upstream("X-RateLimit-Remaining-v"), None);
     }
 }
