@@ -142,7 +142,7 @@ fn the_kong_example_of_shared_limits_is_served() {
     let said: Vec<String> = loaded.report.findings.iter().map(ToString::to_string).collect();
     assert_eq!(said, Vec::<String>::new());
     let plan = loaded.plan.expect("a report without faults has a plan");
-    assert_eq!(names(&plan), ["orders", "reports", "search"]);
+    assert_eq!(names(&plan), ["orders", "reports", "search", "media"]);
     assert_eq!(plan.plugins[0].config["redis"]["password"], "s3");
     let tables = Tables::compile(Arc::new(plan), ringway::plugins::ALL, &Default::default());
     assert_eq!(tables.err(), None);

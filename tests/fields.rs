@@ -16,6 +16,7 @@ const IN_CODE: &[(&str, &[&str])] = &[
     ("jwt", &["issuer.rs"]),
     ("grpc-gateway", &["web.rs"]),
     ("grpc-web", &["web.rs"]),
+    ("mtls-auth", &["mtls.rs"]),
 ];
 
 /// Fields that have no row yet, each with the reason.

@@ -270,7 +270,7 @@ fn a_block_is_one_piece() {
         (
             "small pieces without end",
             [open(), frame(CONTINUATION, 0, 1, &[0x90]).repeat(200)].concat(),
-            "away ENHANCE_YOUR_CALM|away PROTOCOL_ERROR",
+            "away ENHANCE_YOUR_CALM|away PROTOCOL_ERROR|away COMPRESSION_ERROR",
         ),
         ("no fields at all", head(0, b""), "reset PROTOCOL_ERROR"),
     ]);

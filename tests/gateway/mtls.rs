@@ -39,10 +39,19 @@ fn a_certificate_says_who_asks() {
     let came = |name: &str| upstream.log().requests.last().unwrap().head.one(name).map(str::to_owned);
     let missing = "No required TLS certificate was sent";
     let failed = "TLS certificate failed verification";
-    let rows: [(&str, &str, &[String], &str, Option<&str>); 10] = [
+    let rows: [(&str, &str, &[String], &str, Option<&str>); 11] = [
         ("", "", none, missing, None),
         ("", "", &other, failed, None),
         ("", "", &own, "GET / 200", Some("client.test")),
+        // What a file may name beside: nothing is fetched, so that a proxy to fetch by changes nothing.
+        (
+            ", allow_partial_chain: true, cache_ttl: 1, http_timeout: 1, cert_cache_ttl: 1, http_proxy_host: a.test, \
+             http_proxy_port: 1, https_proxy_host: a.test, https_proxy_port: 1",
+            "",
+            &own,
+            "GET / 200",
+            Some("client.test"),
+        ),
         (", consumer_by: [custom_id]", "", &own, failed, None),
         (", consumer_by: [], default_consumer: guest", "", &own, "GET / 200", Some("guest")),
         (", anonymous: guest", "", none, "GET / 200", Some("guest")),
