@@ -67,6 +67,8 @@ struct Shared {
     live: Cell<usize>,
     /// Why the connection must end.
     fault: Cell<Option<Reason>>,
+    /// There was one: what is received afterwards is not looked at, as the sieve has lost its place.
+    failed: Cell<bool>,
     /// Streams that the client may still give up before their answers, or have malformed.
     given_up: RefCell<Allowance>,
     sieve: RefCell<Sieve>,
@@ -81,9 +83,12 @@ impl Shared {
         }
     }
 
+    /// Ends the connection; the first reason is the one that is told.
     fn fail(&self, reason: Reason) {
-        self.fault.set(Some(reason));
-        self.wake();
+        if !self.failed.replace(true) {
+            self.fault.set(Some(reason));
+            self.wake();
+        }
     }
 }
 
@@ -96,6 +101,7 @@ pub(super) async fn serve(shard: &Rc<Shard>, client: &Client, early: Vec<u8>) {
         requests: Cell::new(0),
         live: Cell::new(0),
         fault: Cell::new(None),
+        failed: Cell::new(false),
         given_up: RefCell::new(Allowance::new(limits::H2_GIVEN_UP, now)),
         sieve: RefCell::new(Sieve::new(now)),
         waker: RefCell::default(),
@@ -105,6 +111,9 @@ pub(super) async fn serve(shard: &Rc<Shard>, client: &Client, early: Vec<u8>) {
     let pump = Pump { shard, stream: &client.stream, watch: &client.watch, pipe: &pipe, over: &over };
     let seen = |bytes: &mut [u8]| {
         client.bytes_in.set(client.bytes_in.get() + bytes.len() as u64);
+        if shared.failed.get() {
+            return false;
+        }
         let Err(reason) = shared.sieve.borrow_mut().feed(bytes, clock::millis()) else { return true };
         if reason == Reason::ENHANCE_YOUR_CALM {
             shard.complain(Complaint::Flood, || format!("{} floods its HTTP/2 connection", client.peer));
@@ -208,7 +217,7 @@ fn accept(
                 shared.requests.set(shared.requests.get() + 1);
                 // The engine forgets a stream when it is reset, its task a little later: no room for those who do that fast.
                 if shared.live.get() >= limits::H2_STREAMS_MAX * 2 {
-                    shared.fault.set(Some(Reason::ENHANCE_YOUR_CALM));
+                    shared.fail(Reason::ENHANCE_YOUR_CALM);
                     cx.waker().wake_by_ref();
                     continue;
                 }

@@ -236,6 +236,9 @@ impl Task {
     /// Looks at what was received; may it pass?
     fn seen(&self, bytes: &mut [u8]) -> bool {
         self.state.heard.set(true);
+        if self.state.fault.get().is_some() {
+            return false;
+        }
         let Err(reason) = self.state.sieve.borrow_mut().feed(bytes, clock::millis()) else { return true };
         if reason == Reason::ENHANCE_YOUR_CALM {
             self.shard.complain(Complaint::UpstreamFlood, || format!("{} floods its HTTP/2 connection", self.addr));
