@@ -41,7 +41,8 @@
 //!
 //! # Where is …?
 //!
-//! * the order in which things happen to a request: `src/shard/request.rs`
+//! * the order in which things happen to a request: `src/shard/request.rs`; what its head says: `src/shard/look.rs`
+//! * which target is tried, and when again: `src/shard/attempt.rs`
 //! * every failure a client can see: `src/shard/refusal.rs`
 //! * what is sent to upstreams and back: `src/shard/forward.rs`
 //! * how answers come back: `src/shard/download.rs`

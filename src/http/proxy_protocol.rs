@@ -2,7 +2,7 @@
 //! is a line of text, version 2 is binary; a listener with the flag takes both.
 //!
 //! In: the first bytes of a connection. Out: how many of them were the announcement, and the address it names; and the other
-//! way round, what is said to an upstream. No I/O; who may be believed is decided in `shard/request.rs`, where forwarding
+//! way round, what is said to an upstream. No I/O; who may be believed is decided in `shard/look.rs`, where forwarding
 //! headers are.
 
 use crate::base::bytes::put;

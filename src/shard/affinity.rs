@@ -4,7 +4,7 @@
 //! from where the pieces stand and allocates nothing. What is missing has its fallback; where that is missing as well,
 //! the hash is that of nothing, and such requests all go to one target.
 
-use super::request::Parts;
+use super::look::Parts;
 use super::tables::World;
 use super::Shard;
 use crate::balance::consistent_hashing::Hash;

@@ -1,11 +1,12 @@
 //! The way back: reads an upstream's answer and relays it to the client as it comes.
 
+use super::attempt::Failure;
 use super::body::{Decoding, Invitation};
 use super::count::bump;
 use super::forward::{self, ToClient};
 use super::phase;
 use super::refusal::Refusal;
-use super::request::{Exchange, Failure, Record};
+use super::request::{Exchange, Record};
 use super::upstream::Peer;
 use super::{pool::Link, redis, Complaint};
 use crate::base::limits::{INTERIM_REPLIES_MAX, REPLY_HEAD_BYTES_MAX, TRANSFORMED_BODY_BYTES_MAX};

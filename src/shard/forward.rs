@@ -1,8 +1,9 @@
 //! The heads that leave the gateway, both ways: what is copied, what ends here, what is written anew.
 
 use super::certificate;
+use super::look::Parts;
 use super::refusal::{field, number_field};
-use super::request::{Parts, Record};
+use super::request::Record;
 use super::upstream::Peer;
 use super::Shard;
 use crate::base::bytes::{put, Short};

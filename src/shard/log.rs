@@ -1,7 +1,8 @@
 //! The access log: one JSON line a request, rendered once, straight into this shard's ring. A writer thread empties the
 //! rings; a full one drops the line and counts it, and nobody ever waits.
 
-use super::request::{Parts, Record};
+use super::look::Parts;
+use super::request::Record;
 use super::serve::Client;
 use crate::hook::Identity;
 use crate::plan::{LogField, Plan};

@@ -2,8 +2,11 @@
 //!
 //! ```text
 //! accept ─→ serve: a connection's life ─→ request ★: one request's story
+//!                                           ├ look      what its head says
 //!                                           ├ phase     plugins, in order
-//!                                           ├ upstream  pick, connect, send, try again
+//!                                           ├ attempt   pick, connect, send, try again
+//!                                           ├ upstream  targets and their connections
+//!                                           ├ download  the way back
 //!                                           ├ affinity  the hash that keeps like requests together
 //!                                           ├ forward   the heads that leave, both ways
 //!                                           ├ body      streaming, both ways at once
@@ -19,6 +22,7 @@
 
 mod accept;
 mod affinity;
+mod attempt;
 mod body;
 mod certificate;
 mod count;
@@ -28,6 +32,7 @@ mod greeting;
 mod h2;
 mod leaving;
 mod log;
+mod look;
 mod phase;
 mod pool;
 mod recode;

@@ -1,7 +1,7 @@
 //! Runs the plugins of a chain. Synchronous: what a plugin needs of the world is handed back to the caller, who fetches
 //! it and comes again.
 
-use super::request::Parts;
+use super::look::Parts;
 use super::tables::World;
 use super::Shard;
 use crate::base::id::PluginIx;

@@ -2,12 +2,13 @@
 //!
 //! The client is told no length, and gets no trailers: what they say is the recoder's to tell.
 
+use super::attempt::Failure;
 use super::body::Decoding;
 use super::count::bump;
 use super::download::{Download, Downloaded};
 use super::forward::{self, ToClient};
 use super::refusal::Refusal;
-use super::request::{Exchange, Failure, Record};
+use super::request::{Exchange, Record};
 use crate::hook::{Edits, Recode, Stop, Unfit};
 use crate::http::chunked;
 use crate::http::framing::{self, Length};

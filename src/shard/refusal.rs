@@ -1,7 +1,8 @@
 //! What a client sees when something fails: one match, and the bytes that come of it.
 
 use super::forward;
-use super::request::{Parts, Record};
+use super::look::Parts;
+use super::request::Record;
 use super::upstream::NoPeer;
 use super::Shard;
 use crate::base::bytes::put;
