@@ -155,7 +155,15 @@ fn nghttpd() -> Peer {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let quiet = || Stdio::null();
     let child = Command::new("nghttpd")
-        .args(["-d", dir.to_str().unwrap(), &port.to_string(), &file("up.key"), &file("up.pem")])
+        .args([
+            "--trailer",
+            "x-end: yes",
+            "-d",
+            dir.to_str().unwrap(),
+            &port.to_string(),
+            &file("up.key"),
+            &file("up.pem"),
+        ])
         .stdin(quiet())
         .stdout(quiet())
         .stderr(quiet())
@@ -198,6 +206,20 @@ fn over_tls_the_upstream_chooses() {
     // Whoever is to be verified is, whatever is spoken.
     let gateway = trusting(service(&format!("https://localhost:{}", two.1), "  http2: true\n  retries: 0\n")).start();
     assert_eq!(gateway.get("/page").head.status(), 502);
+}
+
+#[test]
+fn many_calls_at_once_are_no_flood() {
+    let origin = nghttpd();
+    let mut setup = trusting(service(&format!("https://127.0.0.1:{}", origin.1), "  http2: true\n"));
+    setup.listen = "http2".into();
+    let gateway = setup.start();
+    // Each answer is a head and trailers; a connection's hundred come together.
+    let url = format!("http://{}/page", gateway.proxy);
+    let ran = Command::new("h2load").args(["-t1", "-c10", "-m32", "-n5000", &url]).output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(said.contains("status codes: 5000 2xx"), "{said}{}", gateway.said());
+    assert_eq!(metric(&gateway, "upstream_http2_floods_total"), 0);
 }
 
 #[test]

@@ -187,6 +187,7 @@ impl Mux {
     pub(super) fn ended(&self) {
         let live = &self.state.live;
         live.set(live.get() - 1);
+        self.state.sieve.borrow_mut().ended(live.get());
         if live.get() == 0 {
             self.idle_since.set(clock::millis());
         }

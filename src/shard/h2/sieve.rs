@@ -71,6 +71,8 @@ pub(super) struct Sieve {
     unearned: u64,
     /// Do HEADERS answer calls of ours, which earn them?
     answers: bool,
+    /// What the calls under way have earned, and is not used up; taken before what comes with time.
+    reserve: u64,
     /// A whole SETTINGS frame of the peer's own has come.
     settings_new: bool,
     /// Of a client: what it has said so far. `None` of an upstream.
@@ -124,6 +126,7 @@ impl Sieve {
             windows: Allowance::new(limits::H2_WINDOW_UPDATES, now),
             unearned: 0,
             answers: false,
+            reserve: 0,
             settings_new: false,
             conduct: Some(Box::default()),
         }
@@ -136,7 +139,24 @@ impl Sieve {
 
     /// An upstream was asked something.
     pub(super) fn asked(&mut self) {
-        self.idle.give(limits::H2_FRAMES_PER_CALL);
+        self.reserve += limits::H2_FRAMES_PER_CALL;
+    }
+
+    /// A call has ended, and so many are under way: what it has earned and not used ends with it, or it would add up. Some is
+    /// left, as answers to calls that were given up may still come.
+    pub(super) fn ended(&mut self, live: usize) {
+        let calls = (live + limits::H2_STREAMS_MAX) as u64;
+        self.reserve = self.reserve.min(calls * limits::H2_FRAMES_PER_CALL);
+    }
+
+    /// Takes what a frame that carries nothing costs.
+    fn spend(&mut self, cost: u64, now: Millis) -> bool {
+        let own = self.reserve.min(cost);
+        let has = self.idle.take(cost - own, now);
+        if has {
+            self.reserve -= own;
+        }
+        has
     }
 
     /// Has a SETTINGS frame of the peer's own come since the last look?
@@ -227,11 +247,11 @@ impl Sieve {
             return Err(Reason::FRAME_SIZE_ERROR);
         }
         let within = match kind {
-            DATA if self.payload_left == 0 && flags & END_STREAM == 0 => self.idle.take(COST_RARE, now),
+            DATA if self.payload_left == 0 && flags & END_STREAM == 0 => self.spend(COST_RARE, now),
             DATA => true,
             HEADERS if self.answers => {
                 self.in_block = flags & END_HEADERS == 0;
-                self.idle.take(COST_RARE, now)
+                self.spend(COST_RARE, now)
             }
             HEADERS => {
                 self.idle.give(COST);
@@ -240,15 +260,15 @@ impl Sieve {
             }
             CONTINUATION => {
                 self.in_block = self.in_block && flags & END_HEADERS == 0;
-                self.payload_left > 0 || self.idle.take(COST_RARE, now)
+                self.payload_left > 0 || self.spend(COST_RARE, now)
             }
             SETTINGS => {
                 self.settings_new |= flags & ACK == 0 && self.payload_left == 0;
-                self.idle.take(COST_RARE, now)
+                self.spend(COST_RARE, now)
             }
             WINDOW_UPDATE => self.windows.take(COST, now),
             // PRIORITY, RST_STREAM, PING, GOAWAY, PUSH_PROMISE and those that nobody knows.
-            _ => self.idle.take(COST, now),
+            _ => self.spend(COST, now),
         };
         within.then_some(()).ok_or(Reason::ENHANCE_YOUR_CALM)
     }
@@ -313,6 +333,24 @@ mod tests {
     fn pass(kind: u8, flags: u8, payload: &[u8]) -> usize {
         let (mut sieve, frame) = (fresh(), frame(kind, flags, payload));
         (0..100_000).take_while(|_| feed(&mut sieve, &frame, 0).is_ok()).count()
+    }
+
+    #[test]
+    fn calls_at_once_earn_their_answers_and_no_more() {
+        let mut sieve = Sieve::of_upstream(Millis(0));
+        let calls = 1000;
+        (0..calls).for_each(|_| sieve.asked());
+        for left in (0..calls).rev() {
+            // Head, an empty piece of body, trailers.
+            for answer in [frame(HEADERS, END_HEADERS, &[0x88]), frame(DATA, 0, b""), frame(HEADERS, 5, &[0x90])] {
+                assert_eq!(feed(&mut sieve, &answer, 0), Ok(()), "{left} to come");
+            }
+            sieve.ended(left);
+        }
+        let ping = frame(PING, 0, &[0; 8]);
+        let passed = (0..100_000).take_while(|_| feed(&mut sieve, &ping, 0).is_ok()).count();
+        let kept = limits::H2_STREAMS_MAX as u64 * limits::H2_FRAMES_PER_CALL;
+        assert_eq!(passed as u64, limits::H2_IDLE_FRAMES.0 + kept);
     }
 
     #[test]
