@@ -138,10 +138,8 @@ impl Compiling<'_> {
             },
         };
         let tickets = super::secure::tickets(self.plan, self.shelf, self.now);
-        // Of the Admin API too: it speaks HTTP/1.1 alone.
-        let http2 = bind.http2 && side.is_empty();
         let spoken = [b"h2".to_vec(), b"http/1.1".to_vec()];
-        let alpn = &spoken[usize::from(!http2)..];
+        let alpn = &spoken[usize::from(!bind.http2)..];
         let mut greeting = Greeting { names, manners: Vec::new(), by_name: HashMap::new() };
         let own = std::iter::once((None, &options.client));
         let of_names = options.of_names.iter().map(|(name, client)| (Some(name), client));

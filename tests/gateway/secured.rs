@@ -55,10 +55,10 @@ fn the_admin_api_is_served_over_tls() {
         let env = [("KONG_ADMIN_SSL_CERT", cert.clone()), ("KONG_ADMIN_SSL_CERT_KEY", key.clone())];
         let gateway = admin(flagged(), "", &env);
         gateway.wait_until("it is ready over TLS", || ask(&["--cacert", &ca], "https").1.contains("ready"));
-        assert_eq!(
-            ask(&["--cacert", &ca, "--http2", "-w", " %{http_version}"], "https").1,
-            r#"{"message":"ready"} 1.1"#
-        );
+        for (http, version) in [("--http2", "2"), ("--http1.1", "1.1")] {
+            let (_, said) = ask(&["--cacert", &ca, http, "-w", " %{http_version}"], "https");
+            assert_eq!(said, format!(r#"{{"message":"ready"}} {version}"#));
+        }
         let (code, said) = ask(&[], "http");
         assert!(code == 0 && said.contains("sent to an HTTPS port"), "{code} {said}");
         // A client that never speaks has a place of its own, and is closed.

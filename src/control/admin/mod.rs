@@ -48,7 +48,8 @@ use axum::middleware::{from_fn_with_state, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use secured::Secured;
 use serde_json::json;
@@ -120,15 +121,15 @@ pub(super) fn start(node: &Node, mut desk: Desk, reopen: &Reopen, doors: &Arc<Do
         let listener = listen(bind)
             .map_err(|error| format!("the Admin API cannot listen on {} ({}): {error}", bind.addr, bind.at))?;
         tracing::info!(address = %bind.addr, tls = bind.tls, "the Admin API is listening");
-        listeners.push((listener, bind.tls.then(|| Secured::new(bind.addr, doors))));
+        listeners.push((listener, bind.http2, bind.tls.then(|| Secured::new(bind.addr, doors))));
     }
     if listeners.is_empty() {
         return Ok(());
     }
     desk.log = log(node.admin_log.as_ref(), reopen).map_err(|error| format!("the log of the Admin API: {error}"))?;
     let (router, places) = (router(desk), Arc::new(Semaphore::new(limits::ADMIN_CONNECTIONS_MAX)));
-    for (listener, secured) in listeners {
-        tokio::spawn(accept(listener, secured, router.clone(), places.clone()));
+    for (listener, http2, secured) in listeners {
+        tokio::spawn(accept(listener, http2, secured, router.clone(), places.clone()));
     }
     Ok(())
 }
@@ -158,7 +159,7 @@ fn log(path: Option<&LogPath>, reopen: &Reopen) -> io::Result<Option<Arc<Log>>> 
 
 // ---- Connections ----
 
-async fn accept(listener: TcpListener, secured: Option<Secured>, router: Router, places: Arc<Semaphore>) {
+async fn accept(listener: TcpListener, http2: bool, secured: Option<Secured>, router: Router, places: Arc<Semaphore>) {
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -176,7 +177,7 @@ async fn accept(listener: TcpListener, secured: Option<Secured>, router: Router,
         let Some(secured) = &secured else {
             let Ok(place) = places.clone().try_acquire_owned() else { continue };
             tokio::spawn(async move {
-                serve(stream, router).await;
+                serve(stream, http2, router).await;
                 drop(place);
             });
             continue;
@@ -187,18 +188,28 @@ async fn accept(listener: TcpListener, secured: Option<Secured>, router: Router,
         tokio::spawn(async move {
             let Some(stream) = handshake.await else { return };
             let Ok(place) = places.try_acquire_owned() else { return };
-            serve(stream, router).await;
+            serve(stream, http2, router).await;
             drop(place);
         });
     }
 }
 
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
-    let connection = hyper::server::conn::http1::Builder::new()
+/// Serves one connection to its end. `http2`: may it be spoken, as agreed on in the handshake or as the client begins?
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, http2: bool, router: Router) {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let head = Duration::from_millis(limits::ADMIN_HEAD_MS);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(limits::ADMIN_HEAD_BYTES_MAX);
+    builder
+        .http2()
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(limits::ADMIN_HEAD_MS))
-        .max_buf_size(limits::ADMIN_HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .keep_alive_interval(head)
+        .keep_alive_timeout(head)
+        .max_header_list_size(limits::ADMIN_HEAD_BYTES_MAX as u32)
+        .max_concurrent_streams(limits::ADMIN_STREAMS_MAX);
+    if !http2 {
+        builder = builder.http1_only();
+    }
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     if let Err(error) = connection.await {
         tracing::debug!(%error, "a connection of the Admin API has failed");
     }
