@@ -49,7 +49,10 @@
 //! * TLS: `src/io/channel.rs` (a connection), `src/tls/record.rs`, `src/tls/certs.rs` (whose certificate), `src/shard/secure.rs`
 //! * algorithms of limits: `src/limit/rule.rs`; counts in Redis: `src/plugins/rate_limiting/shared.rs`
 //! * what is refused as smuggling: `src/http/framing.rs`, `src/http/parse.rs`, `src/http/chunked.rs`
-//! * HTTP/2, to clients and to services of gRPC: `src/shard/h2/mod.rs`; its smuggling rules: `src/shard/h2/convert.rs`
+//! * HTTP/2, to clients and to services: `src/shard/h2/mod.rs`; its smuggling rules: `src/shard/h2/convert.rs`; what clients must
+//!   not do: `src/shard/h2/conduct.rs`; which connection to an upstream takes a request: `src/shard/h2/share.rs`
+//! * who is asked for a certificate: `src/shard/greeting.rs`; what is told of it: `src/shard/certificate.rs`; whom it means:
+//!   `src/plugins/mtls_auth.rs`
 //! * gRPC for those who speak none: `src/plugins/grpc_web/mod.rs`, `src/plugins/grpc_gateway/mod.rs`; bodies rewritten as they
 //!   come: `src/hook/recode.rs`, `src/shard/recode.rs`
 //! * who is healthy and who says so: `src/balance/health.rs`; probes: `src/control/probe/`
