@@ -7,7 +7,7 @@ use crate::plan::Plan;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::Arc;
 
@@ -136,6 +136,8 @@ pub struct Gauges {
     pub requests: AtomicU64,
     /// Requests served since start.
     pub served: AtomicU64,
+    /// Has it something to serve by? Before, it takes no clients from others.
+    pub open: AtomicBool,
 }
 
 impl Gauges {

@@ -114,6 +114,10 @@ pub const H2_GIVEN_UP: (u64, u64) = (200, 50);
 /// round trip at first.
 pub const H2_IDLE_FRAMES: (u64, u64) = (1000, 200);
 
+/// CONTINUATION frames of one header block, but for its last. Three full frames hold a head of [`HEAD_BYTES_MAX`], and no
+/// sound peer sends smaller ones; the engine has the same bound, but whoever goes on would hear another reason from it.
+pub const H2_CONTINUATIONS_MAX: usize = 5;
+
 /// WINDOW_UPDATE frames a client may send: at once, and a second beside those for what it was sent.
 pub const H2_WINDOW_UPDATES: (u64, u64) = (10_000, 1000);
 

@@ -11,7 +11,7 @@ use crate::io::tcp::{last_words, Stream};
 use crate::plan::Listener;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::Arc;
 
 /// Accepts until the shard drains. Dropping the socket then would reset who waits in its queue, so the queue is emptied
@@ -99,8 +99,9 @@ fn better_shard(shard: &Shard) -> Option<usize> {
         return None;
     }
     let mine = shard.gauges().connections.load(Relaxed);
-    let loads = shard.gauges.iter().map(|gauges| gauges.connections.load(Relaxed)).enumerate();
-    let (other, least) = loads.min_by_key(|&(_, load)| load)?;
+    let open = shard.gauges.iter().enumerate().filter(|(_, gauges)| gauges.open.load(Acquire));
+    let (other, least) =
+        open.map(|(index, gauges)| (index, gauges.connections.load(Relaxed))).min_by_key(|&(_, load)| load)?;
     (mine >= least + (mine / 10).max(2)).then_some(other)
 }
 

@@ -172,6 +172,7 @@ async fn live(start: Start, cpu: Option<usize>) -> std::io::Result<()> {
             Some(ToShard::Publish(tables)) => break tables,
             Some(ToShard::Endpoints(new)) => endpoints = new,
             Some(ToShard::Drain) => (start.report)(FromShard::Drained { shard: start.index }),
+            // Nobody hands a client to a shard that is not open.
             Some(ToShard::Adopt { .. } | ToShard::Scrape(_)) => {}
             None => return Ok(()),
         }
@@ -223,6 +224,7 @@ async fn live(start: Start, cpu: Option<usize>) -> std::io::Result<()> {
         h2_wakers: RefCell::default(),
     });
     shard.publish(tables);
+    shard.gauges().open.store(true, std::sync::atomic::Ordering::Release);
     crate::io::spawn(shard.deadlines.clone().run());
     crate::io::spawn(shard.clone().housekeeping());
     for (listener, bound) in start.listeners {

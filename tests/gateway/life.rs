@@ -211,6 +211,39 @@ fn try_get_quick(addr: SocketAddr) -> Option<u16> {
     try_get(addr, "/").ok().map(|answer| answer.head.status())
 }
 
+/// The first shards to listen take everybody, and hand on what is too much for them: not to those that have nothing to serve by.
+#[test]
+fn who_comes_while_it_starts_is_served() {
+    let upstream = Upstream::start();
+    for _ in 0..4 {
+        let mut gateway = Setup::open_to(upstream.addr).runtime("shards: 12").spawn();
+        let (addr, started) = (gateway.proxy, Arc::new(AtomicBool::new(false)));
+        let clients: Vec<_> = (0..16)
+            .map(|_| {
+                let started = started.clone();
+                std::thread::spawn(move || {
+                    // Open until the end, so that there is a load to be handed on.
+                    let mut open = Vec::new();
+                    while !started.load(Ordering::SeqCst) && open.len() < 100 {
+                        if std::net::TcpStream::connect(addr).is_err() {
+                            std::thread::yield_now();
+                            continue;
+                        }
+                        let mut client = Client::to(addr);
+                        let status = client.try_get("/x", "").map(|answer| answer.head.status());
+                        assert_eq!(status, Ok(200), "after {}", open.len());
+                        open.push(client);
+                    }
+                })
+            })
+            .collect();
+        let ready = gateway.wait_ready();
+        started.store(true, Ordering::SeqCst);
+        assert!(clients.into_iter().all(|client| client.join().is_ok()), "{}", gateway.said());
+        ready.unwrap();
+    }
+}
+
 #[test]
 fn a_taken_port_ends_it_with_a_word() {
     let upstream = Upstream::start();

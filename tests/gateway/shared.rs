@@ -574,7 +574,7 @@ fn an_upstream_that_floods_has_an_end() {
         ("WINDOW_UPDATE", true, |stream| frame(WINDOW_UPDATE, 0, stream, &1u32.to_be_bytes())),
         ("interim answers", true, |stream| headers(stream, 0, &[(":status", "103"), ("link", "</a.css>")])),
         ("RST_STREAM", true, |stream| frame(RST_STREAM, 0, stream, &8u32.to_be_bytes())),
-        ("CONTINUATION", false, |stream| match stream {
+        ("CONTINUATION", true, |stream| match stream {
             0 => frame(CONTINUATION, 0, 1, &block(&[("x", "y")])),
             _ => frame(HEADERS, 0, stream, &block(&[(":status", "200")])),
         }),

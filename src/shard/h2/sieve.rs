@@ -1,7 +1,7 @@
 //! What is seen of frames before the HTTP/2 engine reads them: their heads, to count those that cost much and carry nothing,
 //! and what RFC 9113 has an error of its own for.
 //!
-//! The engine (the `h2` crate) bounds memory and the frames of one header block; it answers every PING, SETTINGS and
+//! The engine (the `h2` crate) bounds memory; it answers every PING, SETTINGS and
 //! WINDOW_UPDATE for as long as they come. Here a client has an allowance of those, which grows back with time and with what
 //! it does that is of use. Beyond it the connection ends with ENHANCE_YOUR_CALM.
 //!
@@ -62,6 +62,8 @@ pub(super) struct Sieve {
     kind: u8,
     /// Between HEADERS and the end of its block.
     in_block: bool,
+    /// CONTINUATION frames of that block so far, but for its last.
+    pieces: usize,
     /// Of the setting being read.
     setting: [u8; SETTING_BYTES],
     setting_len: usize,
@@ -120,6 +122,7 @@ impl Sieve {
             payload_left: 0,
             kind: DATA,
             in_block: false,
+            pieces: 0,
             setting: [0; SETTING_BYTES],
             setting_len: 0,
             idle: Allowance::new(limits::H2_IDLE_FRAMES, now),
@@ -260,7 +263,8 @@ impl Sieve {
             }
             CONTINUATION => {
                 self.in_block = self.in_block && flags & END_HEADERS == 0;
-                self.payload_left > 0 || self.spend(COST_RARE, now)
+                self.pieces = if self.in_block { self.pieces + 1 } else { 0 };
+                self.pieces <= limits::H2_CONTINUATIONS_MAX && (self.payload_left > 0 || self.spend(COST_RARE, now))
             }
             SETTINGS => {
                 self.settings_new |= flags & ACK == 0 && self.payload_left == 0;
@@ -351,6 +355,20 @@ mod tests {
         let passed = (0..100_000).take_while(|_| feed(&mut sieve, &ping, 0).is_ok()).count();
         let kept = limits::H2_STREAMS_MAX as u64 * limits::H2_FRAMES_PER_CALL;
         assert_eq!(passed as u64, limits::H2_IDLE_FRAMES.0 + kept);
+    }
+
+    #[test]
+    fn a_block_has_few_pieces() {
+        let (open, more) = (frame(HEADERS, 0, &[0x90]), frame(CONTINUATION, 0, &[0x90]));
+        let mut sieve = fresh();
+        for _ in 0..1000 {
+            let whole = [&open[..], &more.repeat(limits::H2_CONTINUATIONS_MAX), &frame(CONTINUATION, END_HEADERS, b"")];
+            sieve.idle.give(COST_RARE);
+            assert_eq!(feed(&mut sieve, &whole.concat(), 0), Ok(()));
+        }
+        feed(&mut sieve, &[&open[..], &more.repeat(limits::H2_CONTINUATIONS_MAX)].concat(), 0)
+            .expect("as many as may be");
+        assert_eq!(feed(&mut sieve, &more, 0), Err(Reason::ENHANCE_YOUR_CALM));
     }
 
     #[test]

@@ -108,6 +108,13 @@ impl Setup {
 
     /// As [`Setup::start`]; `Err` holds what it said before it ended.
     pub(crate) fn try_start(self) -> Result<Gateway, String> {
+        let mut gateway = self.spawn();
+        gateway.wait_ready()?;
+        Ok(gateway)
+    }
+
+    /// Starts it, and waits for nothing.
+    pub(crate) fn spawn(self) -> Gateway {
         let dir = temp_dir();
         let (proxy, admin) = (local(ports::free()), local(ports::free()));
         std::fs::write(dir.join("kong.yml"), &self.kong).unwrap();
@@ -123,9 +130,7 @@ impl Setup {
         let said = Arc::new(Mutex::new(String::new()));
         listen(child.stdout.take(), &said);
         listen(child.stderr.take(), &said);
-        let mut gateway = Gateway { dir, proxy, admin, child, said };
-        gateway.wait_ready()?;
-        Ok(gateway)
+        Gateway { dir, proxy, admin, child, said }
     }
 
     fn command(&self, dir: &Path) -> Command {
@@ -157,21 +162,28 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    fn wait_ready(&mut self) -> Result<(), String> {
+    /// Waits until it serves; `Err` holds what it said before it ended.
+    pub(crate) fn wait_ready(&mut self) -> Result<(), String> {
         let end = Instant::now() + PATIENCE * 3;
-        let port = if nginx::peer().is_some() { self.proxy } else { self.admin };
+        let is_serving = || match nginx::peer() {
+            Some(_) => TcpStream::connect(self.proxy).is_ok(),
+            None => super::client::try_get(self.admin, "/status").is_ok_and(|status| {
+                let status: serde_json::Value = serde_json::from_slice(&status.body).unwrap_or_default();
+                status["phase"] == "serving"
+            }),
+        };
         loop {
             if let Ok(Some(status)) = self.child.try_wait() {
                 // Its last words may still be in the pipe.
                 std::thread::sleep(Duration::from_millis(50));
                 return Err(format!("{status}\n{}", self.said()));
             }
-            // The admin listener opens last, when every shard accepts; there is no other event to wait for.
-            if TcpStream::connect(port).is_ok() && TcpStream::connect(self.proxy).is_ok() {
+            // There is no event to wait for that every log level lets through.
+            if is_serving() {
                 return Ok(());
             }
             if Instant::now() > end {
-                return Err(format!("{port} does not answer\n{}", self.said()));
+                return Err(format!("it does not serve\n{}", self.said()));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -328,7 +340,12 @@ pub(crate) fn limit_files(pid: u32, count: u64) {
 
 /// Lets this test process open many sockets.
 pub(crate) fn many_files() {
-    Command::new("prlimit").args(["--pid", &std::process::id().to_string(), "--nofile=65536:"]).status().ok();
+    let id = std::process::id().to_string();
+    let of_this = |arg: &str| {
+        Command::new("prlimit").args(["--pid", &id, arg, "--raw", "--noheadings", "--output=HARD"]).output()
+    };
+    let hard = String::from_utf8(of_this("--nofile").unwrap().stdout).unwrap();
+    assert!(of_this(&format!("--nofile={}:", hard.trim())).unwrap().status.success(), "prlimit");
 }
 
 fn local(port: u16) -> SocketAddr {
