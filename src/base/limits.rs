@@ -161,6 +161,7 @@ pub const RELEASE_BYTES_MIN: usize = 1024 * 1024;
 
 /// Shortest wait of a quiet client before its buffers go back to the pool, ms; the longest is twice that, as it is looked at
 /// as often. Clients that come by the thousand hold about 10 KB each until then; a client that asks less often pays one poll more per request.
+/// The same for connections of HTTP/2, both sides.
 pub const IDLE_BUFFERS_MS: u64 = 200;
 
 /// After a refusal: how long the rest of what the client sends is read and thrown away, so that the answer is not lost

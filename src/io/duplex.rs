@@ -2,9 +2,10 @@
 //!
 //! One task polls both ends in turns (see `shard/h2`), so nothing here wakes anybody: whoever moves bytes says so in
 //! [`Pipe::turns`], and the task polls the other side again. Bounded both ways: one buffer comes in at a time, and what goes
-//! out waits in one buffer that does not grow.
+//! out waits in one buffer that does not grow, and is held only while there is something in it.
 
-use std::cell::{Cell, RefCell};
+use super::buf::Pool;
+use std::cell::{Cell, RefCell, RefMut};
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -17,8 +18,10 @@ pub struct Pipe {
     inbound: RefCell<(Vec<u8>, usize)>,
     /// Nothing more will be received.
     ended: Cell<bool>,
-    /// To be sent. Invariant: never longer than its capacity.
+    /// To be sent. Invariant: of no capacity, or of the pool and never longer than its capacity.
     outbound: RefCell<Vec<u8>>,
+    /// Where `outbound` comes from.
+    pool: Rc<Pool>,
     /// Nothing more can be sent.
     broken: Cell<bool>,
     turns: Cell<u64>,
@@ -28,12 +31,13 @@ pub struct Pipe {
 pub struct Duplex(Rc<Pipe>);
 
 impl Pipe {
-    /// A pipe whose outbound bytes wait in `outbound`, up to its capacity.
-    pub fn new(outbound: Vec<u8>) -> Rc<Pipe> {
+    /// A pipe whose outbound bytes wait in a buffer of `pool`, up to its capacity.
+    pub fn new(pool: &Rc<Pool>) -> Rc<Pipe> {
         Rc::new(Pipe {
             inbound: RefCell::default(),
             ended: Cell::new(false),
-            outbound: RefCell::new(outbound),
+            outbound: RefCell::default(),
+            pool: pool.clone(),
             broken: Cell::new(false),
             turns: Cell::new(0),
         })
@@ -84,16 +88,29 @@ impl Pipe {
         !self.outbound.borrow().is_empty()
     }
 
-    /// Takes what is to be sent, for an empty buffer in its place.
-    pub fn take_outbound(&self, empty: Vec<u8>) -> Vec<u8> {
-        debug_assert!(empty.is_empty() && empty.capacity() > 0);
+    /// Takes what is to be sent; its buffer is to be given back.
+    pub fn take_outbound(&self) -> Vec<u8> {
         self.turn();
-        self.outbound.replace(empty)
+        self.outbound.take()
+    }
+
+    /// Takes the buffer back whose bytes were sent, or never will be.
+    pub fn put_outbound(&self, sent: Vec<u8>) {
+        self.pool.put(sent);
+    }
+
+    /// What is to be sent, with room for more of it unless it is full.
+    fn outbound(&self) -> RefMut<'_, Vec<u8>> {
+        let mut outbound = self.outbound.borrow_mut();
+        if outbound.capacity() == 0 {
+            *outbound = self.pool.take();
+        }
+        outbound
     }
 
     /// Appends to what is to be sent, past the other end; where there is no room, nothing.
     pub fn say(&self, bytes: &[u8]) {
-        let mut outbound = self.outbound.borrow_mut();
+        let mut outbound = self.outbound();
         if outbound.capacity() - outbound.len() >= bytes.len() {
             outbound.extend_from_slice(bytes);
         }
@@ -128,7 +145,7 @@ impl Duplex {
         if self.0.broken.get() {
             return Poll::Ready(Err(Error::from(ErrorKind::BrokenPipe)));
         }
-        let mut outbound = self.0.outbound.borrow_mut();
+        let mut outbound = self.0.outbound();
         let mut written = 0;
         for slice in slices {
             let bytes = slice.len().min(outbound.capacity() - outbound.len());
@@ -171,7 +188,7 @@ mod tests {
 
     #[test]
     fn bytes_pass_both_ways_and_wait_where_there_is_no_room() {
-        let pipe = Pipe::new(Vec::with_capacity(4));
+        let pipe = Pipe::new(&Rc::new(Pool::new(4, 1)));
         let mut end = pipe.other();
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut room = [0; 3];
@@ -190,10 +207,13 @@ mod tests {
         assert_eq!(read(&mut end, &mut cx), Poll::Ready(Vec::new()));
 
         let mut write = |bytes: &[u8]| Pin::new(&mut end).poll_write(&mut cx, bytes).map(|result| result.ok());
-        let room = pipe.outbound.borrow().capacity();
+        let room = pipe.outbound().capacity();
         assert_eq!(write(&vec![b'x'; room + 1]), Poll::Ready(Some(room)));
         assert!(write(b"y").is_pending());
-        assert_eq!(pipe.take_outbound(Vec::with_capacity(4)).len(), room);
+        let sent = pipe.take_outbound();
+        assert_eq!(sent.len(), room);
+        pipe.put_outbound(sent);
+        assert_eq!(pipe.outbound.borrow().capacity(), 0, "a pipe with nothing to send holds no buffer");
         assert_eq!(write(b"y"), Poll::Ready(Some(1)));
         pipe.break_off();
         assert_eq!(write(b"z"), Poll::Ready(None));

@@ -121,7 +121,7 @@ pub struct Shard {
     redis: redis::Redis,
     hand_off: bool,
     small: buf::Pool,
-    large: buf::Pool,
+    large: Rc<buf::Pool>,
     #[expect(clippy::vec_box, reason = "boxes are handed out and taken back; moving the contents would copy them")]
     works: RefCell<Vec<Box<serve::Work>>>,
     /// The fewest that lay free within this second.
@@ -202,7 +202,7 @@ async fn live(start: Start, cpu: Option<usize>) -> std::io::Result<()> {
         redis: redis::Redis::default(),
         hand_off: runtime.hand_off,
         small: buf::Pool::new(runtime.buffer_small as usize, kept),
-        large: buf::Pool::new(runtime.buffer_large as usize, kept),
+        large: Rc::new(buf::Pool::new(runtime.buffer_large as usize, kept)),
         works: RefCell::default(),
         works_least: Cell::new(0),
         waiting: RefCell::default(),

@@ -200,15 +200,25 @@ pub(super) struct Work {
     waiting: Rc<Waiting>,
 }
 
-/// Somebody waits for a client's next request.
+/// Somebody waits for a client's next request, or for a peer's next frame.
 #[derive(Default)]
 pub(super) struct Waiting {
     /// Since when; 0 while nobody waits.
     since: Cell<u64>,
-    lull: Lull,
+    pub(super) lull: Lull,
 }
 
 impl Waiting {
+    /// The wait begins.
+    pub(super) fn begin(&self, now: Millis) {
+        self.since.set(now.0.max(1));
+    }
+
+    /// It is over.
+    pub(super) fn over(&self) {
+        self.since.set(0);
+    }
+
     /// Ends the wait if it was there at `before`, since when the thread must have slept: see [`Lull::end`].
     pub(super) fn end_since(&self, before: Millis) {
         let since = self.since.get();
@@ -238,9 +248,15 @@ impl Shard {
         work
     }
 
-    fn new_work(&self) -> Box<Work> {
+    /// A wait that ends when it has been long; forgotten once nobody else holds it.
+    pub(super) fn new_waiting(&self) -> Rc<Waiting> {
         let waiting = Rc::new(Waiting::default());
         self.waiting.borrow_mut().insert(waiting.clone());
+        waiting
+    }
+
+    fn new_work(&self) -> Box<Work> {
+        let waiting = self.new_waiting();
         Box::new(Work {
             input: Vec::new(),
             start: 0,
@@ -645,11 +661,11 @@ async fn read_head(shard: &Shard, client: &Client, work: &mut Work) -> Read {
             client.watch.set_midway(false);
             received
         } else {
-            work.waiting.since.set(clock::millis().0.max(1));
+            work.waiting.begin(clock::millis());
             client.watch.set_quiet(true);
             let received = client.stream.recv_or_lull(buf, &work.waiting.lull).await;
             client.watch.set_quiet(false);
-            work.waiting.since.set(0);
+            work.waiting.over();
             received
         };
         work.input = buf;

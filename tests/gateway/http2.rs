@@ -67,6 +67,27 @@ fn posted(length: &str, data: &[&str]) -> Vec<u8> {
     out
 }
 
+/// Its buffers are given back meanwhile; frames that come in pieces after it are read from where they begin.
+#[test]
+fn a_connection_that_was_quiet_is_served_on() {
+    let upstream = Upstream::start();
+    let gateway = start(&upstream);
+    let mut client = H2::to(gateway.proxy);
+    client.send(get(1, "/first"));
+    assert_eq!(client.told(1), Told::Status(200));
+    for stream in [3, 5] {
+        // It is quiet after 0.2 to 0.4 s, which nothing outside tells.
+        std::thread::sleep(Duration::from_millis(700));
+        let request = get(stream, "/again");
+        let (head, rest) = request.split_at(5);
+        client.send(head);
+        std::thread::sleep(Duration::from_millis(700));
+        client.send(rest);
+        assert_eq!(client.told(stream), Told::Status(200));
+    }
+    assert_eq!(upstream.log().requests.len(), 3);
+}
+
 #[test]
 fn requests_mean_one_thing_or_nothing() {
     let ok = Told::Status(200);

@@ -106,7 +106,7 @@ pub(super) async fn serve(shard: &Rc<Shard>, client: &Client, early: Vec<u8>) {
         sieve: RefCell::new(Sieve::new(now)),
         waker: RefCell::default(),
     });
-    let pipe = Pipe::new(shard.large.take());
+    let pipe = Pipe::new(&shard.large);
     let over = Cell::new(false);
     let pump = Pump { shard, stream: &client.stream, watch: &client.watch, pipe: &pipe, over: &over };
     let seen = |bytes: &mut [u8]| {
@@ -128,9 +128,9 @@ pub(super) async fn serve(shard: &Rc<Shard>, client: &Client, early: Vec<u8>) {
     };
     let send_timeout_ms = shard.world.borrow().tables.plan.node.runtime.send_timeout_ms;
     let place = shard.h2_wakers.borrow_mut().insert(None);
-    let reading = pump.read(early, seen, || shared.fail(Reason::NO_ERROR));
-    let writing = pump.write(send_timeout_ms, sent);
-    let engine = engine(shard, client, &shared, &pipe);
+    let reading = pin!(pump.read(early, seen, || shared.fail(Reason::NO_ERROR)));
+    let writing = pin!(pump.write(send_timeout_ms, sent));
+    let engine = pin!(engine(shard, client, &shared, &pipe));
     pump.run(reading, writing, engine, |cx| {
         let mut waker = shared.waker.borrow_mut();
         if !waker.as_ref().is_some_and(|held| held.will_wake(cx.waker())) {
@@ -171,7 +171,8 @@ pub(super) async fn decline(shard: &Shard, client: &Client) {
 /// Runs the engine until the connection is over, all that is to be said of it being written.
 async fn engine(shard: &Rc<Shard>, client: &Client, shared: &Rc<Shared>, pipe: &Rc<Pipe>) {
     let mut clocks = Clocks::new(shard, client);
-    let mut shaking = pin!(builder().handshake::<_, Bytes>(pipe.other()));
+    // Boxed, as it ends long before the connection does, and is as large.
+    let mut shaking = Box::pin(builder().handshake::<_, Bytes>(pipe.other()));
     let shaken = poll_fn(|cx| {
         clocks.look(client, shared);
         match shaking.as_mut().poll(cx) {
@@ -186,6 +187,7 @@ async fn engine(shard: &Rc<Shard>, client: &Client, shared: &Rc<Shared>, pipe: &
         }
         return;
     };
+    drop(shaking);
     let requests_max = shard.world.borrow().tables.plan.node.runtime.keepalive_requests_max;
     let mut leaving = false;
     poll_fn(|cx| {
@@ -346,6 +348,7 @@ async fn stream(
             return;
         }
     };
+    let has_body = !body.is_end_stream() && kind != Kind::WebSocket;
     // A body that may not have a byte is waited for, as the request is malformed where it has one.
     let awaited = !body.is_end_stream() && parts.headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0");
     let declared = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
@@ -363,6 +366,9 @@ async fn stream(
             return;
         }
         client.watch.disarm_read();
+    }
+    if let (Some(ends), true) = (&client.ends, has_body) {
+        poll_fn(|cx| Poll::Ready(ends.take_early(cx, &client.watch, &mut work.input))).await;
     }
     work.parser = Parser::default();
     let read = work.parser.request(&work.input, &mut work.head);

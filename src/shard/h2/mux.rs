@@ -95,7 +95,7 @@ impl Mux {
         let Fresh { watch, stream, made, addr } = fresh;
         // Streams may be silent for long, and nobody else would find out that the upstream is gone.
         stream.keep_alive(limits::H2_KEEPALIVE_S);
-        let pipe = Pipe::new(shard.large.take());
+        let pipe = Pipe::new(&shard.large);
         let (sender, connection) =
             builder().handshake::<_, Bytes>(pipe.other()).await.map_err(|_| Error::from(ErrorKind::ConnectionReset))?;
         let now = clock::millis();
@@ -227,9 +227,10 @@ impl Task {
         let Task { shard, watch, stream, pipe, state, .. } = &self;
         let over = Cell::new(false);
         let pump = Pump { shard, stream, watch, pipe, over: &over };
-        let reading = pump.read(Vec::new(), |bytes| self.seen(bytes), || {});
-        let writing = pump.write(write_timeout_ms, |bytes| state.sieve.borrow_mut().sent(bytes));
-        let run = pump.run(reading, writing, self.engine(connection), |_| {});
+        let reading = pin!(pump.read(Vec::new(), |bytes| self.seen(bytes), || {}));
+        let writing = pin!(pump.write(write_timeout_ms, |bytes| state.sieve.borrow_mut().sent(bytes)));
+        let engine = pin!(self.engine(connection));
+        let run = pump.run(reading, writing, engine, |_| {});
         let _ = crate::io::catch_panic(run).await;
         self.end();
     }

@@ -6,10 +6,11 @@ use crate::io::channel::Channel;
 use crate::io::clock;
 use crate::io::deadline::{Side, Watch};
 use crate::io::duplex::Pipe;
+use crate::io::tcp::is_stopped;
 use crate::shard::Shard;
 use std::cell::Cell;
 use std::future::{poll_fn, Future};
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -28,15 +29,14 @@ const TURNS_MAX: usize = 64;
 
 impl Pump<'_> {
     /// Polls the three until the engine has ended, what it has said is sent, and the peer has closed or was waited for.
-    /// `each` is called whenever the task wakes.
+    /// `each` is called whenever the task wakes. Pinned by the caller: handed over by value, they have their room twice.
     pub(super) async fn run(
         &self,
-        reading: impl Future<Output = ()>,
-        writing: impl Future<Output = ()>,
-        engine: impl Future<Output = ()>,
+        mut reading: Pin<&mut impl Future<Output = ()>>,
+        mut writing: Pin<&mut impl Future<Output = ()>>,
+        mut engine: Pin<&mut impl Future<Output = ()>>,
         mut each: impl FnMut(&mut Context<'_>),
     ) {
-        let (mut reading, mut writing, mut engine) = (pin!(reading), pin!(writing), pin!(engine));
         let (mut read_ended, mut write_ended) = (false, false);
         poll_fn(|cx| {
             each(cx);
@@ -60,12 +60,13 @@ impl Pump<'_> {
             Poll::Pending
         })
         .await;
-        self.shard.put_buf(self.pipe.take_outbound(Vec::with_capacity(1)));
+        self.pipe.put_outbound(self.pipe.take_outbound());
         self.shard.put_buf(self.pipe.take_inbound());
     }
 
     /// Receives and hands in, one buffer at a time, what `seen` lets pass; once it is over, reads on and forgets, for a
-    /// bounded time. `fired` is told where the deadline has passed.
+    /// bounded time. `fired` is told where the deadline has passed. A peer that is quiet for a while is waited for without a
+    /// buffer.
     pub(super) async fn read(&self, early: Vec<u8>, mut seen: impl FnMut(&mut [u8]) -> bool, fired: impl Fn()) {
         let (pipe, over) = (self.pipe, self.over);
         let mut buf = early;
@@ -73,6 +74,7 @@ impl Pump<'_> {
             buf = self.shard.small.take();
         }
         let mut linger_left = limits::LINGER_BYTES_MAX;
+        let waiting = self.shard.new_waiting();
         loop {
             if !buf.is_empty() {
                 if over.get() {
@@ -87,10 +89,18 @@ impl Pump<'_> {
                     buf.clear();
                 }
             }
-            let (result, back) = self.stream.recv(buf).await;
+            waiting.begin(clock::millis());
+            let (result, back) = self.stream.recv_or_lull(buf, &waiting.lull).await;
+            waiting.over();
             buf = back;
             match result {
                 Ok(1..) => {}
+                Err(error) if is_stopped(&error) && self.watch.fired().is_none() => {
+                    self.shard.put_buf(buf);
+                    // An error is one of the next read, too.
+                    let _ = self.stream.readable().await;
+                    buf = self.shard.small.take();
+                }
                 _ if self.watch.fired() == Some(Side::Read) && !over.get() => {
                     // It was idle, or slow with a head, for too long: it is told so.
                     fired();
@@ -109,26 +119,23 @@ impl Pump<'_> {
     /// Sends what the engine has written, and tells `sent` how much; at the end, closes this side.
     pub(super) async fn write(&self, timeout_ms: u64, mut sent: impl FnMut(u64)) {
         let (pipe, over) = (self.pipe, self.over);
-        let mut spare = self.shard.large.take();
         loop {
             poll_fn(|_| if pipe.has_outbound() || over.get() { Poll::Ready(()) } else { Poll::Pending }).await;
             if !pipe.has_outbound() {
                 break;
             }
-            let out = pipe.take_outbound(spare);
+            let out = pipe.take_outbound();
             let bytes = out.len() as u64;
             self.watch.arm_write(Millis(clock::millis().0 + timeout_ms));
-            let (result, back) = self.stream.send(out, 0).await;
+            let (result, out) = self.stream.send(out, 0).await;
             self.watch.disarm_write();
-            spare = back;
-            spare.clear();
+            pipe.put_outbound(out);
             if result.is_err() {
                 pipe.break_off();
                 break;
             }
             sent(bytes);
         }
-        self.shard.put_buf(spare);
         self.stream.shutdown_write();
         self.watch.set_quiet(false);
         self.watch.arm_read(Millis(clock::millis().0 + limits::LINGER_QUIET_MS));
