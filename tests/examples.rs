@@ -84,7 +84,7 @@ fn the_kong_example_of_policies_is_served() {
     let want = ["acl", "basic-auth", "bot-detection", "cors", "hmac-auth", "ip-restriction", "key-auth", "redirect"];
     assert_eq!(used[..8], want);
     assert_eq!(used[8..], ["request-size-limiting"]);
-    assert_eq!(*plan.consumers[0].groups, [Box::from("staff")]);
+    assert!(plan.consumers.iter().next().unwrap().groups().eq(["staff"]));
 }
 
 #[test]
@@ -240,6 +240,19 @@ fn the_kong_example_of_tokens_is_served() {
 }
 
 #[test]
+fn groups_have_limits_of_their_own() {
+    let plan = plan(&["groups-kong.yml"]);
+    let members: Vec<(&str, &str)> = plan
+        .groups
+        .members
+        .iter()
+        .map(|(who, group)| (plan.consumer(*who).username.unwrap_or("-"), plan.groups.all[group.ix()].name.as_str()))
+        .collect();
+    assert_eq!(members, [("shop", "gold"), ("kiosk", "silver")]);
+    assert_eq!(plan.plugins.iter().filter(|plugin| plugin.scope.group.is_some()).count(), 2);
+}
+
+#[test]
 fn kong_yml_is_served_with_secrets_and_hosts_beside_it() {
     let plan = plan(&["kong.yml", "jwt-secrets.yml", "hosts.yaml"]);
     assert_eq!(names(&plan), ["user-service-route", "product-service-route"]);
@@ -247,7 +260,7 @@ fn kong_yml_is_served_with_secrets_and_hosts_beside_it() {
         .credentials
         .iter()
         .filter(|credential| matches!(credential.secret, Secret::Jwt { .. }))
-        .map(|credential| plan.consumers[credential.consumer.ix()].username.as_deref())
+        .map(|credential| plan.consumer(credential.consumer).username)
         .collect();
     assert_eq!(owners, [Some("mobile-app"), Some("web-app")]);
     assert_eq!(plan.node.hosts.len(), 2);

@@ -6,7 +6,7 @@
 use super::balancing::{Checks, Hashing};
 use super::ids::Table;
 use super::node::NodeDraft;
-use super::record::Record;
+use super::record::Records;
 use super::spoken::ProxyVersion;
 use super::tls::{PemPair, ServiceTls};
 use super::{Algorithm, HeaderMatch, HostPattern, Ordering, PathPattern, Protocol, Secret};
@@ -30,6 +30,10 @@ pub struct Draft {
     pub consumers: Vec<ConsumerDraft>,
     /// Groups of consumers.
     pub groups: Vec<GroupDraft>,
+    /// Groups of consumers that plugins may be for.
+    pub consumer_groups: Vec<ConsumerGroupDraft>,
+    /// Who is in which of those.
+    pub members: Vec<MemberDraft>,
     /// Proofs of consumers.
     pub credentials: Vec<CredentialDraft>,
     /// Plugin instances.
@@ -39,7 +43,7 @@ pub struct Draft {
     /// What is understood, but not served yet: unique and well-formed, and that is all.
     pub others: Vec<OtherDraft>,
     /// All of these as they were written; not linked.
-    pub records: Vec<Record>,
+    pub records: Records,
 }
 
 impl Draft {
@@ -53,11 +57,13 @@ impl Draft {
             targets: Vec::new(),
             consumers: Vec::new(),
             groups: Vec::new(),
+            consumer_groups: Vec::new(),
+            members: Vec::new(),
             credentials: Vec::new(),
             plugins: Vec::new(),
             pems: Vec::new(),
             others: Vec::new(),
-            records: Vec::new(),
+            records: Records::default(),
         }
     }
 }
@@ -210,6 +216,26 @@ pub struct GroupDraft {
     pub group: String,
 }
 
+/// A group of consumers that plugins may be for.
+#[derive(Clone, Debug)]
+pub struct ConsumerGroupDraft {
+    /// Id, tags, place.
+    pub common: Common,
+    /// Unique name.
+    pub name: String,
+}
+
+/// A consumer's being in such a group.
+#[derive(Clone, Debug)]
+pub struct MemberDraft {
+    /// Id, tags, place.
+    pub common: Common,
+    /// Who.
+    pub consumer: At<Ref>,
+    /// In which.
+    pub group: At<Ref>,
+}
+
 /// A proof of a consumer. Its `Debug` shows no secret.
 #[derive(Clone)]
 pub struct CredentialDraft {
@@ -218,7 +244,7 @@ pub struct CredentialDraft {
     /// Whose.
     pub consumer: At<Ref>,
     /// The proof.
-    pub secret: Secret,
+    pub secret: Secret<Box<str>>,
     /// Does a [`Secret::Basic`] hold the password itself, yet to be hashed with the consumer's id?
     pub plain: bool,
 }
@@ -244,6 +270,8 @@ pub struct PluginDraft {
     pub service: Option<At<Ref>>,
     /// Only for this consumer.
     pub consumer: Option<At<Ref>>,
+    /// Only for consumers of this group.
+    pub group: Option<At<Ref>>,
     /// Schemes it runs for: as written, or the plugin's own.
     pub protocols: Vec<Protocol>,
     /// Its configuration.

@@ -5,14 +5,19 @@
 
 use super::balancing::{Checks, Hashing};
 use super::chain::Chains;
-use super::draft::{Common, CredentialDraft, Draft, OtherDraft, PemDraft, PluginDraft, Ref, RouteDraft, ServiceDraft};
+use super::draft::{
+    Common, ConsumerDraft, ConsumerGroupDraft, CredentialDraft, Draft, GroupDraft, MemberDraft, OtherDraft, PemDraft,
+    PluginDraft, Ref, RouteDraft, ServiceDraft,
+};
+use super::groups::{ConsumerGroup, Groups};
 use super::ids::{derived, Table};
 use super::report::Report;
 use super::tls::{Authority, Certificate, Secure};
 use super::{
-    Algorithm, Consumer, Credential, Plan, PluginInstance, Protocol, Route, Scope, Secret, Service, Target, Upstream,
+    Algorithm, Consumers, Credentials, NewConsumer, Plan, PluginInstance, Protocol, Route, Scope, Secret, Service,
+    Target, Upstream,
 };
-use crate::base::id::{ConsumerIx, RouteIx, ServiceIx, UpstreamIx};
+use crate::base::id::{ConsumerIx, GroupIx, RouteIx, ServiceIx, UpstreamIx};
 use crate::base::span::{At, Span};
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
@@ -31,7 +36,20 @@ pub fn link(draft: Draft, hash: String, mut report: Report) -> (Option<Plan>, Re
 /// The plan of what could be linked; every fault is found.
 fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
     let Draft {
-        node, services, routes, upstreams, targets, consumers, groups, credentials, plugins, pems, others, ..
+        node,
+        services,
+        routes,
+        upstreams,
+        targets,
+        consumers,
+        groups,
+        consumer_groups,
+        members,
+        credentials,
+        plugins,
+        pems,
+        others,
+        records: _,
     } = draft;
     let (node, listeners) = node.finish(report);
 
@@ -128,39 +146,19 @@ fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
         }
     }
 
-    let mut linked_consumers: Vec<Consumer> = consumers
-        .iter()
-        .map(|consumer| Consumer {
-            id: consumer.common.id,
-            username: consumer.username.as_deref().map(Box::from),
-            custom_id: consumer.custom_id.as_deref().map(Box::from),
-            groups: Box::default(),
-            tags: consumer.common.tags.iter().map(|tag| Box::from(tag.as_str())).collect(),
-            at: consumer.common.at.clone(),
-        })
-        .collect();
-    let mut members: HashMap<usize, Vec<Box<str>>> = HashMap::new();
-    for group in &groups {
-        let Some(ix) = consumer_names.find("consumer", &group.consumer, &group.common, report) else { continue };
-        let held = members.entry(ix).or_default();
-        if held.iter().any(|held| **held == *group.group) {
-            let message =
-                format!("uniqueness violation: 'acls' entity with group set to '{}' already declared", group.group);
-            report.fault(&group.common.at, &group.common.path, message, "");
-        } else {
-            held.push(group.group.as_str().into());
-        }
+    let mut group_names = Names::of(Table::ConsumerGroups);
+    for (ix, group) in consumer_groups.iter().enumerate() {
+        group_names.add(&group.common, Some(("name", &group.name)), ix, report);
     }
-    for (ix, groups) in members {
-        linked_consumers[ix].groups = groups.into();
-    }
-
-    let linked_credentials = link_credentials(credentials, &consumer_names, &linked_consumers, report);
+    let linked_groups = link_groups(&consumer_groups, &members, &group_names, &consumer_names, report);
+    let linked_consumers = link_consumers(&consumers, &groups, &consumer_names, report);
+    let linked_credentials = link_credentials(&credentials, &consumer_names, &linked_consumers, report);
 
     let mut linker = PluginLinker {
         service_names: &service_names,
         route_names: &route_names,
         consumer_names: &consumer_names,
+        group_names: &group_names,
         service_protocols: &service_protocols,
         routes: &routes,
         scopes: HashMap::new(),
@@ -169,7 +167,7 @@ fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
     };
     let mut linked_plugins = Vec::with_capacity(plugins.len());
     for plugin in plugins {
-        let Some((route, service, consumer)) = linker.link(&plugin, report) else { continue };
+        let Some((route, service, consumer, group)) = linker.link(&plugin, report) else { continue };
         // An instance of what is not served is not there either: it must not become a global one.
         let route_place = route.map(|ix| route_places[ix]);
         let service_place = service.map(|ix| service_places[ix]);
@@ -180,6 +178,7 @@ fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
             route: route_place.flatten(),
             service: service_place.flatten(),
             consumer: consumer.map(|ix| ConsumerIx(ix as u32)),
+            group: group.map(|ix| GroupIx(ix as u32)),
         };
         linked_plugins.push(link_plugin(plugin, scope));
     }
@@ -193,6 +192,7 @@ fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
         upstreams: linked_upstreams,
         consumers: linked_consumers,
         credentials: linked_credentials,
+        groups: linked_groups,
         plugins: linked_plugins,
         secure,
     };
@@ -450,42 +450,108 @@ fn link_plugin(plugin: PluginDraft, scope: Scope) -> PluginInstance {
     }
 }
 
+/// Groups that plugins may be for. Being in one may be said from both sides, and twice is not more.
+fn link_groups(
+    groups: &[ConsumerGroupDraft],
+    members: &[MemberDraft],
+    names: &Names<'_>,
+    consumer_names: &Names<'_>,
+    report: &mut Report,
+) -> Groups {
+    let of = |ConsumerGroupDraft { common, name }: &ConsumerGroupDraft| ConsumerGroup {
+        id: common.id,
+        name: name.clone(),
+        tags: common.tags.clone(),
+        at: common.at.clone(),
+    };
+    let mut linked = Groups { all: groups.iter().map(of).collect(), members: Vec::with_capacity(members.len()) };
+    for MemberDraft { common, consumer, group } in members {
+        let consumer = consumer_names.find("consumer", consumer, common, report);
+        let group = names.find("consumer_group", group, common, report);
+        if let (Some(consumer), Some(group)) = (consumer, group) {
+            linked.members.push((ConsumerIx(consumer as u32), GroupIx(group as u32)));
+        }
+    }
+    linked.members.sort_unstable();
+    linked.members.dedup();
+    linked
+}
+
+/// Consumers with the groups of access lists that they are in.
+fn link_consumers(
+    consumers: &[ConsumerDraft],
+    groups: &[GroupDraft],
+    names: &Names<'_>,
+    report: &mut Report,
+) -> Consumers {
+    let mut members: HashMap<usize, Vec<&str>> = HashMap::new();
+    for group in groups {
+        let Some(ix) = names.find("consumer", &group.consumer, &group.common, report) else { continue };
+        let held = members.entry(ix).or_default();
+        if held.contains(&group.group.as_str()) {
+            let message =
+                format!("uniqueness violation: 'acls' entity with group set to '{}' already declared", group.group);
+            report.fault(&group.common.at, &group.common.path, message, "");
+        } else {
+            held.push(&group.group);
+        }
+    }
+    let mut linked = Consumers::default();
+    for (ix, ConsumerDraft { common, username, custom_id }) in consumers.iter().enumerate() {
+        let groups = members.remove(&ix).unwrap_or_default();
+        let tags: Vec<&str> = common.tags.iter().map(String::as_str).collect();
+        linked.push(NewConsumer {
+            id: common.id,
+            username: username.as_deref(),
+            custom_id: custom_id.as_deref(),
+            groups: &groups,
+            tags: &tags,
+            at: &common.at,
+        });
+    }
+    linked
+}
+
 /// Credentials by kind must be unique in what they are found by.
 fn link_credentials(
-    drafts: Vec<CredentialDraft>,
+    drafts: &[CredentialDraft],
     consumer_names: &Names<'_>,
-    consumers: &[Consumer],
+    consumers: &Consumers,
     report: &mut Report,
-) -> Vec<Credential> {
-    let mut seen: HashMap<(Table, Box<str>), Span> = HashMap::with_capacity(drafts.len());
-    let mut ids: HashMap<(Table, Uuid), Span> = HashMap::with_capacity(drafts.len());
-    let mut out = Vec::with_capacity(drafts.len());
-    for draft in drafts {
-        let (table, column, value) = match &draft.secret {
+) -> Credentials {
+    let mut seen: HashMap<(Table, &str), &Span> = HashMap::with_capacity(drafts.len());
+    let mut ids: HashMap<(Table, Uuid), &Span> = HashMap::with_capacity(drafts.len());
+    let mut linked = Credentials::default();
+    for CredentialDraft { common, consumer, secret, plain } in drafts {
+        let (table, column, value) = match secret {
             Secret::Key { key, .. } => (Table::Keys, "key", key),
             Secret::Jwt(held) => (Table::Jwts, "key", &held.key),
             Secret::Basic { username, .. } => (Table::Basics, "username", username),
             Secret::Hmac { username, .. } => (Table::Hmacs, "username", username),
         };
-        let (common, at) = (&draft.common, draft.common.at.clone());
-        if let Some(first) = seen.insert((table, value.clone()), at.clone()) {
+        if let Some(first) = seen.insert((table, value), &common.at) {
             // An API key is a secret: a log must not show it.
             let shown = if table == Table::Keys { "***" } else { value };
-            violation(table, column, shown, common, &first, report);
-        } else if let Some(first) = ids.insert((table, common.id), at.clone()) {
-            violation(table, "primary key", &common.id.to_string(), common, &first, report);
+            violation(table, column, shown, common, first, report);
+        } else if let Some(first) = ids.insert((table, common.id), &common.at) {
+            violation(table, "primary key", &common.id.to_string(), common, first, report);
         }
-        let Some(ix) = consumer_names.find("consumer", &draft.consumer, common, report) else { continue };
-        let secret = match draft.secret {
-            Secret::Basic { username, password_hash } if draft.plain => {
-                let password_hash = salted(&password_hash, consumers[ix].id).into();
-                Secret::Basic { username, password_hash }
+        let Some(ix) = consumer_names.find("consumer", consumer, common, report) else { continue };
+        let ix = ConsumerIx(ix as u32);
+        match secret {
+            Secret::Basic { username, password_hash } if *plain => {
+                let password_hash = salted(password_hash, consumers.id(ix));
+                linked.push(
+                    common.id,
+                    ix,
+                    &Secret::Basic { username: &**username, password_hash: &password_hash },
+                    &common.at,
+                );
             }
-            other => other,
-        };
-        out.push(Credential { id: draft.common.id, consumer: ConsumerIx(ix as u32), secret, at });
+            secret => linked.push(common.id, ix, secret, &common.at),
+        }
     }
-    out
+    linked
 }
 
 /// SHA-1 of password and consumer id, hex. What a migrated database holds; weak as hashes of passwords go.
@@ -495,13 +561,14 @@ pub fn salted(password: &str, consumer: Uuid) -> String {
     hash.as_ref().iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Places in the draft's tables: route, service, consumer.
-type Places = (Option<usize>, Option<usize>, Option<usize>);
+/// Places in the draft's tables: route, service, consumer, group of consumers.
+type Places = (Option<usize>, Option<usize>, Option<usize>, Option<usize>);
 
 struct PluginLinker<'a> {
     service_names: &'a Names<'a>,
     route_names: &'a Names<'a>,
     consumer_names: &'a Names<'a>,
+    group_names: &'a Names<'a>,
     /// Schemes of a service's routes together.
     service_protocols: &'a HashMap<usize, HashSet<Protocol>>,
     routes: &'a [RouteDraft],
@@ -524,10 +591,11 @@ impl PluginLinker<'_> {
         let route = place(self.route_names, "route", &plugin.route, report);
         let service = place(self.service_names, "service", &plugin.service, report);
         let consumer = place(self.consumer_names, "consumer", &plugin.consumer, report);
+        let group = place(self.group_names, "consumer_group", &plugin.group, report);
         if broken {
             return None;
         }
-        let places = (route, service, consumer);
+        let places = (route, service, consumer, group);
         if let Some(name) = &plugin.instance_name {
             if let Some(first) = self.instances.insert(name.clone(), common.at.clone()) {
                 violation(Table::Plugins, "instance_name", name, common, &first, report);
@@ -541,8 +609,10 @@ impl PluginLinker<'_> {
                 }
                 None => "null".to_owned(),
             };
+            // Files that are taken elsewhere know the column only where it is used.
+            let of_group = group.map_or(String::new(), |_| format!("consumer_group={},", id(self.group_names, group)));
             let message = format!(
-                "UNIQUE violation detected on '{{consumer={},name=\"{}\",route={},service={}}}'",
+                "UNIQUE violation detected on '{{consumer={},{of_group}name=\"{}\",route={},service={}}}'",
                 id(self.consumer_names, consumer),
                 plugin.name,
                 id(self.route_names, route),

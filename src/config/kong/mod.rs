@@ -9,6 +9,7 @@ mod credentials;
 mod entities;
 mod fields;
 mod fill;
+mod groups;
 mod health;
 mod others;
 mod plugins;
@@ -54,6 +55,8 @@ pub struct Reader<'a> {
     pub transform: bool,
     /// Reads files that plugins' settings name; `None` where nothing is served by what they say.
     pub read: Option<Read<'a>>,
+    /// The entity that is being read, for those who show it; its own module may have more to say of it.
+    pub shown: Option<Record>,
 }
 
 impl std::fmt::Debug for Reader<'_> {
@@ -102,7 +105,7 @@ pub fn read(mut doc: Node, reader: &mut Reader<'_>) {
     if old {
         upgrade(&mut doc);
     }
-    entities(&doc, reader);
+    entities(doc, reader);
 }
 
 /// Checks the version; `None` where it is none.
@@ -145,23 +148,24 @@ fn each(doc: &mut Node, key: &str, then: &mut dyn FnMut(&mut Node)) {
     }
 }
 
-/// Reads the lists of entities of a document; the envelope's keys are known, and left out.
-pub fn entities(doc: &Node, reader: &mut Reader<'_>) {
-    let Some(entries) = doc.map() else {
+/// Reads the lists of entities of a document; the envelope's keys are known, and left out. What was read of it is freed
+/// as it goes, since what is made of it takes its place.
+pub fn entities(doc: Node, reader: &mut Reader<'_>) {
+    let Value::Map(entries) = doc.value else {
         let message = "failed parsing declarative configuration: expected an object";
         reader.report.fault(&doc.span, "", message, "");
         return;
     };
-    let mut unserved: Vec<&Key> = Vec::new();
+    let mut unserved: Vec<Key> = Vec::new();
     for (key, list) in entries {
         let name = key.text.as_str();
         if let Some(noun) = noun(name) {
-            reader.list(noun, list, name, None);
+            reader.whole_list(noun, list, name);
         } else if UNSERVED.contains(&name) {
             unserved.push(key);
         } else if !IGNORED.contains(&name) && name != VERSION_KEY && name != "_transform" {
             let known = NOUNS.iter().map(|noun| noun.name).chain([VERSION_KEY, "_transform"]);
-            check::unknown(key, known, "", reader.report);
+            check::unknown(&key, known, "", reader.report);
         }
     }
     if let Some(first) = unserved.first() {
@@ -229,6 +233,11 @@ impl Entity<'_> {
         }
     }
 
+    /// Does it refer to something in this column?
+    fn refers(&self, column: &str) -> bool {
+        self.references.iter().any(|(held, reference)| *held == column && reference.is_some())
+    }
+
     /// Takes a reference.
     fn take(&mut self, column: &str) -> Option<At<Ref>> {
         self.references.iter_mut().find(|(held, _)| *held == column).and_then(|(_, reference)| reference.take())
@@ -246,6 +255,14 @@ impl Entity<'_> {
 }
 
 impl Reader<'_> {
+    /// A list that stands by itself; each of its entities is freed once it was read.
+    fn whole_list(&mut self, noun: &'static Noun, list: Node, path: &str) {
+        let Value::Seq(nodes) = list.value else { return self.list(noun, &list, path, None) };
+        for (ix, node) in nodes.into_iter().enumerate() {
+            self.entity(noun, &node, format!("{path}[{ix}]"), None);
+        }
+    }
+
     fn list(&mut self, noun: &'static Noun, list: &Node, path: &str, parent: Option<Parent>) {
         match &list.value {
             Value::Null => {}
@@ -291,39 +308,49 @@ impl Reader<'_> {
         let own = entries.iter().filter(|(key, _)| {
             let key = key.text.as_str();
             let others = is_child(key) || is_foreign(key) || is_common(key) || is_config(key);
-            !others && !IGNORED.contains(&key) && !UNSERVED.contains(&key) && !is_groups(noun, key)
+            let members = groups::named(noun.table).is_some_and(|named| named.key == key);
+            !others && !IGNORED.contains(&key) && !UNSERVED.contains(&key) && !members
         });
         let own: Vec<_> = own.collect();
         let mut values = check::record(noun.fields, own.iter().copied(), &node.span, &path, &mut cx);
         let unresolved = referred.get().then(|| as_written(noun.fields, &own, &node.span));
         let references: Vec<_> =
             noun.foreign.iter().map(|(column, _)| (*column, self.reference(node, column, &path, parent))).collect();
-        self.unserved_within(noun, entries, &path);
+        self.unserved_within(entries, &path);
         let given = common["id"].as_str().and_then(text::to_uuid);
         let id = given.unwrap_or_else(|| self.id(noun, node, &values, &references));
         fill::fill(noun.table, &mut values, self);
-        self.keep(noun, id, &common, &values, unresolved, &references);
+        self.shown = Some(self.record(noun, id, &common, &values, unresolved, &references));
         let tags = common["tags"].as_array().map(|tags| tags.iter().filter_map(Json::as_str).map(str::to_owned));
         let tags = tags.map(Iterator::collect).unwrap_or_default();
         let common = Common { id, tags, at: node.span.clone(), path: path.clone() };
         (noun.build)(self, Entity { node, common, values, references });
+        if let Some(record) = self.shown.take() {
+            self.draft.records.push(&record);
+        }
         for (child, column) in noun.children {
             if let (Some(list), Some(child)) = (node.get(child), fields::noun(child)) {
                 self.list(child, list, &join(&path, child.name), Some(Parent { column, id }));
             }
         }
+        if let Some(named) = groups::named(noun.table) {
+            let column = if noun.table == Table::Consumers { "consumer" } else { "consumer_group" };
+            if let Some(list) = node.get(named.key) {
+                self.members(named, list, &join(&path, named.key), Parent { column, id });
+            }
+        }
     }
 
-    /// Keeps an entity for those who show it.
-    fn keep(
-        &mut self,
+    /// An entity for those who show it.
+    fn record(
+        &self,
         noun: &Noun,
         id: Uuid,
         common: &Map<String, Json>,
         values: &Map<String, Json>,
         unresolved: Option<Map<String, Json>>,
         references: &[(&'static str, Option<At<Ref>>)],
-    ) {
+    ) -> Record {
         let mut fields = Map::with_capacity(common.len() + values.len());
         fields.insert("id".to_owned(), id.to_string().into());
         fields.extend(common.iter().filter(|(name, _)| *name != "id" && *name != "tags").map(cloned));
@@ -333,19 +360,27 @@ impl Reader<'_> {
             fill::restore(&mut fields, written);
         }
         fill::show(noun.table, &mut fields);
+        // Files that are taken elsewhere know the column only where it is used.
+        let is_shown = |column: &str| {
+            let is_used = || references.iter().any(|(held, reference)| *held == column && reference.is_some());
+            (noun.table, column) != (Table::Plugins, "consumer_group") || is_used()
+        };
+        if !is_shown("consumer_group") {
+            fields.shift_remove("consumer_group");
+        }
         let of = |(column, table): &(&'static str, Table)| {
             let held = references.iter().find(|(held, _)| held == column);
             (*column, *table, held.and_then(|(_, at)| at.as_ref()).map(|at| at.value.clone()))
         };
-        let references = noun.foreign.iter().map(of).collect();
+        let references = noun.foreign.iter().filter(|(column, _)| is_shown(column)).map(of).collect();
         let plain = noun.table == Table::Basics && self.transform;
-        self.draft.records.push(Record { table: noun.table, id, fields, references, plain });
+        Record { table: noun.table, id, fields, references, plain }
     }
 
     /// Names what is nested in an entity and not served.
-    fn unserved_within(&mut self, noun: &Noun, entries: &[(Key, Node)], path: &str) {
+    fn unserved_within(&mut self, entries: &[(Key, Node)], path: &str) {
         for (key, _) in entries {
-            if UNSERVED.contains(&key.text.as_str()) || is_groups(noun, &key.text) {
+            if UNSERVED.contains(&key.text.as_str()) {
                 self.report.warning(&key.span, join(path, &key.text), "not served yet, ignored", "");
             }
         }
@@ -420,8 +455,13 @@ impl Reader<'_> {
             Table::Targets => text("target").map(|target| of(&[refer("upstream"), Some(target.to_owned())])),
             Table::Groups => text("group").map(|group| of(&[refer("consumer"), Some(group.to_owned())])),
             Table::SetKeys => text("kid").map(|kid| of(&[Some(kid.to_owned()), refer("set")])),
-            Table::Plugins => text("name")
-                .map(|name| of(&[Some(name.to_owned()), refer("route"), refer("service"), refer("consumer")])),
+            Table::Plugins => text("name").map(|name| {
+                // No part of the key where there is none: ids of files without groups are those they have elsewhere.
+                let group = refer("consumer_group").filter(|group| !group.is_empty());
+                of(&[Some(name.to_owned()), refer("route"), refer("service"), refer("consumer"), group])
+            }),
+            Table::ConsumerGroups => name("name"),
+            Table::Members => Some(of(&[refer("consumer_group"), refer("consumer")])),
             Table::Certificates | Table::Authorities => None,
         };
         id.unwrap_or_else(|| self.random_id())
@@ -453,9 +493,4 @@ fn as_written(fields: &[Field], own: &[&(Key, Node)], span: &Span) -> Map<String
 
 fn cloned((name, value): (&String, &Json)) -> (String, Json) {
     (name.clone(), value.clone())
-}
-
-/// The groups that decK writes into consumers; Kong itself knows no such field.
-fn is_groups(noun: &Noun, key: &str) -> bool {
-    noun.table == Table::Consumers && key == "groups"
 }
