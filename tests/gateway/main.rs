@@ -20,6 +20,7 @@ mod announced;
 mod balancing;
 mod bombs;
 mod certfiles;
+mod clients;
 mod early;
 mod grpc;
 mod harness;
