@@ -19,6 +19,7 @@ mod abuse;
 mod announced;
 mod balancing;
 mod bombs;
+mod bridge;
 mod certfiles;
 mod clients;
 mod early;
