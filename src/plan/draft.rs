@@ -171,6 +171,8 @@ pub struct UpstreamDraft {
     pub checks: Checks,
     /// `Host` to send.
     pub host_header: Option<String>,
+    /// What is shown to its targets.
+    pub certificate: Option<At<Ref>>,
 }
 
 /// A target of an upstream.
@@ -221,6 +223,8 @@ pub struct CredentialDraft {
     pub secret: Secret,
     /// Does a [`Secret::Basic`] hold the password itself, yet to be hashed with the consumer's id?
     pub plain: bool,
+    /// Who must have vouched for a [`Secret::Subject`]. Boxed: few have one, and there may be very many without.
+    pub authority: Option<Box<At<Ref>>>,
 }
 
 impl std::fmt::Debug for CredentialDraft {

@@ -28,6 +28,8 @@ pub enum Table {
     Basics,
     /// Usernames and HMAC secrets.
     Hmacs,
+    /// Names of certificates.
+    Subjects,
     /// Groups of consumers.
     Groups,
     /// Certificates.
@@ -58,6 +60,7 @@ impl Table {
             Table::Jwts => "jwt_secrets",
             Table::Basics => "basicauth_credentials",
             Table::Hmacs => "hmacauth_credentials",
+            Table::Subjects => "mtls_auth_credentials",
             Table::Groups => "acls",
             Table::Certificates => "certificates",
             Table::Snis => "snis",
@@ -79,13 +82,13 @@ impl Table {
             Table::Plugins => Some("instance_name"),
             Table::Keys | Table::Jwts => Some("key"),
             Table::Vaults => Some("prefix"),
-            Table::Groups | Table::Certificates | Table::Authorities => None,
+            Table::Subjects | Table::Groups | Table::Certificates | Table::Authorities => None,
         }
     }
 
     /// Is it what a consumer has? These are never changed, so they have no time of a change.
     pub fn is_of_consumer(self) -> bool {
-        matches!(self, Table::Keys | Table::Jwts | Table::Basics | Table::Hmacs | Table::Groups)
+        matches!(self, Table::Keys | Table::Jwts | Table::Basics | Table::Hmacs | Table::Subjects | Table::Groups)
     }
 
     /// Is an id derived from a unique key of several columns (`table:*:a:b`), or from the one name alone?

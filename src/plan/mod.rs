@@ -570,6 +570,8 @@ pub struct Upstream {
     pub checks: Checks,
     /// `Host` to send instead of the target's.
     pub host_header: Option<String>,
+    /// What probes show to its targets, and services that have none of their own: its place among the certificates.
+    pub certificate: Option<usize>,
     /// Its targets, weight 0 included.
     pub targets: Vec<Target>,
     /// Tags.
@@ -672,6 +674,13 @@ pub enum Secret {
         username: Box<str>,
         /// Secret.
         secret: Box<str>,
+    },
+    /// A name in a certificate; the proof is that it holds.
+    Subject {
+        /// An alternative name or the common one.
+        name: Box<str>,
+        /// Who must have vouched for it, as its place among the authorities; `None`: anybody who is trusted.
+        authority: Option<u32>,
     },
 }
 
