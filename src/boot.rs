@@ -131,6 +131,8 @@ pub fn serve(start: Start) -> ExitCode {
         }
     }
 
+    // What is served may be another plan soon; this one's consumers are not to be kept.
+    drop(plan);
     let expiry = Arc::new(AtomicU64::new(0));
     let soonest = expiry.clone();
     readings.push(("certificates_expiry_seconds", Box::new(move || soonest.load(Ordering::Relaxed))));

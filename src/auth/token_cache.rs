@@ -37,19 +37,38 @@ pub struct Realm([u8; 32]);
 impl Realm {
     /// Of these parts, in order; each part's length is hashed with it.
     pub fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Realm {
-        let mut context = Context::new(&SHA256);
-        for part in parts {
-            context.update(&(part.len() as u64).to_le_bytes());
-            context.update(part);
-        }
-        let mut out = [0; 32];
-        out.copy_from_slice(context.finish().as_ref());
-        Realm(out)
+        let mut all = Parts::default();
+        parts.into_iter().for_each(|part| all.add(part));
+        all.realm()
     }
 
     /// The digest itself.
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+/// A [`Realm`] in the making, part by part.
+pub struct Parts(Context);
+
+impl Default for Parts {
+    fn default() -> Parts {
+        Parts(Context::new(&SHA256))
+    }
+}
+
+impl Parts {
+    /// The next part; its length is hashed with it.
+    pub fn add(&mut self, part: &[u8]) {
+        self.0.update(&(part.len() as u64).to_le_bytes());
+        self.0.update(part);
+    }
+
+    /// The realm of all parts.
+    pub fn realm(self) -> Realm {
+        let mut out = [0; 32];
+        out.copy_from_slice(self.0.finish().as_ref());
+        Realm(out)
     }
 }
 

@@ -214,7 +214,7 @@ fn tell(plan: &Plan, plugins: &[Descriptor], asked: &Asked, consumer: Option<&st
 }
 
 fn consumer_of(plan: &Plan, name: &str) -> Result<ConsumerIx, String> {
-    let place = plan.consumers.iter().position(|consumer| consumer.username.as_deref() == Some(name));
+    let place = plan.consumers.iter().position(|consumer| consumer.username == Some(name));
     place.map(|place| ConsumerIx(place as u32)).ok_or_else(|| format!("there is no consumer \"{name}\""))
 }
 
@@ -330,7 +330,7 @@ fn shown_chain(plan: &Plan, plugins: &[Descriptor], chain: &[Step], who: Option<
             let ix = step.instance(Some(ConsumerIx(n as u32)));
             if let Some(ix) = ix.filter(|_| ix != step.plain) {
                 let mut plugin = shown_plugin(plan, plugins, plan.plugin(ix));
-                plugin["only_for"] = Value::from(name_of(consumer.username.as_deref(), consumer.id));
+                plugin["only_for"] = Value::from(name_of(consumer.username, consumer.id));
                 shown.push(plugin);
             }
         }
@@ -359,8 +359,8 @@ fn scope(plan: &Plan, instance: &PluginInstance) -> String {
     if let Some(service) = scope.service.map(|ix| &plan.services[ix.ix()]) {
         parts.push(format!("service {}", name_of(service.name.as_deref(), service.id)));
     }
-    if let Some(consumer) = scope.consumer.map(|ix| &plan.consumers[ix.ix()]) {
-        parts.push(format!("consumer {}", name_of(consumer.username.as_deref(), consumer.id)));
+    if let Some(consumer) = scope.consumer.map(|ix| plan.consumer(ix)) {
+        parts.push(format!("consumer {}", name_of(consumer.username, consumer.id)));
     }
     match parts.is_empty() {
         true => "global".to_owned(),
@@ -461,7 +461,7 @@ mod tests {
     use crate::base::span::Span;
     use crate::control::testing::{plan_of, target};
     use crate::hook::Hooks;
-    use crate::plan::{Consumer, PathPattern, Scope};
+    use crate::plan::{NewConsumer, PathPattern, Scope};
     use crate::route::wild;
     use uuid::Uuid;
 
@@ -538,14 +538,8 @@ mod tests {
         };
         let both = &[Protocol::Http, Protocol::Https];
         plan.routes = vec![route(1, "users", "/users", both), route(2, "safe", "/safe", &[Protocol::Https])];
-        plan.consumers = vec![Consumer {
-            id: Uuid::nil(),
-            username: Some("bob".into()),
-            custom_id: None,
-            groups: Box::default(),
-            tags: Box::default(),
-            at: Span::nowhere(),
-        }];
+        let (id, at) = (Uuid::nil(), &Span::nowhere());
+        plan.consumers.push(NewConsumer { id, username: Some("bob"), custom_id: None, groups: &[], tags: &[], at });
         let config = json!({ "minute": 5, "secret": "s3cret", "keys": ["s3cret"], "redis": { "password": "s3cret" } });
         let of_route = Scope { route: Some(RouteIx(0)), ..Scope::default() };
         let of_bob = Scope { consumer: Some(ConsumerIx(0)), route: Some(RouteIx(0)), ..Scope::default() };

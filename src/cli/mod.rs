@@ -64,6 +64,7 @@ enum Command {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
+    seam::set_up();
     match Line::parse().command {
         Command::Run(args) => run::main(&args),
         Command::Check(args) => check::main(&args),

@@ -31,6 +31,11 @@ pub(super) struct Start {
     pub(super) journal: Option<Journal>,
 }
 
+/// Sets up the process, before it has threads.
+pub(super) fn set_up() {
+    crate::io::runtime::keep_little();
+}
+
 /// The plugins there are.
 pub(super) fn descriptors() -> &'static [Descriptor] {
     crate::boot::descriptors()

@@ -170,13 +170,14 @@ pub fn read(
         random,
         transform: true,
         read: Some(sources.read),
+        shown: None,
     };
     for (dialect, doc, _) in ready {
         if dialect == Dialect::Kong {
             kong::read(doc, &mut reader);
         } else {
             reader.transform = true;
-            kong::entities(&doc, &mut reader);
+            kong::entities(doc, &mut reader);
         }
     }
     pem::entities(&mut draft, sources.read, &mut |bytes| digest_bytes(&mut hash, bytes), &mut report);
@@ -204,6 +205,7 @@ pub fn validate(table: Table, entity: &Node, descriptors: &'static [Descriptor])
         random,
         transform: true,
         read: None,
+        shown: None,
     };
     kong::one(table, entity, &mut reader);
     report

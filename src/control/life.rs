@@ -10,11 +10,12 @@ use super::journal::Journal;
 use super::keys::Keeper;
 use super::names::{self, Answer, Book, Question, Standing};
 use super::probe::Prober;
+use super::restart::{self, SetUp};
 use super::roster::{self, Roster};
 use super::sink::Reopen;
 use super::store::Store;
 use super::watch::{stamp, Stamp, Stir, Watch};
-use super::{restart, systemd, First, Hands, Line, Load, Loaded};
+use super::{systemd, First, Hands, Line, Load, Loaded};
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::span::Span;
@@ -180,7 +181,7 @@ struct Life {
     rng: Rng,
     born: Instant,
     /// What threads and sockets were set up by: a reload is compared with this to see what it cannot change.
-    running: Arc<Plan>,
+    running: SetUp,
     /// What the shards serve by; the first plan before they do.
     served: Arc<Plan>,
     /// Invariant: the endpoints that every shard was given last.
@@ -260,7 +261,7 @@ impl Life {
             prober: Prober::start(),
             rng: Rng::new(seed),
             born: Instant::now(),
-            running: plan.clone(),
+            running: SetUp::of(&plan),
             served: plan.clone(),
             sent: Arc::default(),
             files,
@@ -486,6 +487,7 @@ impl Life {
         if let Some(journal) = self.journal.as_ref().filter(|_| before.node.log_level != self.served.node.log_level) {
             journal.set_level(self.served.node.log_level);
         }
+        drop(before);
         let restart = restart::needed(&self.running, &self.served);
         if !restart.is_empty() {
             tracing::warn!(settings = restart.join(", "), "these changes need a restart; everything else is applied");
@@ -512,8 +514,6 @@ impl Life {
             self.introduce_if_ready();
         }
         answer(next.reply, || Posted::Served(next.store));
-        // What was read and what it was read from are gone, or will be with the last request that knows the old tables.
-        tokio::task::spawn_blocking(crate::io::runtime::release_memory);
         // Names may have been answered while the tables were compiled.
         self.names_changed = true;
         self.rest();
@@ -529,6 +529,8 @@ impl Life {
     fn rest(&mut self) {
         self.step = Step::Rest;
         self.is_posted = false;
+        // What was read and what it was read from are gone, or will be with the last request that knows the old tables.
+        tokio::task::spawn_blocking(crate::io::runtime::release_memory);
         match self.wanted.pop_front() {
             Some(Wanted::Files) => self.reload(),
             Some(Wanted::Posted(post)) => self.on_post(post),
@@ -790,8 +792,7 @@ pub(super) fn ending_soon(expiries: &[(String, i64)], now: u64) -> Vec<String> {
     expiries.iter().filter_map(said).collect()
 }
 
-/// The wall clock.
-/// What was written, to be shown; nothing where there is nobody to show it to, as it takes more room than the plan.
+/// What was written, to be shown; nothing where there is nobody to show it to, as it takes as much room as the plan.
 fn stored(written: Written, is_shown: bool) -> Store {
     if !is_shown {
         return Store::default();
@@ -799,6 +800,7 @@ fn stored(written: Written, is_shown: bool) -> Store {
     crate::io::runtime::apart(|| Store::of(written, wall()))
 }
 
+/// The wall clock.
 fn wall() -> WallMs {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     WallMs(since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))

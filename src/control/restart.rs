@@ -1,10 +1,25 @@
 //! What of a configuration only a restart can apply: sockets, threads and memory that were set up once.
 
-use crate::plan::{Bind, Node, Plan, Runtime};
+use crate::plan::{Bind, Listener, Node, Plan, Runtime};
+
+/// What threads and sockets were set up by. Not the plan that said so: its consumers would be kept for nothing.
+pub(super) struct SetUp {
+    /// Settings of the process.
+    node: Node,
+    /// Its sockets.
+    pub(super) listeners: Vec<Listener>,
+}
+
+impl SetUp {
+    /// By this plan.
+    pub(super) fn of(plan: &Plan) -> SetUp {
+        SetUp { node: plan.node.clone(), listeners: plan.listeners.clone() }
+    }
+}
 
 /// The settings that differ between what runs and what was read, by the name an operator knows them by. Empty when the
 /// plan applies whole.
-pub(super) fn needed(running: &Plan, read: &Plan) -> Vec<&'static str> {
+pub(super) fn needed(running: &SetUp, read: &Plan) -> Vec<&'static str> {
     let (old, new) = (&running.node, &read.node);
     let mut names: Vec<&'static str> = Vec::new();
     let mut differs = |name, differs: bool| {
@@ -12,9 +27,8 @@ pub(super) fn needed(running: &Plan, read: &Plan) -> Vec<&'static str> {
             names.push(name);
         }
     };
-    let sockets =
-        |plan: &Plan| plan.listeners.iter().map(|held| (held.name.clone(), socket(&held.bind))).collect::<Vec<_>>();
-    differs("listeners", sockets(running) != sockets(read));
+    let sockets = |all: &[Listener]| all.iter().map(|held| (held.name.clone(), socket(&held.bind))).collect::<Vec<_>>();
+    differs("listeners", sockets(&running.listeners) != sockets(&read.listeners));
     let admin = |node: &Node| node.admin.iter().map(socket).collect::<Vec<_>>();
     differs("admin", admin(old) != admin(new));
     differs("access_log", old.access_log.as_ref().map(|log| &log.path) != new.access_log.as_ref().map(|log| &log.path));
@@ -73,7 +87,7 @@ mod tests {
         for (change, want) in rows {
             let mut read = running.clone();
             change(&mut read);
-            assert_eq!(needed(&running, &read), *want);
+            assert_eq!(needed(&SetUp::of(&running), &read), *want);
         }
     }
 }

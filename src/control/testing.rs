@@ -78,8 +78,8 @@ pub(crate) fn plan_of(upstreams: &[(&str, &[Target])]) -> Plan {
         services: Vec::new(),
         routes: Vec::new(),
         upstreams: upstreams.collect(),
-        consumers: Vec::new(),
-        credentials: Vec::new(),
+        consumers: Default::default(),
+        credentials: Default::default(),
         plugins: Vec::new(),
         secure: Default::default(),
     }

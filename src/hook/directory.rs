@@ -36,24 +36,26 @@ impl Directory {
     /// Indexes the consumers and credentials of `plan`. O(their number).
     pub fn of(plan: &Arc<Plan>) -> Directory {
         let hasher = RandomState::new();
-        let credentials = |name: fn(&Secret) -> Option<&str>| {
-            let named = plan.credentials.iter().enumerate().filter_map(|(ix, held)| Some((ix, name(&held.secret)?)));
-            let named = named.map(|(ix, name)| (CredentialIx(ix as u32), name.as_bytes()));
-            table(&hasher, named)
+        let credentials = |name: Name| {
+            let named =
+                plan.credentials.iter().enumerate().filter_map(move |(ix, held)| Some((ix, name(held.secret)?)));
+            table(&hasher, named.map(|(ix, name)| (CredentialIx(ix as u32), name.as_bytes())))
         };
-        let consumers = |name: fn(&Consumer) -> Option<&[u8]>| {
-            let named = plan.consumers.iter().enumerate().filter_map(|(ix, held)| Some((ix, name(held)?)));
-            table(&hasher, named.map(|(ix, name)| (ConsumerIx(ix as u32), name)))
+        let consumers = |name: for<'p> fn(Consumer<'p>) -> Option<&'p str>| {
+            let named = plan.consumers.iter().enumerate().filter_map(move |(ix, held)| Some((ix, name(held)?)));
+            table(&hasher, named.map(|(ix, name)| (ConsumerIx(ix as u32), name.as_bytes())))
         };
+        let ids: Vec<_> = plan.consumers.iter().map(|held| held.id).collect();
+        let ids = ids.iter().enumerate().map(|(ix, id)| (ConsumerIx(ix as u32), &id.as_bytes()[..]));
         Directory {
             keys: credentials(key),
             jwts: credentials(jwt),
             basics: credentials(basic),
             hmacs: credentials(hmac),
             subjects: credentials(subject),
-            ids: consumers(|held| Some(held.id.as_bytes())),
-            usernames: consumers(|held| held.username.as_deref().map(str::as_bytes)),
-            custom_ids: consumers(|held| held.custom_id.as_deref().map(str::as_bytes)),
+            ids: table(&hasher, ids),
+            usernames: consumers(|held| held.username),
+            custom_ids: consumers(|held| held.custom_id),
             loaded: WallMs(0),
             hasher,
             plan: plan.clone(),
@@ -69,7 +71,7 @@ impl Directory {
 
     /// Does this credential still live? True for all but keys whose time to live is over.
     pub fn alive(&self, credential: CredentialIx, now: WallMs) -> bool {
-        match &self.plan.credentials[credential.ix()].secret {
+        match self.plan.credential(credential).secret {
             Secret::Key { ttl_s: Some(ttl_s), .. } => now.0 < self.loaded.0.saturating_add(ttl_s.saturating_mul(1000)),
             _ => true,
         }
@@ -91,7 +93,7 @@ impl Directory {
         let mut compared = 0;
         let found = self.keys.find(self.hasher.hash_one(sought), |ix| {
             compared += 1;
-            key(&self.plan.credentials[ix.ix()].secret).is_some_and(|held| bool::from(held.as_bytes().ct_eq(sought)))
+            key(self.plan.credential(*ix).secret).is_some_and(|held| bool::from(held.as_bytes().ct_eq(sought)))
         });
         if compared == 0 {
             compared = 1;
@@ -119,17 +121,12 @@ impl Directory {
     pub fn by_subject<'s>(&'s self, name: &'s str) -> impl Iterator<Item = CredentialIx> + 's {
         let hash = self.hasher.hash_one(name.as_bytes());
         let all = self.subjects.iter_hash(hash).copied();
-        all.filter(move |ix| subject(&self.plan.credentials[ix.ix()].secret) == Some(name))
+        all.filter(move |ix| subject(self.plan.credential(*ix).secret) == Some(name))
     }
 
-    fn credential(
-        &self,
-        table: &HashTable<CredentialIx>,
-        name: fn(&Secret) -> Option<&str>,
-        sought: &str,
-    ) -> Option<CredentialIx> {
+    fn credential(&self, table: &HashTable<CredentialIx>, name: Name, sought: &str) -> Option<CredentialIx> {
         let hash = self.hasher.hash_one(sought.as_bytes());
-        table.find(hash, |ix| name(&self.plan.credentials[ix.ix()].secret) == Some(sought)).copied()
+        table.find(hash, |ix| name(self.plan.credential(*ix).secret) == Some(sought)).copied()
     }
 
     /// A consumer by id, in the one form that ids are written in, or username.
@@ -137,7 +134,7 @@ impl Directory {
         let id = (id_or_username.len() == 36).then(|| Uuid::try_parse(id_or_username).ok()).flatten();
         let by_id = id.and_then(|id| {
             let hash = self.hasher.hash_one(&id.as_bytes()[..]);
-            self.ids.find(hash, |ix| self.plan.consumers[ix.ix()].id == id).copied()
+            self.ids.find(hash, |ix| self.plan.consumers.id(*ix) == id).copied()
         });
         by_id.or_else(|| self.by_username(id_or_username))
     }
@@ -150,17 +147,20 @@ impl Directory {
     /// A consumer by custom id.
     pub fn by_custom_id(&self, name: &str) -> Option<ConsumerIx> {
         let hash = self.hasher.hash_one(name.as_bytes());
-        let is_it = |ix: &ConsumerIx| self.plan.consumers[ix.ix()].custom_id.as_deref() == Some(name);
+        let is_it = |ix: &ConsumerIx| self.plan.consumer(*ix).custom_id == Some(name);
         self.custom_ids.find(hash, is_it).copied()
     }
 
     /// A consumer by username.
     pub fn by_username(&self, name: &str) -> Option<ConsumerIx> {
         let hash = self.hasher.hash_one(name.as_bytes());
-        let is_it = |ix: &ConsumerIx| self.plan.consumers[ix.ix()].username.as_deref() == Some(name);
+        let is_it = |ix: &ConsumerIx| self.plan.consumer(*ix).username == Some(name);
         self.usernames.find(hash, is_it).copied()
     }
 }
+
+/// What a kind of credential is found by; `None` where it is of another kind.
+type Name = for<'p> fn(Secret<&'p str>) -> Option<&'p str>;
 
 /// A table of places by what they are found by. Names are unique: linking saw to it.
 fn table<'p, P: Copy>(hasher: &RandomState, named: impl Iterator<Item = (P, &'p [u8])> + Clone) -> HashTable<P> {
@@ -172,35 +172,35 @@ fn table<'p, P: Copy>(hasher: &RandomState, named: impl Iterator<Item = (P, &'p 
     table
 }
 
-fn key(secret: &Secret) -> Option<&str> {
+fn key(secret: Secret<&str>) -> Option<&str> {
     match secret {
         Secret::Key { key, .. } => Some(key),
         _ => None,
     }
 }
 
-fn jwt(secret: &Secret) -> Option<&str> {
+fn jwt(secret: Secret<&str>) -> Option<&str> {
     match secret {
-        Secret::Jwt(held) => Some(&held.key),
+        Secret::Jwt(held) => Some(held.key),
         _ => None,
     }
 }
 
-fn basic(secret: &Secret) -> Option<&str> {
+fn basic(secret: Secret<&str>) -> Option<&str> {
     match secret {
         Secret::Basic { username, .. } => Some(username),
         _ => None,
     }
 }
 
-fn hmac(secret: &Secret) -> Option<&str> {
+fn hmac(secret: Secret<&str>) -> Option<&str> {
     match secret {
         Secret::Hmac { username, .. } => Some(username),
         _ => None,
     }
 }
 
-fn subject(secret: &Secret) -> Option<&str> {
+fn subject(secret: Secret<&str>) -> Option<&str> {
     match secret {
         Secret::Subject { name, .. } => Some(name),
         _ => None,

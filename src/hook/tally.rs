@@ -51,7 +51,7 @@ impl Tally {
         plugin: &str,
         route: Option<&Route>,
         service: Option<&Service>,
-        consumer: Option<&Consumer>,
+        consumer: Option<Consumer<'_>>,
         code: u16,
         shadow: bool,
     ) {
@@ -75,8 +75,7 @@ impl Tally {
                 plugin: plugin.to_owned(),
                 service: service.map_or_else(String::new, |of| named(of.name.as_deref(), of.id)),
                 route: route.map_or_else(String::new, |of| named(of.name.as_deref(), of.id)),
-                consumer: consumer
-                    .map_or_else(String::new, |of| named(of.username.as_deref().or(of.custom_id.as_deref()), of.id)),
+                consumer: consumer.map_or_else(String::new, |of| named(of.username.or(of.custom_id), of.id)),
                 by,
                 code,
                 shadow,
@@ -95,23 +94,24 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::id::ConsumerIx;
+    use crate::plan::{Consumers, NewConsumer};
 
     #[test]
     fn rows_have_a_bound_and_nothing_goes_uncounted() {
         let mut tally = Tally::default();
-        let consumer = |n: usize| Consumer {
-            id: uuid::Uuid::from_u128(n as u128),
-            username: Some(format!("c{n}").into()),
-            custom_id: None,
-            groups: Box::default(),
-            tags: Box::default(),
-            at: crate::base::span::Span::nowhere(),
-        };
+        let mut consumers = Consumers::default();
+        for n in 0..REFUSAL_ROWS_MAX + 5 {
+            let (username, id) = (format!("c{n}"), uuid::Uuid::from_u128(n as u128));
+            let at = &crate::base::span::Span::nowhere();
+            consumers.push(NewConsumer { id, username: Some(&username), custom_id: None, groups: &[], tags: &[], at });
+        }
+        let consumer = |n: usize| consumers.at(ConsumerIx(n as u32));
         for n in 0..REFUSAL_ROWS_MAX + 5 {
             tally.note_by("consumer");
-            tally.add("rate-limiting", None, None, Some(&consumer(n)), 429, false);
+            tally.add("rate-limiting", None, None, Some(consumer(n)), 429, false);
         }
-        tally.add("rate-limiting", None, None, Some(&consumer(3)), 429, false);
+        tally.add("rate-limiting", None, None, Some(consumer(3)), 429, false);
         tally.add("key-auth", None, None, None, 401, false);
         let of = |name: &str| tally.rows().filter(|row| row.consumer == name).map(|row| row.count).collect::<Vec<_>>();
         assert_eq!((of("c3"), of("other").iter().sum::<u64>()), (vec![1], 7));

@@ -454,8 +454,8 @@ impl Channel {
 
     /// Has the stream ended without its peer's word (`close_notify`)? Never so in the clear, where there is none.
     pub fn is_cut(&self) -> bool {
-        let cut = |early: &Box<Early>| early.cut.get();
-        self.tls.get().is_some_and(|tls| tls.cut.get()) || self.early.as_ref().is_some_and(cut)
+        let within = || self.early.as_ref().is_some_and(|early| early.cut.get());
+        self.tls.get().is_some_and(|tls| tls.cut.get()) || within()
     }
 
     /// As [`Stream::keep_alive`].

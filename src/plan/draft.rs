@@ -6,7 +6,7 @@
 use super::balancing::{Checks, Hashing};
 use super::ids::Table;
 use super::node::NodeDraft;
-use super::record::Record;
+use super::record::Records;
 use super::spoken::ProxyVersion;
 use super::tls::{PemPair, ServiceTls};
 use super::{Algorithm, HeaderMatch, HostPattern, Ordering, PathPattern, Protocol, Secret};
@@ -39,7 +39,7 @@ pub struct Draft {
     /// What is understood, but not served yet: unique and well-formed, and that is all.
     pub others: Vec<OtherDraft>,
     /// All of these as they were written; not linked.
-    pub records: Vec<Record>,
+    pub records: Records,
 }
 
 impl Draft {
@@ -57,7 +57,7 @@ impl Draft {
             plugins: Vec::new(),
             pems: Vec::new(),
             others: Vec::new(),
-            records: Vec::new(),
+            records: Records::default(),
         }
     }
 }
@@ -220,7 +220,7 @@ pub struct CredentialDraft {
     /// Whose.
     pub consumer: At<Ref>,
     /// The proof.
-    pub secret: Secret,
+    pub secret: Secret<Box<str>>,
     /// Does a [`Secret::Basic`] hold the password itself, yet to be hashed with the consumer's id?
     pub plain: bool,
     /// Who must have vouched for a [`Secret::Subject`]. Boxed: few have one, and there may be very many without.

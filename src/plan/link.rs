@@ -6,13 +6,15 @@
 use super::balancing::{Checks, Hashing};
 use super::chain::Chains;
 use super::draft::{
-    Common, CredentialDraft, Draft, OtherDraft, PemDraft, PluginDraft, Ref, RouteDraft, ServiceDraft, UpstreamDraft,
+    Common, ConsumerDraft, CredentialDraft, Draft, GroupDraft, OtherDraft, PemDraft, PluginDraft, Ref, RouteDraft,
+    ServiceDraft, UpstreamDraft,
 };
 use super::ids::{derived, Table};
 use super::report::Report;
 use super::tls::{Authority, Certificate, Secure};
 use super::{
-    Algorithm, Consumer, Credential, Plan, PluginInstance, Protocol, Route, Scope, Secret, Service, Target, Upstream,
+    Algorithm, Consumers, Credentials, NewConsumer, Plan, PluginInstance, Protocol, Route, Scope, Secret, Service,
+    Target, Upstream,
 };
 use crate::base::id::{ConsumerIx, RouteIx, ServiceIx, UpstreamIx};
 use crate::base::span::{At, Span};
@@ -133,34 +135,8 @@ fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
         }
     }
 
-    let mut linked_consumers: Vec<Consumer> = consumers
-        .iter()
-        .map(|consumer| Consumer {
-            id: consumer.common.id,
-            username: consumer.username.as_deref().map(Box::from),
-            custom_id: consumer.custom_id.as_deref().map(Box::from),
-            groups: Box::default(),
-            tags: consumer.common.tags.iter().map(|tag| Box::from(tag.as_str())).collect(),
-            at: consumer.common.at.clone(),
-        })
-        .collect();
-    let mut members: HashMap<usize, Vec<Box<str>>> = HashMap::new();
-    for group in &groups {
-        let Some(ix) = consumer_names.find("consumer", &group.consumer, &group.common, report) else { continue };
-        let held = members.entry(ix).or_default();
-        if held.iter().any(|held| **held == *group.group) {
-            let message =
-                format!("uniqueness violation: 'acls' entity with group set to '{}' already declared", group.group);
-            report.fault(&group.common.at, &group.common.path, message, "");
-        } else {
-            held.push(group.group.as_str().into());
-        }
-    }
-    for (ix, groups) in members {
-        linked_consumers[ix].groups = groups.into();
-    }
-
-    let linked_credentials = link_credentials(credentials, &consumer_names, &linked_consumers, report);
+    let linked_consumers = link_consumers(&consumers, &groups, &consumer_names, report);
+    let linked_credentials = link_credentials(&credentials, &consumer_names, &linked_consumers, report);
 
     let mut linker = PluginLinker {
         service_names: &service_names,
@@ -474,48 +450,87 @@ fn link_plugin(plugin: PluginDraft, scope: Scope) -> PluginInstance {
     }
 }
 
+/// Consumers with the groups that they are in.
+fn link_consumers(
+    consumers: &[ConsumerDraft],
+    groups: &[GroupDraft],
+    names: &Names<'_>,
+    report: &mut Report,
+) -> Consumers {
+    let mut members: HashMap<usize, Vec<&str>> = HashMap::new();
+    for group in groups {
+        let Some(ix) = names.find("consumer", &group.consumer, &group.common, report) else { continue };
+        let held = members.entry(ix).or_default();
+        if held.contains(&group.group.as_str()) {
+            let message =
+                format!("uniqueness violation: 'acls' entity with group set to '{}' already declared", group.group);
+            report.fault(&group.common.at, &group.common.path, message, "");
+        } else {
+            held.push(&group.group);
+        }
+    }
+    let mut linked = Consumers::default();
+    for (ix, ConsumerDraft { common, username, custom_id }) in consumers.iter().enumerate() {
+        let groups = members.remove(&ix).unwrap_or_default();
+        let tags: Vec<&str> = common.tags.iter().map(String::as_str).collect();
+        linked.push(NewConsumer {
+            id: common.id,
+            username: username.as_deref(),
+            custom_id: custom_id.as_deref(),
+            groups: &groups,
+            tags: &tags,
+            at: &common.at,
+        });
+    }
+    linked
+}
+
 /// Credentials by kind must be unique in what they are found by.
 fn link_credentials(
-    drafts: Vec<CredentialDraft>,
+    drafts: &[CredentialDraft],
     consumer_names: &Names<'_>,
-    consumers: &[Consumer],
+    consumers: &Consumers,
     report: &mut Report,
-) -> Vec<Credential> {
-    let mut seen: HashMap<(Table, Box<str>), Span> = HashMap::with_capacity(drafts.len());
-    let mut ids: HashMap<(Table, Uuid), Span> = HashMap::with_capacity(drafts.len());
-    let mut out = Vec::with_capacity(drafts.len());
-    for draft in drafts {
-        let (table, column, value) = match &draft.secret {
+) -> Credentials {
+    let mut seen: HashMap<(Table, &str, Option<u32>), &Span> = HashMap::with_capacity(drafts.len());
+    let mut ids: HashMap<(Table, Uuid), &Span> = HashMap::with_capacity(drafts.len());
+    let mut linked = Credentials::default();
+    for CredentialDraft { common, consumer, secret, plain, .. } in drafts {
+        let (table, column, value) = match secret {
             Secret::Key { key, .. } => (Table::Keys, "key", key),
             Secret::Jwt(held) => (Table::Jwts, "key", &held.key),
             Secret::Basic { username, .. } => (Table::Basics, "username", username),
             Secret::Hmac { username, .. } => (Table::Hmacs, "username", username),
             Secret::Subject { name, .. } => (Table::Subjects, "subject_name", name),
         };
-        // One name may mean several, told apart by who vouches.
-        let mut named = value.clone();
-        if let Secret::Subject { authority: Some(authority), .. } = &draft.secret {
-            named = format!("{named} by {authority}").into();
-        }
-        let (common, at) = (&draft.common, draft.common.at.clone());
-        if let Some(first) = seen.insert((table, named), at.clone()) {
+        // One name of a certificate may mean several, told apart by who vouches.
+        let by = match secret {
+            Secret::Subject { authority, .. } => *authority,
+            _ => None,
+        };
+        if let Some(first) = seen.insert((table, value, by), &common.at) {
             // An API key is a secret: a log must not show it.
             let shown = if table == Table::Keys { "***" } else { value };
-            violation(table, column, shown, common, &first, report);
-        } else if let Some(first) = ids.insert((table, common.id), at.clone()) {
-            violation(table, "primary key", &common.id.to_string(), common, &first, report);
+            violation(table, column, shown, common, first, report);
+        } else if let Some(first) = ids.insert((table, common.id), &common.at) {
+            violation(table, "primary key", &common.id.to_string(), common, first, report);
         }
-        let Some(ix) = consumer_names.find("consumer", &draft.consumer, common, report) else { continue };
-        let secret = match draft.secret {
-            Secret::Basic { username, password_hash } if draft.plain => {
-                let password_hash = salted(&password_hash, consumers[ix].id).into();
-                Secret::Basic { username, password_hash }
+        let Some(ix) = consumer_names.find("consumer", consumer, common, report) else { continue };
+        let ix = ConsumerIx(ix as u32);
+        match secret {
+            Secret::Basic { username, password_hash } if *plain => {
+                let password_hash = salted(password_hash, consumers.id(ix));
+                linked.push(
+                    common.id,
+                    ix,
+                    &Secret::Basic { username: &**username, password_hash: &password_hash },
+                    &common.at,
+                );
             }
-            other => other,
-        };
-        out.push(Credential { id: draft.common.id, consumer: ConsumerIx(ix as u32), secret, at });
+            secret => linked.push(common.id, ix, secret, &common.at),
+        }
     }
-    out
+    linked
 }
 
 /// SHA-1 of password and consumer id, hex. What a migrated database holds; weak as hashes of passwords go.

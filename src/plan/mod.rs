@@ -11,6 +11,8 @@ pub mod draft;
 pub mod ids;
 pub mod link;
 pub mod node;
+pub mod packed;
+pub mod people;
 pub mod rank;
 pub mod record;
 pub mod report;
@@ -18,9 +20,10 @@ pub mod schema;
 pub mod spoken;
 pub mod tls;
 
-use crate::base::id::{ConsumerIx, PluginIx, ServiceIx, UpstreamIx};
+use crate::base::id::{ConsumerIx, CredentialIx, PluginIx, ServiceIx, UpstreamIx};
 use crate::base::span::Span;
 use balancing::{Checks, Hashing};
+pub use people::{Consumer, Consumers, Credential, Credentials, NewConsumer, Secret, TokenKey};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -42,9 +45,9 @@ pub struct Plan {
     /// Named or implied groups of targets; a service with a plain host has an implied one.
     pub upstreams: Vec<Upstream>,
     /// Who sends them.
-    pub consumers: Vec<Consumer>,
+    pub consumers: Consumers,
     /// By what they prove it.
-    pub credentials: Vec<Credential>,
+    pub credentials: Credentials,
     /// Plugin instances; disabled ones are not here.
     pub plugins: Vec<PluginInstance>,
     /// Certificates and authorities.
@@ -610,93 +613,6 @@ pub struct Target {
     pub at: Span,
 }
 
-/// Who sends requests.
-#[derive(Clone, Debug)]
-pub struct Consumer {
-    /// Stable id.
-    pub id: Uuid,
-    /// Unique name.
-    pub username: Option<Box<str>>,
-    /// Unique name of somebody else's.
-    pub custom_id: Option<Box<str>>,
-    /// Groups, for access lists.
-    pub groups: Box<[Box<str>]>,
-    /// Tags.
-    pub tags: Box<[Box<str>]>,
-    /// Where it was written.
-    pub at: Span,
-}
-
-// There may be a hundred thousand: no spare room, no text twice.
-const _: () = assert!(size_of::<Consumer>() <= 104 && size_of::<Credential>() <= 88);
-
-/// By what a consumer proves who he is. Its `Debug` shows no secret.
-#[derive(Clone)]
-pub struct Credential {
-    /// Stable id.
-    pub id: Uuid,
-    /// Whose.
-    pub consumer: ConsumerIx,
-    /// The proof.
-    pub secret: Secret,
-    /// Where it was written.
-    pub at: Span,
-}
-
-impl std::fmt::Debug for Credential {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credential").field("id", &self.id).field("consumer", &self.consumer).finish_non_exhaustive()
-    }
-}
-
-/// The kinds of proof.
-#[derive(Clone)]
-pub enum Secret {
-    /// An API key.
-    Key {
-        /// The key.
-        key: Box<str>,
-        /// Seconds it lives after the file was loaded; `None` for ever.
-        ttl_s: Option<u64>,
-    },
-    /// A key that signs JSON Web Tokens; boxed, as it is larger than the others.
-    Jwt(Box<TokenKey>),
-    /// Username and password (hash).
-    Basic {
-        /// Username.
-        username: Box<str>,
-        /// SHA-1 of password and consumer id, hex.
-        password_hash: Box<str>,
-    },
-    /// Username and HMAC secret.
-    Hmac {
-        /// Username.
-        username: Box<str>,
-        /// Secret.
-        secret: Box<str>,
-    },
-    /// A name in a certificate; the proof is that it holds.
-    Subject {
-        /// An alternative name or the common one.
-        name: Box<str>,
-        /// Who must have vouched for it, as its place among the authorities; `None`: anybody who is trusted.
-        authority: Option<u32>,
-    },
-}
-
-/// A key that signs JSON Web Tokens.
-#[derive(Clone)]
-pub struct TokenKey {
-    /// What the token calls it (`iss`).
-    pub key: Box<str>,
-    /// Shared secret, for HS*.
-    pub secret: Box<str>,
-    /// `HS256` …
-    pub algorithm: Box<str>,
-    /// PEM, for the others.
-    pub public_key: Option<Box<str>>,
-}
-
 /// A configured plugin.
 #[derive(Clone, Debug)]
 pub struct PluginInstance {
@@ -762,6 +678,16 @@ impl Plan {
     /// An instance by its place.
     pub fn plugin(&self, ix: PluginIx) -> &PluginInstance {
         &self.plugins[ix.ix()]
+    }
+
+    /// A consumer by its place.
+    pub fn consumer(&self, ix: ConsumerIx) -> Consumer<'_> {
+        self.consumers.at(ix)
+    }
+
+    /// A credential by its place.
+    pub fn credential(&self, ix: CredentialIx) -> Credential<'_> {
+        self.credentials.at(ix)
     }
 
     /// The upstream of a service.

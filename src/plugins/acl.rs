@@ -3,7 +3,9 @@
 //! It asks who an authentication plugin said it is, so it needs one. A consumer who stands in for strangers has groups like
 //! any other. The upstream believes the headers about groups, so each is written or taken away, whatever a client sends.
 
+use crate::base::id::ConsumerIx;
 use crate::hook::{Ctx, Descriptor, Env, Hooks, Plugin, Reply, Verdict};
+use crate::plan::packed::place;
 use crate::plan::schema::{Element, Field, Kind, HTTP_PROTOCOLS};
 use crate::plan::Plan;
 use ahash::RandomState;
@@ -101,12 +103,33 @@ struct Acl {
     shown: Option<Arc<Shown>>,
 }
 
-/// The groups of each consumer as a header shows them; one for all instances of a generation.
-struct Shown(Vec<String>);
+/// The groups of each consumer as a header shows them; one for all instances of a generation. There may be a hundred
+/// thousand, and few of them in any group: four bytes each and the text.
+struct Shown {
+    texts: String,
+    /// Where the text of each consumer ends.
+    ends: Vec<u32>,
+}
 
 impl Shown {
     fn of(plan: &Plan) -> Shown {
-        Shown(plan.consumers.iter().map(|consumer| consumer.groups.join(", ")).collect())
+        let (mut texts, mut ends) = (String::new(), Vec::with_capacity(plan.consumers.len()));
+        for consumer in plan.consumers.iter() {
+            let begin = texts.len();
+            for group in consumer.groups() {
+                texts.push_str(if texts.len() > begin { ", " } else { "" });
+                texts.push_str(group);
+            }
+            ends.push(place(&texts));
+        }
+        Shown { texts, ends }
+    }
+
+    /// Those of one; `None` where there are none.
+    fn groups(&self, ix: ConsumerIx) -> Option<&str> {
+        let begin = ix.ix().checked_sub(1).map_or(0, |before| self.ends[before]);
+        let text = self.texts.get(begin as usize..self.ends[ix.ix()] as usize)?;
+        (!text.is_empty()).then_some(text)
     }
 }
 
@@ -119,14 +142,14 @@ impl Plugin for Acl {
             }
         }
         let Some(consumer) = cx.identity.consumer else { return refuse(cx.identity.is_proved()) };
-        let groups = &cx.directory.plan().consumers[consumer.ix()].groups;
-        if self.allows && groups.is_empty() {
+        let mut groups = cx.directory.plan().consumer(consumer).groups().peekable();
+        if self.allows && groups.peek().is_none() {
             return refuse(cx.identity.is_proved());
         }
-        if groups.iter().any(|group| self.listed.contains(&**group)) != self.allows {
+        if groups.any(|group| self.listed.contains(group)) != self.allows {
             return refuse(true);
         }
-        let shown = self.shown.as_ref().and_then(|shown| shown.0.get(consumer.ix())).filter(|text| !text.is_empty());
+        let shown = self.shown.as_ref().and_then(|shown| shown.groups(consumer));
         match shown {
             Some(text) => cx.edits.set_request(GROUPS, text.as_bytes()),
             None => cx.edits.remove_request(GROUPS),
@@ -162,7 +185,7 @@ fn refuse(is_proved: bool) -> Verdict {
 mod tests {
     use super::super::rig::{faults, Rig, ALICE, BOB, GUEST};
     use super::*;
-    use crate::base::id::{ConsumerIx, CredentialIx};
+    use crate::base::id::CredentialIx;
     use crate::hook::Identity;
     use serde_json::json;
 

@@ -94,7 +94,7 @@ impl Gate {
             return Verdict::Reply(Box::new(Reply::message(500, message)));
         };
         *cx.identity = Identity { consumer: Some(ix), ..Identity::default() };
-        introduce(cx.edits, &cx.directory.plan().consumers[ix.ix()]);
+        introduce(cx.edits, cx.directory.plan().consumer(ix));
         cx.edits.remove_request(CREDENTIAL);
         cx.edits.set_request(IS_ANONYMOUS, b"true");
         Verdict::Next
@@ -104,9 +104,9 @@ impl Gate {
 /// Lets a request in as the owner of `credential`, which the upstream knows by `identifier`. Allocates nothing.
 pub(super) fn admit(cx: &mut Ctx<'_>, credential: CredentialIx, identifier: &[u8]) {
     let plan = cx.directory.plan();
-    let consumer = plan.credentials[credential.ix()].consumer;
+    let consumer = plan.credential(credential).consumer;
     *cx.identity = Identity { consumer: Some(consumer), credential: Some(credential), is_vouched: false };
-    introduce(cx.edits, &plan.consumers[consumer.ix()]);
+    introduce(cx.edits, plan.consumer(consumer));
     cx.edits.set_request(CREDENTIAL, identifier);
     cx.edits.remove_request(IS_ANONYMOUS);
 }
@@ -123,18 +123,18 @@ pub(super) fn vouch(
     *identity = Identity { consumer, credential: None, is_vouched: true };
     clear(edits);
     if let Some(consumer) = consumer {
-        introduce(edits, &directory.plan().consumers[consumer.ix()]);
+        introduce(edits, directory.plan().consumer(consumer));
     }
     if let Some(identifier) = identifier {
         edits.set_request(CREDENTIAL, identifier);
     }
 }
 
-fn introduce(edits: &mut Edits, consumer: &Consumer) {
+fn introduce(edits: &mut Edits, consumer: Consumer<'_>) {
     let mut id = [0; 36];
     consumer.id.hyphenated().encode_lower(&mut id);
     edits.set_request(ID, &id);
-    for (name, value) in [(CUSTOM_ID, &consumer.custom_id), (USERNAME, &consumer.username)] {
+    for (name, value) in [(CUSTOM_ID, consumer.custom_id), (USERNAME, consumer.username)] {
         match value {
             Some(value) => edits.set_request(name, value.as_bytes()),
             None => edits.remove_request(name),

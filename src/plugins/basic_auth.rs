@@ -108,7 +108,7 @@ impl Plugin for BasicAuth {
             let refusal = || Reply::message(401, "Unauthorized").with("WWW-Authenticate", self.challenge.clone());
             return self.gate.refuse(cx, refusal);
         };
-        let name = match &cx.directory.plan().credentials[credential.ix()].secret {
+        let name = match cx.directory.plan().credential(credential).secret {
             Secret::Basic { username, .. } => username.as_bytes(),
             _ => b"",
         };
@@ -130,9 +130,9 @@ fn prove(value: &[u8], directory: &Directory, scratch: &mut Vec<u8>) -> Proof {
     let Some(colon) = memchr::memchr(b':', scratch).filter(|&colon| colon > 0) else { return Proof::Nobody };
     let plan = directory.plan();
     let known = std::str::from_utf8(&scratch[..colon]).ok().and_then(|name| directory.by_basic_username(name));
-    let credential = known.map(|ix| &plan.credentials[ix.ix()]);
-    let (held, salt) = match credential.map(|credential| (&credential.secret, credential.consumer)) {
-        Some((Secret::Basic { password_hash, .. }, consumer)) => (&**password_hash, plan.consumers[consumer.ix()].id),
+    let credential = known.map(|ix| plan.credential(ix));
+    let (held, salt) = match credential.map(|credential| (credential.secret, credential.consumer)) {
+        Some((Secret::Basic { password_hash, .. }, consumer)) => (password_hash, plan.consumers.id(consumer)),
         _ => (NO_HASH, Uuid::nil()),
     };
     let mut id = [0; 36];
@@ -170,7 +170,7 @@ mod tests {
     fn rig(config: Value) -> Rig {
         let secret = |username: &str, password: &str, consumer: u128| Secret::Basic {
             username: username.into(),
-            password_hash: salted(password, Uuid::from_u128(consumer)).into(),
+            password_hash: salted(password, Uuid::from_u128(consumer)),
         };
         let more = vec![
             credential(0xe0, BOB, secret("bob", "kong", 0xb0)),

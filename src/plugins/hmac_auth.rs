@@ -169,7 +169,7 @@ impl HmacAuth {
                 return self.gate.refuse(cx, refusal);
             }
         };
-        let name = match &cx.directory.plan().credentials[credential.ix()].secret {
+        let name = match cx.directory.plan().credential(credential).secret {
             Secret::Hmac { username, .. } => username.as_bytes(),
             _ => b"",
         };
@@ -195,7 +195,7 @@ impl HmacAuth {
         }
         let plan = cx.directory.plan();
         let known = std::str::from_utf8(claim.username).ok().and_then(|name| cx.directory.by_hmac_username(name));
-        let secret = match known.map(|ix| &plan.credentials[ix.ix()].secret) {
+        let secret = match known.map(|ix| plan.credential(ix).secret) {
             Some(Secret::Hmac { secret, .. }) => secret.as_bytes(),
             _ => b"",
         };

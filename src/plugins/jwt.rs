@@ -15,16 +15,18 @@ use super::authentication::{self, Gate};
 use crate::auth::jwt::{Claims, Malformed, Refused, Token, Verified};
 use crate::auth::key::{secret_from_base64, Alg, Key};
 use crate::auth::life::{LifeFaults, LifeRules};
-use crate::auth::token_cache::{Realm, TokenCache};
+use crate::auth::token_cache::{Parts, Realm, TokenCache};
 use crate::base::id::{ConsumerIx, CredentialIx};
 use crate::base::limits;
 use crate::hook::{Ctx, Descriptor, Env, Hooks, Need, Outcome, Plugin, Reply, Verdict};
 use crate::http::{cookies, query};
 use crate::plan::schema::{Element, Field, Kind, Rule, HTTP_PROTOCOLS};
 use crate::plan::{Plan, Secret, TokenKey};
+use ahash::RandomState;
 use issued::Issued;
 use serde_json::{json, Map, Value};
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 use told::Told;
 
@@ -179,8 +181,8 @@ fn build(config: &Value, env: &Env<'_>) -> Result<Arc<dyn Plugin>, String> {
 /// The keys of all credentials of a generation, and a digest of what they are. One for all instances of this plugin that
 /// read secrets in the same way.
 struct Keys {
-    /// By [`CredentialIx`]; `None`: not of this kind, or nothing to verify by.
-    by_credential: Vec<Option<Key>>,
+    /// Of those that there is something to verify by.
+    by_credential: HashMap<CredentialIx, Key, RandomState>,
     digest: Realm,
 }
 
@@ -189,28 +191,27 @@ struct Base64Keys(Result<Arc<Keys>, String>);
 
 impl Keys {
     fn of(plan: &Plan, base64: bool) -> Result<Keys, String> {
-        let mut by_credential = Vec::with_capacity(plan.credentials.len());
+        let mut by_credential = HashMap::default();
         // Every place counts, so that an index that is remembered means the same credential as long as it is found.
-        let mut parts: Vec<&[u8]> = vec![if base64 { b"base64" } else { b"plain" }];
-        for credential in &plan.credentials {
-            parts.push(credential.id.as_bytes());
-            let Secret::Jwt(held) = &credential.secret else {
-                by_credential.push(None);
-                continue;
-            };
-            let TokenKey { key, secret, algorithm, public_key } = &**held;
-            let pem = public_key.as_deref();
-            parts.extend([key.as_bytes(), secret.as_bytes(), algorithm.as_bytes(), pem.unwrap_or_default().as_bytes()]);
-            let fault = |why: &str| format!("credential \"{key}\" ({}): {why}", credential.at);
+        let mut digest = Parts::default();
+        digest.add(if base64 { b"base64" } else { b"plain" });
+        for (ix, credential) in plan.credentials.iter().enumerate() {
+            digest.add(credential.id.as_bytes());
+            let Secret::Jwt(TokenKey { key, secret, algorithm, public_key: pem }) = credential.secret else { continue };
+            for part in [key, secret, algorithm, pem.unwrap_or_default()] {
+                digest.add(part.as_bytes());
+            }
+            let fault = |why: &str| format!("credential \"{key}\" ({}): {why}", credential.at());
             let alg = Alg::named(algorithm).ok_or_else(|| fault("its algorithm is not known"))?;
-            by_credential.push(match (alg.is_shared(), pem) {
+            let made = match (alg.is_shared(), pem) {
                 (true, _) if base64 => secret_from_base64(secret).and_then(|secret| Key::shared(alg, &secret).ok()),
                 (true, _) => Key::shared(alg, secret.as_bytes()).ok(),
                 (false, Some(pem)) => Some(Key::public(alg, pem).map_err(fault)?),
                 (false, None) => None,
-            });
+            };
+            by_credential.extend(made.map(|key| (CredentialIx(ix as u32), key)));
         }
-        Ok(Keys { by_credential, digest: Realm::of(parts) })
+        Ok(Keys { by_credential, digest: digest.realm() })
     }
 }
 
@@ -280,7 +281,7 @@ const NOBODY: u32 = u32::MAX;
 
 /// Lets the request in by a credential that a token names.
 fn admit(cx: &mut Ctx<'_>, credential: CredentialIx) {
-    let name = match &cx.directory.plan().credentials[credential.ix()].secret {
+    let name = match cx.directory.plan().credential(credential).secret {
         Secret::Jwt(held) => held.key.as_bytes(),
         _ => b"",
     };
@@ -335,13 +336,13 @@ impl Jwt {
         };
         let credential = cx.directory.by_jwt_key(name).ok_or(Refusal::UnknownName)?;
         let plan = cx.directory.plan();
-        let Secret::Jwt(held) = &plan.credentials[credential.ix()].secret else {
+        let Secret::Jwt(held) = plan.credential(credential).secret else {
             return Err(Refusal::UnknownName);
         };
-        if Alg::named(&held.algorithm) != Some(token.alg()) {
+        if Alg::named(held.algorithm) != Some(token.alg()) {
             return Err(Refusal::Alg);
         }
-        let key = keys.by_credential.get(credential.ix()).and_then(Option::as_ref).ok_or(Refusal::NoKey)?;
+        let key = keys.by_credential.get(&credential).ok_or(Refusal::NoKey)?;
         let proof = token.verify(&[key]).map_err(Refusal::of)?;
         self.judge(&proof, now_s)?;
         let mut told = Vec::new();

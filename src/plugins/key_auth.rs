@@ -154,7 +154,7 @@ impl KeyAuth {
             }
         };
         let mut id = [0; 36];
-        cx.directory.plan().credentials[credential.ix()].id.hyphenated().encode_lower(&mut id);
+        cx.directory.plan().credentials.id(credential).hyphenated().encode_lower(&mut id);
         authentication::admit(cx, credential, &id);
         Verdict::Next
     }

@@ -275,7 +275,7 @@ impl MtlsAuth {
         let names = || client.names().chain(std::iter::once(client.common_name.as_str()));
         let find = |fits: &dyn Fn(Option<u32>) -> bool| {
             names().find_map(|name| {
-                cx.directory.by_subject(name).find(|ix| match cx.directory.plan().credentials[ix.ix()].secret {
+                cx.directory.by_subject(name).find(|ix| match cx.directory.plan().credential(*ix).secret {
                     Secret::Subject { authority, .. } => fits(authority),
                     _ => false,
                 })
@@ -290,7 +290,7 @@ impl MtlsAuth {
         let credential = if self.skips_lookup { None } else { self.credential(client, cx) };
         let consumer = match (self.skips_lookup, credential) {
             (true, _) => None,
-            (false, Some(credential)) => Some(cx.directory.plan().credentials[credential.ix()].consumer),
+            (false, Some(credential)) => Some(cx.directory.plan().credential(credential).consumer),
             (false, None) => match self.consumer(client, cx).or(self.default_consumer) {
                 Some(consumer) => Some(consumer),
                 None => return false,
@@ -299,7 +299,7 @@ impl MtlsAuth {
         let mut id = [0; 36];
         let identifier = credential.map(|credential| {
             let id: &[u8] =
-                cx.directory.plan().credentials[credential.ix()].id.hyphenated().encode_lower(&mut id).as_bytes();
+                cx.directory.plan().credentials.id(credential).hyphenated().encode_lower(&mut id).as_bytes();
             id
         });
         authentication::vouch(cx.edits, cx.identity, cx.directory, consumer, identifier);

@@ -242,7 +242,7 @@ impl Plugin for ResponseRatelimiting {
             };
         self.tell(cx, &who);
         if is_over {
-            let consumer = cx.identity.consumer.map(|ix| &cx.directory.plan().consumers[ix.ix()]);
+            let consumer = cx.identity.consumer.map(|ix| cx.directory.plan().consumer(ix));
             let tally = cx.locals.of(Tally::default);
             tally.note_by(self.who.word());
             tally.add(DESCRIPTOR.name, cx.route, cx.service, consumer, 429, false);

@@ -12,8 +12,8 @@ use crate::hook::{ReplyBody, Shelf, Verdict};
 use crate::http::{Head, Method, Part};
 use crate::plan::schema::{Field, Kind, Rule};
 use crate::plan::{
-    Consumer, Credential, Dress, Level, LogPath, Node, PathPattern, Plan, PluginInstance, Protocol, Route, Runtime,
-    Scope, Secret, Service,
+    Consumers, Credentials, Dress, Level, LogPath, NewConsumer, Node, PathPattern, Plan, PluginInstance, Protocol,
+    Route, Runtime, Scope, Secret, Service,
 };
 use crate::redis::{Call, Fault, Reply as Answer};
 use serde_json::{Map, Value};
@@ -111,7 +111,7 @@ impl Rig {
 
     /// The same with a shelf to share, and more credentials than [`plan`] has.
     #[track_caller]
-    pub(super) fn with(descriptor: &Descriptor, config: Value, shelf: &Shelf, more: Vec<Credential>) -> Rig {
+    pub(super) fn with(descriptor: &Descriptor, config: Value, shelf: &Shelf, more: Vec<Held>) -> Rig {
         let config = with_defaults(descriptor.fields, &config);
         assert_eq!((descriptor.check)(&config), Vec::<(String, String)>::new());
         let files = files(descriptor, &config);
@@ -403,22 +403,36 @@ fn files(descriptor: &Descriptor, config: &Value) -> Files {
     made
 }
 
-/// A credential of the rig's plan.
-pub(super) fn credential(id: u128, consumer: ConsumerIx, secret: Secret) -> Credential {
-    Credential { id: Uuid::from_u128(id), consumer, secret, at: Span::nowhere() }
+/// A credential of the rig's plan: its id, whose, and the proof.
+pub(super) type Held = (u128, ConsumerIx, Secret<String>);
+
+/// See [`Held`].
+pub(super) fn credential(id: u128, consumer: ConsumerIx, secret: Secret<String>) -> Held {
+    (id, consumer, secret)
+}
+
+impl<'a> FromIterator<&'a Held> for Credentials {
+    fn from_iter<I: IntoIterator<Item = &'a Held>>(all: I) -> Credentials {
+        let mut credentials = Credentials::default();
+        for (id, consumer, secret) in all {
+            credentials.push(Uuid::from_u128(*id), *consumer, secret, &Span::nowhere());
+        }
+        credentials
+    }
 }
 
 /// One service with one route, three consumers, API keys `bobs`, `alices` and `short` (bob's, lives 10 s), and the
 /// plugin on the route.
-fn plan(name: &str, config: Value, files: Files, more: Vec<Credential>) -> Plan {
-    let consumer = |id: u128, username: &str, custom_id: Option<&str>, groups: &[&str]| Consumer {
-        id: Uuid::from_u128(id),
-        username: Some(username.into()),
-        custom_id: custom_id.map(Box::from),
-        groups: groups.iter().map(|&group| group.into()).collect(),
-        tags: Box::default(),
-        at: Span::nowhere(),
+fn plan(name: &str, config: Value, files: Files, more: Vec<Held>) -> Plan {
+    let at = &Span::nowhere();
+    let mut consumers = Consumers::default();
+    let mut consumer = |id: u128, username: &str, custom_id: Option<&str>, groups: &[&str]| {
+        let (id, username) = (Uuid::from_u128(id), Some(username));
+        consumers.push(NewConsumer { id, username, custom_id, groups, tags: &[], at });
     };
+    consumer(0xb0, "bob", None, &["admin", "dev"]);
+    consumer(0xb1, "alice", Some("a-1"), &[]);
+    consumer(0xb2, "guest", None, &["guests"]);
     let key = |key: &str, ttl_s| Secret::Key { key: key.into(), ttl_s };
     let mut credentials = vec![
         credential(0xc0, BOB, key("bobs", None)),
@@ -468,12 +482,8 @@ fn plan(name: &str, config: Value, files: Files, more: Vec<Credential>) -> Plan 
             at: Span::nowhere(),
         }],
         upstreams: Vec::new(),
-        consumers: vec![
-            consumer(0xb0, "bob", None, &["admin", "dev"]),
-            consumer(0xb1, "alice", Some("a-1"), &[]),
-            consumer(0xb2, "guest", None, &["guests"]),
-        ],
-        credentials,
+        consumers,
+        credentials: credentials.iter().collect(),
         secure: Default::default(),
         plugins: vec![PluginInstance {
             id: Uuid::from_u128(0x30),

@@ -72,8 +72,8 @@ impl Asked<'_> {
 
     fn consumer(&self, hash: &mut Hash) -> bool {
         let plan = &self.world.tables.plan;
-        let consumer = self.identity.consumer.map(|ix| plan.consumers[ix.ix()].id);
-        let id = consumer.or_else(|| self.identity.credential.map(|ix| plan.credentials[ix.ix()].id));
+        let consumer = self.identity.consumer.map(|ix| plan.consumers.id(ix));
+        let id = consumer.or_else(|| self.identity.credential.map(|ix| plan.credentials.id(ix)));
         if let Some(id) = id {
             hash.add(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
         }

@@ -239,7 +239,8 @@ impl Invitation {
     /// client still waiting? The exchange polls both of its directions whenever one of them is woken, so a cell is all that
     /// has to be looked at.
     async fn wait(&self, client: &Client) -> bool {
-        let mut silence = std::pin::pin!(crate::io::sleep_ms(EXPECT_SILENCE_MS));
+        // Boxed: a timer's entry is aligned to two cache lines, and so would be every exchange that has a body.
+        let mut silence = Box::pin(crate::io::sleep_ms(EXPECT_SILENCE_MS));
         let mut sends = std::pin::pin!(client.readable());
         std::future::poll_fn(|cx| {
             if self.given.get() || self.withdrawn.get() {
@@ -267,7 +268,9 @@ pub(super) enum Broken {
 
 impl Inbound {
     pub(super) fn new(shard: &Shard, length: Length, rest: &[u8], expects: bool) -> Inbound {
-        let mut buf = shard.large.take();
+        // What has come whole needs no room for more; a chunked body that only looks so gets it when more is read.
+        let is_whole = length == Length::Chunked && rest.ends_with(b"0\r\n\r\n") && rest.len() <= shard.small.bytes();
+        let mut buf = if is_whole { shard.small.take() } else { shard.large.take() };
         buf.extend_from_slice(rest);
         Inbound {
             decoding: Decoding::new(length),
@@ -375,6 +378,7 @@ impl Inbound {
             self.buf.clear();
             self.at = 0;
         }
+        shard.enlarge(&mut self.buf, 0);
         if self.buf.len() == self.buf.capacity() {
             self.buf.drain(..self.at);
             self.at = 0;

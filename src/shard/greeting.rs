@@ -52,9 +52,9 @@ impl Greeting {
         &self.manners[self.place(name)]
     }
 
-    /// Does it matter which name a client asks for? Else no request is misdirected.
-    pub(super) fn tells_apart(&self) -> bool {
-        self.manners.len() > 1 || !self.names.is_empty()
+    /// Does it matter which name a client asks for, or that it asks for none? Else no request is misdirected.
+    pub(super) fn tells_apart(&self, name: Option<&str>) -> bool {
+        self.manners.len() > 1 || name.is_some() && !self.names.is_empty()
     }
 
     /// The certificate a client was shown that asked for this name: its first kind of key.

@@ -100,8 +100,8 @@ fn value(line: &mut Vec<u8>, plan: &Plan, field: LogField, entry: &Entry<'_>) {
         LogField::BytesSent => number(line, record.bytes_out),
         LogField::BytesReceived => number(line, record.bytes_in),
         LogField::Consumer => {
-            let consumer = entry.identity.consumer.map(|ix| &plan.consumers[ix.ix()]);
-            text(line, consumer.and_then(|consumer| consumer.username.as_deref()).unwrap_or("").as_bytes());
+            let consumer = entry.identity.consumer.map(|ix| plan.consumer(ix));
+            text(line, consumer.and_then(|consumer| consumer.username).unwrap_or("").as_bytes());
         }
         LogField::Route => text(line, entry.route.as_bytes()),
         LogField::Service => text(line, entry.service.as_bytes()),

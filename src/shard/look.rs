@@ -220,7 +220,7 @@ fn is_misdirected(world: &World, client: &Client, listener: &str, host: &[u8]) -
         return false;
     }
     let Some(greeting) = world.tables.secure.greeting(listener) else { return false };
-    greeting.tells_apart() && {
+    greeting.tells_apart(asked) && {
         let host = String::from_utf8_lossy(host).to_ascii_lowercase();
         greeting.is_misdirected(asked, host.trim_end_matches('.'), client.is_http2())
     }

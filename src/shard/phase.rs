@@ -92,7 +92,7 @@ fn count_refusal(
         return;
     }
     let plan = &world.tables.plan;
-    let consumer = identity.consumer.map(|ix| &plan.consumers[ix.ix()]);
+    let consumer = identity.consumer.map(|ix| plan.consumer(ix));
     let name = &plan.plugins[plugin.ix()].name;
     locals.of(Tally::default).add(name, parts.route, parts.service, consumer, status, false);
 }

@@ -101,28 +101,28 @@ pub(crate) fn plan(plan: &Plan) -> String {
         tags(&route.tags, &mut line);
         end(line, &route.at, &mut out);
     }
-    for consumer in &plan.consumers {
+    for consumer in plan.consumers.iter() {
         let mut line = format!("consumer {} {}", consumer.id, name(&consumer.username));
-        if let Some(custom_id) = &consumer.custom_id {
+        if let Some(custom_id) = consumer.custom_id {
             let _ = write!(line, " custom_id={custom_id}");
         }
-        list(&mut line, "groups", &consumer.groups);
-        tags(&consumer.tags, &mut line);
-        end(line, &consumer.at, &mut out);
+        list(&mut line, "groups", &consumer.groups().collect::<Vec<_>>());
+        tags(&consumer.tags().collect::<Vec<_>>(), &mut line);
+        end(line, &consumer.at(), &mut out);
     }
-    for credential in &plan.credentials {
-        let consumer = &plan.consumers[credential.consumer.ix()];
-        let secret = match &credential.secret {
+    for credential in plan.credentials.iter() {
+        let consumer = plan.consumer(credential.consumer);
+        let secret = match credential.secret {
             Secret::Key { key, ttl_s } => format!("key {key} ttl={ttl_s:?}"),
             Secret::Jwt(held) => {
-                let TokenKey { key, secret, algorithm, public_key } = &**held;
+                let TokenKey { key, secret, algorithm, public_key } = held;
                 format!("jwt {key} {secret} {algorithm} public_key={}", public_key.is_some())
             }
             Secret::Basic { username, password_hash } => format!("basic {username} {password_hash}"),
             Secret::Hmac { username, secret } => format!("hmac {username} {secret}"),
             Secret::Subject { name, authority } => format!("subject {name} by={authority:?}"),
         };
-        end(format!("credential {} {} {secret}", credential.id, name(&consumer.username)), &credential.at, &mut out);
+        end(format!("credential {} {} {secret}", credential.id, name(&consumer.username)), &credential.at(), &mut out);
     }
     for plugin in &plan.plugins {
         let mut line = format!("plugin {} {}", plugin.id, plugin.name);
@@ -136,7 +136,7 @@ pub(crate) fn plan(plan: &Plan) -> String {
             let _ = write!(line, " service={}", name(&plan.services[ix.ix()].name));
         }
         if let Some(ix) = plugin.scope.consumer {
-            let _ = write!(line, " consumer={}", name(&plan.consumers[ix.ix()].username));
+            let _ = write!(line, " consumer={}", name(&plan.consumer(ix).username));
         }
         if plugin.protocols.len() != 4 {
             let words: Vec<&str> = plugin.protocols.iter().map(|protocol| protocol.word()).collect();

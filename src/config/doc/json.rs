@@ -174,6 +174,7 @@ impl Reader<'_> {
                 Some(b',') => self.at += 1,
                 Some(b']') => {
                     self.at += 1;
+                    nodes.shrink_to_fit();
                     return Ok(Value::Seq(nodes));
                 }
                 _ => return Err(self.fault("not JSON: expected , or ]")),
@@ -208,6 +209,7 @@ impl Reader<'_> {
                 Some(b',') => self.at += 1,
                 Some(b'}') => {
                     self.at += 1;
+                    entries.shrink_to_fit();
                     return twice(&entries).map_or(Ok(Value::Map(entries)), Err);
                 }
                 _ => return Err(self.fault("not JSON: expected , or }")),

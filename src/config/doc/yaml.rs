@@ -113,6 +113,8 @@ impl<'a> Reader<'a> {
         loop {
             let (event, place) = self.next()?;
             if event == Event::SequenceEnd {
+                // Most lists and maps are short, and grew to four or eight at once; a large document has many of them.
+                nodes.shrink_to_fit();
                 return Ok(Node::new(Value::Seq(nodes), at.clone()));
             }
             nodes.push(self.node(event, &place, depth + 1)?);
@@ -144,6 +146,7 @@ impl<'a> Reader<'a> {
         for merge in self.merges.pop().unwrap_or_default() {
             merge_into(&mut entries, merge)?;
         }
+        entries.shrink_to_fit();
         Ok(Node::new(Value::Map(entries), at.clone()))
     }
 

@@ -42,7 +42,7 @@ pub(super) fn jwt(reader: &mut Reader<'_>, entity: Entity<'_>) {
         warn_of_short(reader, &entity, &algorithm, &secret);
     }
     let (algorithm, public_key) = (algorithm.into(), public_key.map(Box::from));
-    keep(reader, entity, Secret::Jwt(Box::new(TokenKey { key, secret, algorithm, public_key })), false);
+    keep(reader, entity, Secret::Jwt(TokenKey { key, secret, algorithm, public_key }), false);
 }
 
 /// RFC 7518 §3.2: "A key of the same size as the hash output … or larger MUST be used". Others take shorter ones, so this
@@ -116,7 +116,7 @@ pub(super) fn group(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
     }
 }
 
-fn keep(reader: &mut Reader<'_>, mut entity: Entity<'_>, secret: Secret, plain: bool) {
+fn keep(reader: &mut Reader<'_>, mut entity: Entity<'_>, secret: Secret<Box<str>>, plain: bool) {
     if is_guessable(&secret) {
         // A reference that meant nothing. Served, it would let in whoever proves himself with nothing.
         if ["key", "secret", "password", "rsa_public_key", "subject_name"]
@@ -144,7 +144,7 @@ fn keep(reader: &mut Reader<'_>, mut entity: Entity<'_>, secret: Secret, plain: 
 }
 
 /// Would an empty text prove this?
-fn is_guessable(secret: &Secret) -> bool {
+fn is_guessable(secret: &Secret<Box<str>>) -> bool {
     match secret {
         Secret::Key { key, .. } => key.is_empty(),
         Secret::Jwt(held) if held.algorithm.starts_with("HS") => held.secret.is_empty(),

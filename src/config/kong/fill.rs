@@ -149,7 +149,7 @@ mod tests {
         let plan = plan.unwrap_or_else(|| panic!("{:?}", report.findings));
         assert_eq!(plan.listeners[0].bind.addr.port(), 81, "the settings are those of the file");
         assert_eq!(written.digest, Some(crate::config::sha256(&text)));
-        written.records
+        written.records.iter().collect()
     }
 
     #[track_caller]

@@ -54,6 +54,8 @@ pub struct Reader<'a> {
     pub transform: bool,
     /// Reads files that plugins' settings name; `None` where nothing is served by what they say.
     pub read: Option<Read<'a>>,
+    /// The entity that is being read, for those who show it; its own module may have more to say of it.
+    pub shown: Option<Record>,
 }
 
 impl std::fmt::Debug for Reader<'_> {
@@ -102,7 +104,7 @@ pub fn read(mut doc: Node, reader: &mut Reader<'_>) {
     if old {
         upgrade(&mut doc);
     }
-    entities(&doc, reader);
+    entities(doc, reader);
 }
 
 /// Checks the version; `None` where it is none.
@@ -145,23 +147,24 @@ fn each(doc: &mut Node, key: &str, then: &mut dyn FnMut(&mut Node)) {
     }
 }
 
-/// Reads the lists of entities of a document; the envelope's keys are known, and left out.
-pub fn entities(doc: &Node, reader: &mut Reader<'_>) {
-    let Some(entries) = doc.map() else {
+/// Reads the lists of entities of a document; the envelope's keys are known, and left out. What was read of it is freed
+/// as it goes, since what is made of it takes its place.
+pub fn entities(doc: Node, reader: &mut Reader<'_>) {
+    let Value::Map(entries) = doc.value else {
         let message = "failed parsing declarative configuration: expected an object";
         reader.report.fault(&doc.span, "", message, "");
         return;
     };
-    let mut unserved: Vec<&Key> = Vec::new();
+    let mut unserved: Vec<Key> = Vec::new();
     for (key, list) in entries {
         let name = key.text.as_str();
         if let Some(noun) = noun(name) {
-            reader.list(noun, list, name, None);
+            reader.whole_list(noun, list, name);
         } else if UNSERVED.contains(&name) {
             unserved.push(key);
         } else if !IGNORED.contains(&name) && name != VERSION_KEY && name != "_transform" {
             let known = NOUNS.iter().map(|noun| noun.name).chain([VERSION_KEY, "_transform"]);
-            check::unknown(key, known, "", reader.report);
+            check::unknown(&key, known, "", reader.report);
         }
     }
     if let Some(first) = unserved.first() {
@@ -246,6 +249,14 @@ impl Entity<'_> {
 }
 
 impl Reader<'_> {
+    /// A list that stands by itself; each of its entities is freed once it was read.
+    fn whole_list(&mut self, noun: &'static Noun, list: Node, path: &str) {
+        let Value::Seq(nodes) = list.value else { return self.list(noun, &list, path, None) };
+        for (ix, node) in nodes.into_iter().enumerate() {
+            self.entity(noun, &node, format!("{path}[{ix}]"), None);
+        }
+    }
+
     fn list(&mut self, noun: &'static Noun, list: &Node, path: &str, parent: Option<Parent>) {
         match &list.value {
             Value::Null => {}
@@ -302,11 +313,14 @@ impl Reader<'_> {
         let given = common["id"].as_str().and_then(text::to_uuid);
         let id = given.unwrap_or_else(|| self.id(noun, node, &values, &references));
         fill::fill(noun.table, &mut values, self);
-        self.keep(noun, id, &common, &values, unresolved, &references);
+        self.shown = Some(self.record(noun, id, &common, &values, unresolved, &references));
         let tags = common["tags"].as_array().map(|tags| tags.iter().filter_map(Json::as_str).map(str::to_owned));
         let tags = tags.map(Iterator::collect).unwrap_or_default();
         let common = Common { id, tags, at: node.span.clone(), path: path.clone() };
         (noun.build)(self, Entity { node, common, values, references });
+        if let Some(record) = self.shown.take() {
+            self.draft.records.push(&record);
+        }
         for (child, column) in noun.children {
             if let (Some(list), Some(child)) = (node.get(child), fields::noun(child)) {
                 self.list(child, list, &join(&path, child.name), Some(Parent { column, id }));
@@ -314,16 +328,16 @@ impl Reader<'_> {
         }
     }
 
-    /// Keeps an entity for those who show it.
-    fn keep(
-        &mut self,
+    /// An entity for those who show it.
+    fn record(
+        &self,
         noun: &Noun,
         id: Uuid,
         common: &Map<String, Json>,
         values: &Map<String, Json>,
         unresolved: Option<Map<String, Json>>,
         references: &[(&'static str, Option<At<Ref>>)],
-    ) {
+    ) -> Record {
         let mut fields = Map::with_capacity(common.len() + values.len());
         fields.insert("id".to_owned(), id.to_string().into());
         fields.extend(common.iter().filter(|(name, _)| *name != "id" && *name != "tags").map(cloned));
@@ -339,7 +353,7 @@ impl Reader<'_> {
         };
         let references = noun.foreign.iter().map(of).collect();
         let plain = noun.table == Table::Basics && self.transform;
-        self.draft.records.push(Record { table: noun.table, id, fields, references, plain });
+        Record { table: noun.table, id, fields, references, plain }
     }
 
     /// Names what is nested in an entity and not served.

@@ -46,7 +46,7 @@ pub(super) fn plugin(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
     let ordering = ordering(reader, &entity);
     let (route, service, consumer) = (entity.take("route"), entity.take("service"), entity.take("consumer"));
     let protocols = if written.is_empty() { descriptor.protocols.to_vec() } else { known };
-    if let Some(record) = reader.draft.records.last_mut() {
+    if let Some(record) = &mut reader.shown {
         let words = protocols.iter().map(|protocol| Json::from(protocol.word())).collect();
         record.fields.insert("protocols".to_owned(), Json::Array(words));
         let mut shown = unresolved.unwrap_or_else(|| config.clone());

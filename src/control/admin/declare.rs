@@ -92,8 +92,7 @@ fn text(body: Body) -> Option<String> {
 async fn whole(store: Arc<Store>) -> Response {
     let write = move || {
         let kind = |table: Table| {
-            let rows: Vec<String> =
-                store.rows(table).iter().map(|row| format!("\"{}\":{}", row.id, row.json)).collect();
+            let rows: Vec<String> = store.rows(table).map(|row| format!("\"{}\":{}", row.id, row.json())).collect();
             format!("\"{}\":{{{}}}", table.name(), rows.join(","))
         };
         format!("{{{}}}", store.kinds().map(kind).collect::<Vec<_>>().join(","))

@@ -60,13 +60,13 @@ fn read(place: &Place<'_>, query: &Query, store: &Store) -> Response {
         Place::List(table) => list(table, query, store),
         Place::Under(parent, key, child, column) => {
             let Some(parent_row) = store.find(parent, key) else { return not_found() };
-            let rows = store.children(child, column, parent_row.id).into_iter().map(keyed).collect();
+            let rows = store.children(child, column, parent_row.id);
             let (outer, inner) = (kinds::of(parent).and_then(|kind| kind.flat), kinds::of(child));
             let (Some(outer), Some(inner)) = (outer, inner) else { return not_found() };
-            page(rows, shown, query, &format!("/{outer}/{}/{}", parent_row.id, inner.nested), &[])
+            page(rows, key_of, shown, query, &format!("/{outer}/{}/{}", parent_row.id, inner.nested), &[])
         }
         Place::Item(..) | Place::ItemUnder(..) | Place::Parent(..) => match item(place, store) {
-            Some(row) => as_text(StatusCode::OK, row.json.to_string()),
+            Some(row) => as_text(StatusCode::OK, row.json()),
             None => not_found(),
         },
     }
@@ -81,23 +81,23 @@ fn list(table: Table, query: &Query, store: &Store) -> Response {
     if custom_id == Some("") {
         return message(StatusCode::BAD_REQUEST, "custom_id must be an unempty string");
     }
-    let rows = store.rows(table).iter();
-    let rows = rows.filter(|row| filter.as_ref().is_none_or(|filter| filter.admits(row.tags())));
+    let rows = store.rows(table);
+    let rows = rows.filter(|row| filter.as_ref().is_none_or(|filter| filter.admits(&row.tags())));
     let rows = rows.filter(|row| custom_id.is_none_or(|id| row.holds("custom_id", id)));
     let path = kinds::of(table).and_then(|kind| kind.flat).unwrap_or_default();
-    page(rows.map(keyed).collect(), shown, query, &format!("/{path}"), &["tags", "size"])
+    page(rows.collect(), key_of, shown, query, &format!("/{path}"), &["tags", "size"])
 }
 
-fn keyed(row: &Row) -> (Vec<u8>, &Row) {
-    (row.id.as_bytes().to_vec(), row)
+fn key_of(row: &Row<'_>) -> Vec<u8> {
+    row.id.as_bytes().to_vec()
 }
 
-fn shown(row: &Row) -> Cow<'_, str> {
-    Cow::Borrowed(&row.json)
+fn shown(row: &Row<'_>) -> String {
+    row.json()
 }
 
 /// The one entity that a path leads to.
-fn item<'s>(place: &Place<'_>, store: &'s Store) -> Option<&'s Row> {
+fn item<'s>(place: &Place<'_>, store: &'s Store) -> Option<Row<'s>> {
     match *place {
         Place::Item(table, key) => store.find(table, key),
         Place::ItemUnder(parent, key, child, column, child_key) => {
@@ -113,8 +113,7 @@ fn item<'s>(place: &Place<'_>, store: &'s Store) -> Option<&'s Row> {
         }
         Place::Parent(child, key, column, parent) => {
             let child = store.find(child, key)?;
-            let (_, _, id) = child.parents.iter().find(|(held, ..)| *held == column)?;
-            store.by_id(parent, *id)
+            store.by_id(parent, child.parent(column)?)
         }
         Place::List(_) | Place::Under(..) => None,
     }
@@ -143,18 +142,17 @@ fn tagged(desk: &Desk, only: Option<&str>, path: &str, query: &Query) -> Respons
     let mut rows = Vec::new();
     for table in view.store.kinds() {
         for row in view.store.rows(table) {
-            for tag in row.tags().filter(|tag| only.is_none_or(|only| only == *tag)) {
-                let key = [row.id.as_bytes().as_slice(), tag.as_bytes()].concat();
-                rows.push((key, (table, row.id, tag)));
-            }
+            let tags = row.tags().into_iter().filter(|tag| only.is_none_or(|only| only == tag));
+            rows.extend(tags.map(|tag| (row.id, tag, table)));
         }
     }
-    rows.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let shown = |(table, id, tag): (Table, Uuid, &str)| {
-        let row = json!({ "entity_name": table.name(), "entity_id": id.to_string(), "tag": tag });
-        Cow::Owned(row.to_string())
+    rows.sort();
+    type Tagged<'s> = (Uuid, Cow<'s, str>, Table);
+    let key = |(id, tag, _): &Tagged<'_>| [id.as_bytes().as_slice(), tag.as_bytes()].concat();
+    let shown = |(id, tag, table): &Tagged<'_>| {
+        json!({ "entity_name": table.name(), "entity_id": id.to_string(), "tag": tag }).to_string()
     };
-    page(rows, shown, query, path, &["size"])
+    page(rows, key, shown, query, path, &["size"])
 }
 
 // ---- Writes ----

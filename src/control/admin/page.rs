@@ -57,22 +57,23 @@ impl<'q> Tags<'q> {
     }
 
     /// Does it let an entity with these tags through?
-    pub(super) fn admits<'t>(&self, held: impl Iterator<Item = &'t str>) -> bool {
-        let held: Vec<&str> = held.collect();
+    pub(super) fn admits(&self, held: &[Cow<'_, str>]) -> bool {
+        let is_held = |tag: &&str| held.iter().any(|held| held == tag);
         match self {
-            Tags::All(tags) => tags.iter().all(|tag| held.contains(tag)),
-            Tags::Any(tags) => tags.iter().any(|tag| held.contains(tag)),
+            Tags::All(tags) => tags.iter().all(is_held),
+            Tags::Any(tags) => tags.iter().any(is_held),
         }
     }
 }
 
-/// Answers with one page of `rows`, each with the key that they are sorted by; only those of the page are shown, as JSON.
+/// Answers with one page of `rows`, which are sorted by their key; only those of the page are shown, as JSON.
 ///
 /// `path` is that of the list; `keep` are arguments of this query that the next one needs, too. An offset is the key of
 /// the last row before it, so that a list that changes between two pages repeats and leaves out nothing that stays.
-pub(super) fn page<'r, R>(
-    rows: Vec<(Vec<u8>, R)>,
-    show: impl Fn(R) -> Cow<'r, str>,
+pub(super) fn page<R>(
+    rows: Vec<R>,
+    key: impl Fn(&R) -> Vec<u8>,
+    show: impl Fn(&R) -> String,
     query: &Query,
     path: &str,
     keep: &[&str],
@@ -95,18 +96,18 @@ pub(super) fn page<'r, R>(
             return error(Code::InvalidOffset, &message, &[]);
         }
     };
-    let first = rows.partition_point(|(key, _)| !after.is_empty() && *key <= after);
+    let first = rows.partition_point(|row| !after.is_empty() && key(row) <= after);
     let left = rows.len() - first;
-    let (mut body, mut last) = (String::from("{\"data\":["), Vec::new());
-    for (key, row) in rows.into_iter().skip(first).take(size) {
-        if !last.is_empty() {
+    let shown = &rows[first..first + left.min(size)];
+    let mut body = String::from("{\"data\":[");
+    for (at, row) in shown.iter().enumerate() {
+        if at > 0 {
             body.push(',');
         }
         body.push_str(&show(row));
-        last = key;
     }
-    if left > size {
-        let offset = URL_SAFE_NO_PAD.encode(last);
+    if let (Some(last), true) = (shown.last(), left > size) {
+        let offset = URL_SAFE_NO_PAD.encode(key(last));
         let mut next = format!("{path}?offset={offset}");
         for name in keep {
             if let Some(value) = query.get(name) {

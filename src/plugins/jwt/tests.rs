@@ -1,10 +1,9 @@
 //! Tokens of consumers, as requests bring them.
 
-use super::super::rig::{credential, faults, Rig, Seen, ALICE, BOB, NOON};
+use super::super::rig::{credential, faults, Held, Rig, Seen, ALICE, BOB, NOON};
 use super::*;
 use crate::base::time::WallMs;
 use crate::hook::Shelf;
-use crate::plan::Credential;
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair as RsaPair, KeySize};
@@ -22,13 +21,13 @@ fn pem() -> String {
     format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der.as_ref()))
 }
 
-fn secret(key: &str, secret: &str, algorithm: &str, public_key: Option<String>) -> Secret {
+fn secret(key: &str, secret: &str, algorithm: &str, public_key: Option<String>) -> Secret<String> {
     let (key, secret, algorithm) = (key.into(), secret.into(), algorithm.into());
-    Secret::Jwt(Box::new(TokenKey { key, secret, algorithm, public_key: public_key.map(Box::from) }))
+    Secret::Jwt(TokenKey { key, secret, algorithm, public_key })
 }
 
 /// bob signs by HS256 or RS256, alice by HS512; `es` has no key and `blank` an empty secret.
-fn credentials() -> Vec<Credential> {
+fn credentials() -> Vec<Held> {
     vec![
         credential(0xd0, BOB, secret("bob", "bobs secret", "HS256", None)),
         credential(0xd1, BOB, secret("rsa", "", "RS256", Some(pem()))),
@@ -231,7 +230,7 @@ fn a_remembered_token_dies_with_its_secret_and_survives_other_reloads() {
     assert_eq!(same.locals.of(TokenCache::default).counts(), (2, 1));
     // Another secret, or another claim to name it: it is not.
     let mut changed = credentials();
-    changed[0].secret = secret("bob", "another secret", "HS256", None);
+    changed[0].2 = secret("bob", "another secret", "HS256", None);
     let mut after = Rig::with(&DESCRIPTOR, json!({}), &Shelf::default(), changed);
     after.locals = same.locals;
     assert_eq!(said(&after.ask(&request)), refused("Invalid signature"));
@@ -266,7 +265,7 @@ fn configurations_that_cannot_be_meant_are_refused() {
     assert_eq!(faults(&DESCRIPTOR, json!({"maximum_expiration": 300, "claims_to_verify": ["exp"]})), []);
     let plan = |secret| {
         let mut plan = Rig::with(&DESCRIPTOR, json!({}), &Shelf::default(), Vec::new()).plan_copy();
-        plan.credentials = vec![credential(0xd0, BOB, secret)];
+        plan.credentials = [credential(0xd0, BOB, secret)].iter().collect();
         plan
     };
     let broken = Keys::of(&plan(secret("k", "", "RS256", Some("no pem".to_owned()))), false);

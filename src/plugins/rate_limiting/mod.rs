@@ -194,8 +194,8 @@ impl RateLimiting {
             return (0, &self.rows);
         }
         let Some(ix) = cx.identity.consumer else { return (0, &self.rows) };
-        let consumer = &cx.directory.plan().consumers[ix.ix()];
-        let is_in = |name: &String| consumer.groups.iter().chain(&*consumer.tags).any(|held| **held == **name);
+        let consumer = cx.directory.plan().consumer(ix);
+        let is_in = |name: &String| consumer.groups().chain(consumer.tags()).any(|held| held == *name);
         let tier = self.tiers.iter().position(|(name, _)| is_in(name));
         tier.map_or((0, &self.rows), |at| (at as u8 + 1, &self.tiers[at].1))
     }
@@ -235,7 +235,7 @@ impl RateLimiting {
         let tally = cx.locals.of(Tally::default);
         tally.note_by(self.who.word());
         if self.shadow {
-            let consumer = cx.identity.consumer.map(|ix| &cx.directory.plan().consumers[ix.ix()]);
+            let consumer = cx.identity.consumer.map(|ix| cx.directory.plan().consumer(ix));
             tally.add(DESCRIPTOR.name, cx.route, cx.service, consumer, self.status, true);
             if !self.quiet {
                 cx.edits.set_reply("X-RateLimit-Shadow", b"refused");

@@ -94,8 +94,8 @@ impl Who {
 impl By {
     fn asks<'r>(&'r self, cx: &'r Ctx<'_>) -> Asker<'r> {
         let plan = cx.directory.plan();
-        let consumer = cx.identity.consumer.map(|ix| plan.consumers[ix.ix()].id).map(Asker::Consumer);
-        let credential = cx.identity.credential.map(|ix| plan.credentials[ix.ix()].id).map(Asker::Credential);
+        let consumer = cx.identity.consumer.map(|ix| plan.consumers.id(ix)).map(Asker::Consumer);
+        let credential = cx.identity.credential.map(|ix| plan.credentials.id(ix)).map(Asker::Credential);
         let known = match self {
             By::Consumer => consumer.or(credential),
             By::Credential => credential,

@@ -168,12 +168,17 @@ impl Call {
                         };
                     }
                 },
-                Answer::Begun(text, at, _) if *at < text.len() => return Poll::Ready(Ok(hand_on(text, at, buf))),
-                Answer::Begun(_, _, inbound) => {
-                    return match inbound.poll_held(cx, watch) {
-                        Poll::Pending => self.wait(cx, watch),
-                        held => held.map_ok(|()| inbound.hand_on(buf)),
+                Answer::Begun(text, at, inbound) => {
+                    let head = if *at < text.len() { hand_on(text, at, buf) } else { 0 };
+                    if *at < text.len() {
+                        return Poll::Ready(Ok(head));
                     }
+                    return match inbound.poll_recv(cx, watch, buf) {
+                        Poll::Ready(Ok(body)) => Poll::Ready(Ok(head + body)),
+                        _ if head > 0 => Poll::Ready(Ok(head)),
+                        Poll::Pending => self.wait(cx, watch),
+                        failed => failed,
+                    };
                 }
             }
         }

@@ -173,9 +173,8 @@ pub(super) fn response(head: HeadRef<'_>, websocket: bool) -> Result<Response<()
         if line.id == Known::ContentLength && value == b"0" && grpc::is_call(head.field(Known::ContentType)) {
             continue;
         }
-        let name = HeaderName::from_bytes(line.name(head.buf)).map_err(|_| Malformed)?;
         let value = bytes.slice(line.value_at as usize..(line.value_at + line.value_len) as usize);
-        fields.append(name, HeaderValue::from_maybe_shared(value).map_err(|_| Malformed)?);
+        append(line.name(head.buf), value, fields)?;
     }
     Ok(response)
 }
@@ -205,14 +204,33 @@ pub(super) fn upstream_request(head: HeadRef<'_>, secure: bool) -> Result<Reques
                 fields.insert(http::header::TE, HeaderValue::from_static("trailers"));
             }
             _ if drop.has(at) => {}
-            _ => {
-                let name = HeaderName::from_bytes(line.name(head.buf)).map_err(|_| Malformed)?;
-                fields.append(name, HeaderValue::from_maybe_shared(value).map_err(|_| Malformed)?);
-            }
+            _ => append(line.name(head.buf), value, fields)?,
         }
     }
     *request.uri_mut() = Uri::from_parts(uri).map_err(|_| Malformed)?;
     Ok(request)
+}
+
+fn append(name: &[u8], value: Bytes, fields: &mut HeaderMap) -> Result<(), Malformed> {
+    let name = HeaderName::from_bytes(name).map_err(|_| Malformed)?;
+    let mut value = HeaderValue::from_maybe_shared(value).map_err(|_| Malformed)?;
+    value.set_sensitive(is_passing(name.as_str()));
+    fields.append(name, value);
+    Ok(())
+}
+
+/// Is a field's value another one in every message? Those are written as literals that no table keeps (RFC 7541 §6.2.3): in the
+/// peer's and ours they would push out what comes again, and ours looks through all values of a name before it keeps one more.
+fn is_passing(name: &str) -> bool {
+    let ends = |end: &str| name.ends_with(end);
+    match name.as_bytes() {
+        [.., b'i', b'd'] => ends("-id") || ends("traceid") || ends("spanid"),
+        [.., b'c', b'y'] => ends("-latency"),
+        [.., b'm', b'e'] => ends("-time"),
+        [.., b'n', b'g'] => ends("-remaining") || ends("-timing"),
+        [.., b'n', b't'] => ends("traceparent"),
+        _ => false,
+    }
 }
 
 /// Writes an upstream's answer as HTTP/1.1; is its body in chunks? `ended`: has it none?
@@ -339,6 +357,17 @@ mod tests {
         for (method, uri, fields) in rows {
             check(method, uri, fields, true, Err(Malformed));
         }
+    }
+
+    #[test]
+    fn values_that_never_come_again_are_kept_in_no_table() {
+        let text = b"HTTP/1.1 200 OK\r\nServer: x\r\nX-Request-ID: 7\r\nX-Upstream-Latency: 3\r\nPaid: no\r\nX-Time-Zone: +1\r\n\r\n";
+        let mut head = crate::http::Head::new();
+        parse::Parser::default().reply(text, &mut head).expect("an answer");
+        let response = response(head.on(text), false).expect("sound");
+        let passing = response.headers().iter().filter(|(_, value)| value.is_sensitive());
+        let names: Vec<&str> = passing.map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["x-request-id", "x-upstream-latency"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! sent is HTTP/1.1's answer, and both turn into frames here. So a request has one story, whatever it came by.
 
 use super::convert;
-use super::halves::{Framing, Inbound, Outbound, Stage};
+use super::halves::{Framing, Inbound, Outbound, Stage, CHUNK_ROOM};
 use crate::http::framing::{self, Length};
 use crate::http::parse::{Parser, Progress};
 use crate::http::{Head, Method};
@@ -101,11 +101,18 @@ impl Ends {
             if stop.is_some_and(Stop::is_used) {
                 return Poll::Ready(Err(Error::from_raw_os_error(libc::ECANCELED)));
             }
-            let mut inbound = self.inbound.borrow_mut();
-            inbound.poll_held(cx, watch).map_ok(|()| inbound.hand_on(&mut buf))
+            self.inbound.borrow_mut().poll_recv(cx, watch, &mut buf)
         })
         .await;
         (result, buf)
+    }
+
+    /// Writes what has come of the body behind its head, without waiting for more.
+    pub(super) fn take_early(&self, cx: &mut Context<'_>, watch: &Watch, input: &mut Vec<u8>) {
+        if input.capacity() - input.len() > CHUNK_ROOM {
+            // A fault is told to whoever asks for more; no waker that is left behind does harm.
+            let _ = self.inbound.borrow_mut().poll_recv(cx, watch, input);
+        }
     }
 
     /// Waits until there is something to receive.

@@ -2,7 +2,8 @@
 //! HTTP/1.1 has as a body goes out as DATA and trailers.
 //!
 //! Flow control is end to end: the peer's window opens by what was received last when more is asked for, which is after the
-//! other side has taken it; and sending waits for the peer's window.
+//! other side has taken it; and sending waits for the peer's window. What has come already is handed on at once, as far as a
+//! buffer holds it: a small message is one piece, its end included.
 
 use super::convert;
 use crate::http::chunked::{self, Decoder, Step};
@@ -40,7 +41,7 @@ pub(super) enum Framing {
 }
 
 /// Room that a chunk's size and line ends take, bytes.
-const CHUNK_ROOM: usize = 24;
+pub(super) const CHUNK_ROOM: usize = 24;
 
 impl Inbound {
     pub(super) fn new(stream: RecvStream, framing: Framing, declared: Option<u64>) -> Inbound {
@@ -56,6 +57,32 @@ impl Inbound {
     /// Waits until something is held, or the end has come. Wakes by the watch's deadline, too.
     pub(super) fn poll_held(&mut self, cx: &mut Context<'_>, watch: &Watch) -> Poll<Result<()>> {
         self.give_back();
+        self.poll_more(cx, watch)
+    }
+
+    /// Receives into the spare capacity of `buf` what has come, as a socket does; 0 at the end.
+    pub(super) fn poll_recv(&mut self, cx: &mut Context<'_>, watch: &Watch, buf: &mut Vec<u8>) -> Poll<Result<usize>> {
+        self.give_back();
+        let mut bytes = 0;
+        loop {
+            match self.poll_more(cx, watch) {
+                Poll::Ready(Ok(())) => {}
+                // Whoever asks again is told.
+                Poll::Ready(Err(_)) | Poll::Pending if bytes > 0 => return Poll::Ready(Ok(bytes)),
+                waits => return waits.map_ok(|()| 0),
+            }
+            let more = self.hand_on(buf);
+            bytes += more;
+            if more == 0 || buf.capacity() - buf.len() <= CHUNK_ROOM {
+                return Poll::Ready(Ok(bytes));
+            }
+        }
+    }
+
+    fn poll_more(&mut self, cx: &mut Context<'_>, watch: &Watch) -> Poll<Result<()>> {
+        if self.malformed {
+            return Poll::Ready(Err(ErrorKind::InvalidData.into()));
+        }
         // The last of a declared length is held until the stream ends there: whoever gets it takes the request for whole, and
         // a byte more would make it malformed.
         while (self.held.is_empty() || self.left == 0) && !self.ended {
@@ -92,7 +119,7 @@ impl Inbound {
     }
 
     /// Writes what is held into the spare capacity of `buf`, in its framing; 0 at the end.
-    pub(super) fn hand_on(&mut self, buf: &mut Vec<u8>) -> usize {
+    fn hand_on(&mut self, buf: &mut Vec<u8>) -> usize {
         let before = buf.len();
         if self.held.is_empty() {
             return 0;

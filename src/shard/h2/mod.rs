@@ -348,6 +348,7 @@ async fn stream(
             return;
         }
     };
+    let has_body = !body.is_end_stream() && kind != Kind::WebSocket;
     // A body that may not have a byte is waited for, as the request is malformed where it has one.
     let awaited = !body.is_end_stream() && parts.headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0");
     let declared = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
@@ -365,6 +366,13 @@ async fn stream(
             return;
         }
         client.watch.disarm_read();
+    }
+    if let (Some(ends), true) = (&client.ends, has_body) {
+        poll_fn(|cx| {
+            ends.take_early(cx, &client.watch, &mut work.input);
+            Poll::Ready(())
+        })
+        .await;
     }
     work.parser = Parser::default();
     let read = work.parser.request(&work.input, &mut work.head);
