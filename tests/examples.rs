@@ -241,6 +241,19 @@ fn the_kong_example_of_tokens_is_served() {
 }
 
 #[test]
+fn groups_have_limits_of_their_own() {
+    let plan = plan(&["groups-kong.yml"]);
+    let members: Vec<(&str, &str)> = plan
+        .groups
+        .members
+        .iter()
+        .map(|(who, group)| (plan.consumer(*who).username.unwrap_or("-"), plan.groups.all[group.ix()].name.as_str()))
+        .collect();
+    assert_eq!(members, [("shop", "gold"), ("kiosk", "silver")]);
+    assert_eq!(plan.plugins.iter().filter(|plugin| plugin.scope.group.is_some()).count(), 2);
+}
+
+#[test]
 fn kong_yml_is_served_with_secrets_and_hosts_beside_it() {
     let plan = plan(&["kong.yml", "jwt-secrets.yml", "hosts.yaml"]);
     assert_eq!(names(&plan), ["user-service-route", "product-service-route"]);

@@ -174,6 +174,7 @@ fn plan() -> Plan {
         upstreams: Vec::new(),
         consumers: [bob].into_iter().collect(),
         credentials,
+        groups: Default::default(),
         plugins: Vec::new(),
         secure: Default::default(),
     }

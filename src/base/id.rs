@@ -24,6 +24,8 @@ place! {
     ConsumerIx,
     /// Index into `Plan::credentials`.
     CredentialIx,
+    /// Index into `Plan::groups`.
+    GroupIx,
     /// Index into `Plan::plugins`.
     PluginIx,
     /// Index into `Plan::listeners`.

@@ -362,6 +362,9 @@ fn scope(plan: &Plan, instance: &PluginInstance) -> String {
     if let Some(consumer) = scope.consumer.map(|ix| plan.consumer(ix)) {
         parts.push(format!("consumer {}", name_of(consumer.username, consumer.id)));
     }
+    if let Some(group) = scope.group.map(|ix| &plan.groups.all[ix.ix()]) {
+        parts.push(format!("consumer group {}", group.name));
+    }
     match parts.is_empty() {
         true => "global".to_owned(),
         false => parts.join(", "),

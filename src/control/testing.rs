@@ -80,6 +80,7 @@ pub(crate) fn plan_of(upstreams: &[(&str, &[Target])]) -> Plan {
         upstreams: upstreams.collect(),
         consumers: Default::default(),
         credentials: Default::default(),
+        groups: Default::default(),
         plugins: Vec::new(),
         secure: Default::default(),
     }

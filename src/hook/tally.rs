@@ -60,7 +60,11 @@ impl Tally {
             (route.map(|route| route.id), service.map(|service| service.id), consumer.map(|consumer| consumer.id));
         let hash = self.rows.hasher().clone();
         let mut at = hash.hash_one((plugin, ids, by, code, shadow));
-        if !self.rows.contains_key(&at) && self.rows.len() >= REFUSAL_ROWS_MAX {
+        if let Some(row) = self.rows.get_mut(&at) {
+            row.count += 1;
+            return;
+        }
+        if self.rows.len() >= REFUSAL_ROWS_MAX {
             at = hash.hash_one((plugin, by, code, shadow));
             // As many as there are plugins and statuses they refuse with, which is few: nobody outside chooses them.
             self.rows.entry(at).or_insert_with(|| {

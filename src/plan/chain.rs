@@ -4,11 +4,13 @@
 //! An instance may ask to run before or after others on the way to the upstream ([`Ordering`]): it is moved by as little
 //! as that takes, the others stay where they were.
 //!
-//! Consumer-scoped instances are only known once authentication has spoken, so a [`Step`] holds the answer for "no
-//! consumer" and [`Step::instance`] finds the other one in at most four look-ups.
+//! Instances for a consumer or a group of consumers are only known once authentication has spoken, so a [`Step`] holds the
+//! answer for "no consumer", and [`Step::instance`] finds the other one: in at most four look-ups, and four more for each
+//! group that the consumer is in.
 
+use super::groups::Membership;
 use super::{Ordering, Plan, Scope};
-use crate::base::id::{ConsumerIx, PluginIx, RouteIx, ServiceIx};
+use crate::base::id::{ConsumerIx, GroupIx, PluginIx, RouteIx, ServiceIx};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -18,8 +20,10 @@ pub struct Family {
     /// Plugin name.
     pub name: String,
     by_scope: HashMap<Scope, PluginIx>,
-    /// Is any of them scoped to a consumer?
+    /// Is any of them for a consumer, or for a group?
     any_consumer: bool,
+    /// Who is in which group; `None` where none of them is for a group.
+    membership: Option<Arc<Membership>>,
 }
 
 /// One plugin of a route's chain.
@@ -38,8 +42,9 @@ impl Step {
         &self.family.name
     }
 
-    /// The instance that runs for `consumer`, most specific first: route+service+consumer, route+consumer,
-    /// service+consumer, route+service, consumer, route, service, global.
+    /// The instance that runs for `consumer`, most specific first: route+service+consumer, route+service+group,
+    /// route+consumer, service+consumer, route+group, service+group, route+service, consumer, group, route, service, global.
+    /// Of a consumer's groups the one that was written first counts, where both have an instance of the same kind.
     pub fn instance(&self, consumer: Option<ConsumerIx>) -> Option<PluginIx> {
         let (Some(_), true) = (consumer, self.family.any_consumer) else { return self.plain };
         self.family.find(self.route, self.service, consumer)
@@ -53,20 +58,31 @@ impl Family {
         service: Option<ServiceIx>,
         consumer: Option<ConsumerIx>,
     ) -> Option<PluginIx> {
-        let scopes = [
-            (route, service, consumer),
-            (route, None, consumer),
-            (None, service, consumer),
-            (route, service, None),
-            (None, None, consumer),
-            (route, None, None),
-            (None, service, None),
-            (None, None, None),
-        ];
+        let groups = match (&self.membership, consumer) {
+            (Some(membership), Some(consumer)) => membership.groups(consumer),
+            _ => &[],
+        };
+        let held =
+            |route, service, consumer| self.by_scope.get(&Scope { route, service, consumer, group: None }).copied();
+        let of_group = |route, service| {
+            let held = |group: &GroupIx| {
+                self.by_scope.get(&Scope { route, service, consumer: None, group: Some(*group) }).copied()
+            };
+            groups.iter().find_map(held)
+        };
         // A missing part makes two rows of the table the same scope; the first hit is still the most specific one.
-        scopes
-            .iter()
-            .find_map(|&(route, service, consumer)| self.by_scope.get(&Scope { route, service, consumer }).copied())
+        held(route, service, consumer)
+            .or_else(|| of_group(route, service))
+            .or_else(|| held(route, None, consumer))
+            .or_else(|| held(None, service, consumer))
+            .or_else(|| of_group(route, None))
+            .or_else(|| of_group(None, service))
+            .or_else(|| held(route, service, None))
+            .or_else(|| held(None, None, consumer))
+            .or_else(|| of_group(None, None))
+            .or_else(|| held(route, None, None))
+            .or_else(|| held(None, service, None))
+            .or_else(|| held(None, None, None))
     }
 }
 
@@ -87,10 +103,15 @@ impl Chains {
     /// Builds the chains; `priority` gives a plugin name's place, larger runs first. O(routes × plugin names).
     pub fn of(plan: &Plan, priority: impl Fn(&str) -> i32) -> Chains {
         let mut families: HashMap<&str, Family> = HashMap::new();
+        let for_groups = plan.plugins.iter().any(|instance| instance.scope.group.is_some());
+        let membership = for_groups.then(|| Arc::new(Membership::of(&plan.groups, plan.consumers.len())));
         for (ix, instance) in plan.plugins.iter().enumerate() {
             let family = families.entry(&instance.name).or_default();
             family.name.clone_from(&instance.name);
-            family.any_consumer |= instance.scope.consumer.is_some();
+            family.any_consumer |= instance.scope.consumer.is_some() || instance.scope.group.is_some();
+            if instance.scope.group.is_some() {
+                family.membership.clone_from(&membership);
+            }
             family.by_scope.insert(instance.scope, PluginIx(ix as u32));
         }
         let mut families: Vec<Arc<Family>> = families.into_values().map(Arc::new).collect();

@@ -30,6 +30,10 @@ pub struct Draft {
     pub consumers: Vec<ConsumerDraft>,
     /// Groups of consumers.
     pub groups: Vec<GroupDraft>,
+    /// Groups of consumers that plugins may be for.
+    pub consumer_groups: Vec<ConsumerGroupDraft>,
+    /// Who is in which of those.
+    pub members: Vec<MemberDraft>,
     /// Proofs of consumers.
     pub credentials: Vec<CredentialDraft>,
     /// Plugin instances.
@@ -53,6 +57,8 @@ impl Draft {
             targets: Vec::new(),
             consumers: Vec::new(),
             groups: Vec::new(),
+            consumer_groups: Vec::new(),
+            members: Vec::new(),
             credentials: Vec::new(),
             plugins: Vec::new(),
             pems: Vec::new(),
@@ -212,6 +218,26 @@ pub struct GroupDraft {
     pub group: String,
 }
 
+/// A group of consumers that plugins may be for.
+#[derive(Clone, Debug)]
+pub struct ConsumerGroupDraft {
+    /// Id, tags, place.
+    pub common: Common,
+    /// Unique name.
+    pub name: String,
+}
+
+/// A consumer's being in such a group.
+#[derive(Clone, Debug)]
+pub struct MemberDraft {
+    /// Id, tags, place.
+    pub common: Common,
+    /// Who.
+    pub consumer: At<Ref>,
+    /// In which.
+    pub group: At<Ref>,
+}
+
 /// A proof of a consumer. Its `Debug` shows no secret.
 #[derive(Clone)]
 pub struct CredentialDraft {
@@ -248,6 +274,8 @@ pub struct PluginDraft {
     pub service: Option<At<Ref>>,
     /// Only for this consumer.
     pub consumer: Option<At<Ref>>,
+    /// Only for consumers of this group.
+    pub group: Option<At<Ref>>,
     /// Schemes it runs for: as written, or the plugin's own.
     pub protocols: Vec<Protocol>,
     /// Its configuration.

@@ -30,8 +30,12 @@ pub enum Table {
     Hmacs,
     /// Names of certificates.
     Subjects,
-    /// Groups of consumers.
+    /// Groups of consumers for access lists: words, no entities.
     Groups,
+    /// Groups of consumers that plugins may be for.
+    ConsumerGroups,
+    /// Who is in which of those.
+    Members,
     /// Certificates.
     Certificates,
     /// Server names of certificates.
@@ -62,6 +66,8 @@ impl Table {
             Table::Hmacs => "hmacauth_credentials",
             Table::Subjects => "mtls_auth_credentials",
             Table::Groups => "acls",
+            Table::ConsumerGroups => "consumer_groups",
+            Table::Members => "consumer_group_consumers",
             Table::Certificates => "certificates",
             Table::Snis => "snis",
             Table::Authorities => "ca_certificates",
@@ -74,21 +80,28 @@ impl Table {
     /// The column that names an entity where its id does not.
     pub fn key(self) -> Option<&'static str> {
         match self {
-            Table::Services | Table::Routes | Table::Upstreams | Table::Snis | Table::KeySets | Table::SetKeys => {
-                Some("name")
-            }
+            Table::Services
+            | Table::Routes
+            | Table::Upstreams
+            | Table::ConsumerGroups
+            | Table::Snis
+            | Table::KeySets
+            | Table::SetKeys => Some("name"),
             Table::Consumers | Table::Basics | Table::Hmacs => Some("username"),
             Table::Targets => Some("target"),
             Table::Plugins => Some("instance_name"),
             Table::Keys | Table::Jwts => Some("key"),
             Table::Vaults => Some("prefix"),
-            Table::Subjects | Table::Groups | Table::Certificates | Table::Authorities => None,
+            Table::Subjects | Table::Groups | Table::Members | Table::Certificates | Table::Authorities => None,
         }
     }
 
     /// Is it what a consumer has? These are never changed, so they have no time of a change.
     pub fn is_of_consumer(self) -> bool {
-        matches!(self, Table::Keys | Table::Jwts | Table::Basics | Table::Hmacs | Table::Subjects | Table::Groups)
+        matches!(
+            self,
+            Table::Keys | Table::Jwts | Table::Basics | Table::Hmacs | Table::Subjects | Table::Groups | Table::Members
+        )
     }
 
     /// Is an id derived from a unique key of several columns (`table:*:a:b`), or from the one name alone?
@@ -99,6 +112,7 @@ impl Table {
                 | Table::Routes
                 | Table::Consumers
                 | Table::Upstreams
+                | Table::ConsumerGroups
                 | Table::Certificates
                 | Table::Snis
                 | Table::Authorities

@@ -6,9 +6,10 @@
 use super::balancing::{Checks, Hashing};
 use super::chain::Chains;
 use super::draft::{
-    Common, ConsumerDraft, CredentialDraft, Draft, GroupDraft, OtherDraft, PemDraft, PluginDraft, Ref, RouteDraft,
-    ServiceDraft, UpstreamDraft,
+    Common, ConsumerDraft, ConsumerGroupDraft, CredentialDraft, Draft, GroupDraft, MemberDraft, OtherDraft, PemDraft,
+    PluginDraft, Ref, RouteDraft, ServiceDraft, UpstreamDraft,
 };
+use super::groups::{ConsumerGroup, Groups};
 use super::ids::{derived, Table};
 use super::report::Report;
 use super::tls::{Authority, Certificate, Secure};
@@ -16,7 +17,7 @@ use super::{
     Algorithm, Consumers, Credentials, NewConsumer, Plan, PluginInstance, Protocol, Route, Scope, Secret, Service,
     Target, Upstream,
 };
-use crate::base::id::{ConsumerIx, RouteIx, ServiceIx, UpstreamIx};
+use crate::base::id::{ConsumerIx, GroupIx, RouteIx, ServiceIx, UpstreamIx};
 use crate::base::span::{At, Span};
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
@@ -35,7 +36,20 @@ pub fn link(draft: Draft, hash: String, mut report: Report) -> (Option<Plan>, Re
 /// The plan of what could be linked; every fault is found.
 fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
     let Draft {
-        node, services, routes, upstreams, targets, consumers, groups, credentials, plugins, pems, others, ..
+        node,
+        services,
+        routes,
+        upstreams,
+        targets,
+        consumers,
+        groups,
+        consumer_groups,
+        members,
+        credentials,
+        plugins,
+        pems,
+        others,
+        records: _,
     } = draft;
     let (node, listeners) = node.finish(report);
 
@@ -135,6 +149,11 @@ fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
         }
     }
 
+    let mut group_names = Names::of(Table::ConsumerGroups);
+    for (ix, group) in consumer_groups.iter().enumerate() {
+        group_names.add(&group.common, Some(("name", &group.name)), ix, report);
+    }
+    let linked_groups = link_groups(&consumer_groups, &members, &group_names, &consumer_names, report);
     let linked_consumers = link_consumers(&consumers, &groups, &consumer_names, report);
     let linked_credentials = link_credentials(&credentials, &consumer_names, &linked_consumers, report);
 
@@ -142,6 +161,7 @@ fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
         service_names: &service_names,
         route_names: &route_names,
         consumer_names: &consumer_names,
+        group_names: &group_names,
         service_protocols: &service_protocols,
         routes: &routes,
         scopes: HashMap::new(),
@@ -150,7 +170,7 @@ fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
     };
     let mut linked_plugins = Vec::with_capacity(plugins.len());
     for plugin in plugins {
-        let Some((route, service, consumer)) = linker.link(&plugin, report) else { continue };
+        let Some((route, service, consumer, group)) = linker.link(&plugin, report) else { continue };
         // An instance of what is not served is not there either: it must not become a global one.
         let route_place = route.map(|ix| route_places[ix]);
         let service_place = service.map(|ix| service_places[ix]);
@@ -161,6 +181,7 @@ fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
             route: route_place.flatten(),
             service: service_place.flatten(),
             consumer: consumer.map(|ix| ConsumerIx(ix as u32)),
+            group: group.map(|ix| GroupIx(ix as u32)),
         };
         linked_plugins.push(link_plugin(plugin, scope));
     }
@@ -174,6 +195,7 @@ fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
         upstreams: linked_upstreams,
         consumers: linked_consumers,
         credentials: linked_credentials,
+        groups: linked_groups,
         plugins: linked_plugins,
         secure,
     };
@@ -450,7 +472,34 @@ fn link_plugin(plugin: PluginDraft, scope: Scope) -> PluginInstance {
     }
 }
 
-/// Consumers with the groups that they are in.
+/// Groups that plugins may be for. Being in one may be said from both sides, and twice is not more.
+fn link_groups(
+    groups: &[ConsumerGroupDraft],
+    members: &[MemberDraft],
+    names: &Names<'_>,
+    consumer_names: &Names<'_>,
+    report: &mut Report,
+) -> Groups {
+    let of = |ConsumerGroupDraft { common, name }: &ConsumerGroupDraft| ConsumerGroup {
+        id: common.id,
+        name: name.clone(),
+        tags: common.tags.clone(),
+        at: common.at.clone(),
+    };
+    let mut linked = Groups { all: groups.iter().map(of).collect(), members: Vec::with_capacity(members.len()) };
+    for MemberDraft { common, consumer, group } in members {
+        let consumer = consumer_names.find("consumer", consumer, common, report);
+        let group = names.find("consumer_group", group, common, report);
+        if let (Some(consumer), Some(group)) = (consumer, group) {
+            linked.members.push((ConsumerIx(consumer as u32), GroupIx(group as u32)));
+        }
+    }
+    linked.members.sort_unstable();
+    linked.members.dedup();
+    linked
+}
+
+/// Consumers with the groups of access lists that they are in.
 fn link_consumers(
     consumers: &[ConsumerDraft],
     groups: &[GroupDraft],
@@ -540,13 +589,14 @@ pub fn salted(password: &str, consumer: Uuid) -> String {
     hash.as_ref().iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Places in the draft's tables: route, service, consumer.
-type Places = (Option<usize>, Option<usize>, Option<usize>);
+/// Places in the draft's tables: route, service, consumer, group of consumers.
+type Places = (Option<usize>, Option<usize>, Option<usize>, Option<usize>);
 
 struct PluginLinker<'a> {
     service_names: &'a Names<'a>,
     route_names: &'a Names<'a>,
     consumer_names: &'a Names<'a>,
+    group_names: &'a Names<'a>,
     /// Schemes of a service's routes together.
     service_protocols: &'a HashMap<usize, HashSet<Protocol>>,
     routes: &'a [RouteDraft],
@@ -569,10 +619,11 @@ impl PluginLinker<'_> {
         let route = place(self.route_names, "route", &plugin.route, report);
         let service = place(self.service_names, "service", &plugin.service, report);
         let consumer = place(self.consumer_names, "consumer", &plugin.consumer, report);
+        let group = place(self.group_names, "consumer_group", &plugin.group, report);
         if broken {
             return None;
         }
-        let places = (route, service, consumer);
+        let places = (route, service, consumer, group);
         if let Some(name) = &plugin.instance_name {
             if let Some(first) = self.instances.insert(name.clone(), common.at.clone()) {
                 violation(Table::Plugins, "instance_name", name, common, &first, report);
@@ -586,8 +637,10 @@ impl PluginLinker<'_> {
                 }
                 None => "null".to_owned(),
             };
+            // Files that are taken elsewhere know the column only where it is used.
+            let of_group = group.map_or(String::new(), |_| format!("consumer_group={},", id(self.group_names, group)));
             let message = format!(
-                "UNIQUE violation detected on '{{consumer={},name=\"{}\",route={},service={}}}'",
+                "UNIQUE violation detected on '{{consumer={},{of_group}name=\"{}\",route={},service={}}}'",
                 id(self.consumer_names, consumer),
                 plugin.name,
                 id(self.route_names, route),

@@ -8,6 +8,7 @@
 pub mod balancing;
 pub mod chain;
 pub mod draft;
+pub mod groups;
 pub mod ids;
 pub mod link;
 pub mod node;
@@ -20,7 +21,7 @@ pub mod schema;
 pub mod spoken;
 pub mod tls;
 
-use crate::base::id::{ConsumerIx, CredentialIx, PluginIx, ServiceIx, UpstreamIx};
+use crate::base::id::{ConsumerIx, CredentialIx, GroupIx, PluginIx, ServiceIx, UpstreamIx};
 use crate::base::span::Span;
 use balancing::{Checks, Hashing};
 pub use people::{Consumer, Consumers, Credential, Credentials, NewConsumer, Secret, TokenKey};
@@ -48,6 +49,8 @@ pub struct Plan {
     pub consumers: Consumers,
     /// By what they prove it.
     pub credentials: Credentials,
+    /// Groups of them that plugins may be for.
+    pub groups: groups::Groups,
     /// Plugin instances; disabled ones are not here.
     pub plugins: Vec<PluginInstance>,
     /// Certificates and authorities.
@@ -622,7 +625,7 @@ pub struct PluginInstance {
     pub name: String,
     /// Own name, where it has one.
     pub instance_name: Option<String>,
-    /// Its scope; all three `None` is global.
+    /// Its scope; all `None` is global.
     pub scope: Scope,
     /// Schemes it runs for.
     pub protocols: Vec<Protocol>,
@@ -667,6 +670,8 @@ pub struct Scope {
     pub service: Option<ServiceIx>,
     /// A consumer.
     pub consumer: Option<ConsumerIx>,
+    /// A group of consumers; then it is for no consumer.
+    pub group: Option<GroupIx>,
 }
 
 impl Plan {

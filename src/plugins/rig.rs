@@ -484,6 +484,7 @@ fn plan(name: &str, config: Value, files: Files, more: Vec<Held>) -> Plan {
         upstreams: Vec::new(),
         consumers,
         credentials: credentials.iter().collect(),
+        groups: Default::default(),
         secure: Default::default(),
         plugins: vec![PluginInstance {
             id: Uuid::from_u128(0x30),

@@ -124,6 +124,14 @@ pub(crate) fn plan(plan: &Plan) -> String {
         };
         end(format!("credential {} {} {secret}", credential.id, name(&consumer.username)), &credential.at(), &mut out);
     }
+    for (ix, group) in plan.groups.all.iter().enumerate() {
+        let mut line = format!("group {} {}", group.id, group.name);
+        let members = plan.groups.members.iter().filter(|(_, held)| held.ix() == ix);
+        let members: Vec<&str> = members.map(|(who, _)| plan.consumer(*who).username.unwrap_or("-")).collect();
+        list(&mut line, "members", &members);
+        tags(&group.tags, &mut line);
+        end(line, &group.at, &mut out);
+    }
     for plugin in &plan.plugins {
         let mut line = format!("plugin {} {}", plugin.id, plugin.name);
         if let Some(own) = &plugin.instance_name {
@@ -137,6 +145,9 @@ pub(crate) fn plan(plan: &Plan) -> String {
         }
         if let Some(ix) = plugin.scope.consumer {
             let _ = write!(line, " consumer={}", name(&plan.consumer(ix).username));
+        }
+        if let Some(ix) = plugin.scope.group {
+            let _ = write!(line, " group={}", plan.groups.all[ix.ix()].name);
         }
         if plugin.protocols.len() != 4 {
             let words: Vec<&str> = plugin.protocols.iter().map(|protocol| protocol.word()).collect();

@@ -391,6 +391,6 @@ macro_rules! files {
 
 files! {
     admin loading routing paths proxying balancing precedence
-    acl basic_auth bot_detection correlation_id cors fault_injection grpc_web hmac_auth ip_restriction jwt key_auth limits rate_limiting redirect
+    acl basic_auth bot_detection consumer_groups correlation_id cors fault_injection grpc_web hmac_auth ip_restriction jwt key_auth limits rate_limiting redirect
     request_size_limiting request_transformer request_validator response_transformer seed termination
 }

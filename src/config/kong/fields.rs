@@ -3,7 +3,7 @@
 //! Rules that span fields, and what becomes of the values, are in the modules of the entities.
 
 use super::text;
-use super::{credentials, entities, others, plugins, Entity, Reader};
+use super::{credentials, entities, groups, others, plugins, Entity, Reader};
 use crate::plan::ids::Table;
 use crate::plan::schema::{Element, Field, Kind, Rule};
 use crate::plan::spoken::ProxyVersion;
@@ -41,7 +41,6 @@ pub(super) fn noun(name: &str) -> Option<&'static Noun> {
 pub(super) const UNSERVED: &[&str] = &[
     "acme_storage",
     "clustering_data_planes",
-    "consumer_groups",
     "filter_chains",
     "licenses",
     "oauth2_authorization_codes",
@@ -321,6 +320,12 @@ const SUBJECT: &[Field] = &[
 ];
 const GROUP: &[Field] = &[Field::optional("group", Kind::String, "The group.").required(), OF_CONSUMER];
 
+const CONSUMER_GROUP: &[Field] = &[Field::optional("name", Kind::String, "Unique name.").required().rules(NAME)];
+const MEMBER: &[Field] = &[
+    Field::optional("consumer", Kind::String, "Who: username or id."),
+    Field::optional("consumer_group", Kind::String, "In which group: name or id."),
+];
+
 const PLUGIN: &[Field] = &[
     Field::optional("name", Kind::String, "The plugin.").required(),
     Field::optional("instance_name", Kind::String, "Unique name of this instance.").rules(NAME),
@@ -329,6 +334,7 @@ const PLUGIN: &[Field] = &[
     Field::optional("route", Kind::String, "Only for this route: name or id."),
     Field::optional("service", Kind::String, "Only for this service: name or id."),
     Field::optional("consumer", Kind::String, "Only for this consumer: username or id."),
+    Field::optional("consumer_group", Kind::String, "Only for consumers of this group: name or id."),
     Field::optional(
         "ordering",
         Kind::Record(ORDERING),
@@ -494,9 +500,32 @@ pub(super) const NOUNS: &[Noun] = &[
         about: "Plugin instances.",
         table: Table::Plugins,
         fields: PLUGIN,
-        foreign: &[("route", Table::Routes), ("service", Table::Services), ("consumer", Table::Consumers)],
+        foreign: &[
+            ("route", Table::Routes),
+            ("service", Table::Services),
+            ("consumer", Table::Consumers),
+            ("consumer_group", Table::ConsumerGroups),
+        ],
         children: &[],
         build: plugins::plugin,
+    },
+    Noun {
+        name: "consumer_groups",
+        about: "Groups of consumers that plugins may be for.",
+        table: Table::ConsumerGroups,
+        fields: CONSUMER_GROUP,
+        foreign: &[],
+        children: &[("plugins", "consumer_group")],
+        build: groups::group,
+    },
+    Noun {
+        name: "consumer_group_consumers",
+        about: "Who is in which group of consumers.",
+        table: Table::Members,
+        fields: MEMBER,
+        foreign: &[("consumer", Table::Consumers), ("consumer_group", Table::ConsumerGroups)],
+        children: &[],
+        build: groups::member,
     },
     Noun {
         name: "certificates",

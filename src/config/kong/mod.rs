@@ -9,6 +9,7 @@ mod credentials;
 mod entities;
 mod fields;
 mod fill;
+mod groups;
 mod health;
 mod others;
 mod plugins;
@@ -232,6 +233,11 @@ impl Entity<'_> {
         }
     }
 
+    /// Does it refer to something in this column?
+    fn refers(&self, column: &str) -> bool {
+        self.references.iter().any(|(held, reference)| *held == column && reference.is_some())
+    }
+
     /// Takes a reference.
     fn take(&mut self, column: &str) -> Option<At<Ref>> {
         self.references.iter_mut().find(|(held, _)| *held == column).and_then(|(_, reference)| reference.take())
@@ -302,14 +308,15 @@ impl Reader<'_> {
         let own = entries.iter().filter(|(key, _)| {
             let key = key.text.as_str();
             let others = is_child(key) || is_foreign(key) || is_common(key) || is_config(key);
-            !others && !IGNORED.contains(&key) && !UNSERVED.contains(&key) && !is_groups(noun, key)
+            let members = groups::named(noun.table).is_some_and(|named| named.key == key);
+            !others && !IGNORED.contains(&key) && !UNSERVED.contains(&key) && !members
         });
         let own: Vec<_> = own.collect();
         let mut values = check::record(noun.fields, own.iter().copied(), &node.span, &path, &mut cx);
         let unresolved = referred.get().then(|| as_written(noun.fields, &own, &node.span));
         let references: Vec<_> =
             noun.foreign.iter().map(|(column, _)| (*column, self.reference(node, column, &path, parent))).collect();
-        self.unserved_within(noun, entries, &path);
+        self.unserved_within(entries, &path);
         let given = common["id"].as_str().and_then(text::to_uuid);
         let id = given.unwrap_or_else(|| self.id(noun, node, &values, &references));
         fill::fill(noun.table, &mut values, self);
@@ -324,6 +331,12 @@ impl Reader<'_> {
         for (child, column) in noun.children {
             if let (Some(list), Some(child)) = (node.get(child), fields::noun(child)) {
                 self.list(child, list, &join(&path, child.name), Some(Parent { column, id }));
+            }
+        }
+        if let Some(named) = groups::named(noun.table) {
+            let column = if noun.table == Table::Consumers { "consumer" } else { "consumer_group" };
+            if let Some(list) = node.get(named.key) {
+                self.members(named, list, &join(&path, named.key), Parent { column, id });
             }
         }
     }
@@ -347,19 +360,27 @@ impl Reader<'_> {
             fill::restore(&mut fields, written);
         }
         fill::show(noun.table, &mut fields);
+        // Files that are taken elsewhere know the column only where it is used.
+        let is_shown = |column: &str| {
+            let is_used = || references.iter().any(|(held, reference)| *held == column && reference.is_some());
+            (noun.table, column) != (Table::Plugins, "consumer_group") || is_used()
+        };
+        if !is_shown("consumer_group") {
+            fields.shift_remove("consumer_group");
+        }
         let of = |(column, table): &(&'static str, Table)| {
             let held = references.iter().find(|(held, _)| held == column);
             (*column, *table, held.and_then(|(_, at)| at.as_ref()).map(|at| at.value.clone()))
         };
-        let references = noun.foreign.iter().map(of).collect();
+        let references = noun.foreign.iter().filter(|(column, _)| is_shown(column)).map(of).collect();
         let plain = noun.table == Table::Basics && self.transform;
         Record { table: noun.table, id, fields, references, plain }
     }
 
     /// Names what is nested in an entity and not served.
-    fn unserved_within(&mut self, noun: &Noun, entries: &[(Key, Node)], path: &str) {
+    fn unserved_within(&mut self, entries: &[(Key, Node)], path: &str) {
         for (key, _) in entries {
-            if UNSERVED.contains(&key.text.as_str()) || is_groups(noun, &key.text) {
+            if UNSERVED.contains(&key.text.as_str()) {
                 self.report.warning(&key.span, join(path, &key.text), "not served yet, ignored", "");
             }
         }
@@ -435,8 +456,13 @@ impl Reader<'_> {
             Table::Subjects => text("subject_name").map(|name| of(&[Some(name.to_owned()), refer("ca_certificate")])),
             Table::Groups => text("group").map(|group| of(&[refer("consumer"), Some(group.to_owned())])),
             Table::SetKeys => text("kid").map(|kid| of(&[Some(kid.to_owned()), refer("set")])),
-            Table::Plugins => text("name")
-                .map(|name| of(&[Some(name.to_owned()), refer("route"), refer("service"), refer("consumer")])),
+            Table::Plugins => text("name").map(|name| {
+                // No part of the key where there is none: ids of files without groups are those they have elsewhere.
+                let group = refer("consumer_group").filter(|group| !group.is_empty());
+                of(&[Some(name.to_owned()), refer("route"), refer("service"), refer("consumer"), group])
+            }),
+            Table::ConsumerGroups => name("name"),
+            Table::Members => Some(of(&[refer("consumer_group"), refer("consumer")])),
             Table::Certificates | Table::Authorities => None,
         };
         id.unwrap_or_else(|| self.random_id())
@@ -468,9 +494,4 @@ fn as_written(fields: &[Field], own: &[&(Key, Node)], span: &Span) -> Map<String
 
 fn cloned((name, value): (&String, &Json)) -> (String, Json) {
     (name.clone(), value.clone())
-}
-
-/// The groups that decK writes into consumers; Kong itself knows no such field.
-fn is_groups(noun: &Noun, key: &str) -> bool {
-    noun.table == Table::Consumers && key == "groups"
 }

@@ -30,10 +30,16 @@ pub(super) fn plugin(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
         return reader.report.fault(&span, entity.path("name"), message, hint);
     };
     let Read { config, shown: unresolved, files } = config(reader, &entity, descriptor);
-    if !descriptor.consumer_scope && entity.references.iter().any(|(c, r)| *c == "consumer" && r.is_some()) {
-        let span = entity.span("consumer").clone();
-        let hint = format!("{name} runs before the consumer is known");
-        reader.report.fault(&span, entity.path("consumer"), "value must be null", hint);
+    for column in ["consumer", "consumer_group"] {
+        if !descriptor.consumer_scope && entity.refers(column) {
+            let span = entity.span(column).clone();
+            let hint = format!("{name} runs before the consumer is known");
+            reader.report.fault(&span, entity.path(column), "value must be null", hint);
+        }
+    }
+    if entity.refers("consumer") && entity.refers("consumer_group") {
+        let message = "'consumer' and 'consumer_group' are mutually exclusive";
+        reader.report.fault(entity.span("consumer_group"), entity.path("consumer_group"), message, "");
     }
     let written = protocols(&entity.texts("protocols"));
     let known: Vec<_> = written.iter().filter(|protocol| descriptor.protocols.contains(protocol)).copied().collect();
@@ -44,7 +50,8 @@ pub(super) fn plugin(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
         reader.report.fault(&span, entity.path("protocols"), message, "");
     }
     let ordering = ordering(reader, &entity);
-    let (route, service, consumer) = (entity.take("route"), entity.take("service"), entity.take("consumer"));
+    let (route, service) = (entity.take("route"), entity.take("service"));
+    let (consumer, group) = (entity.take("consumer"), entity.take("consumer_group"));
     let protocols = if written.is_empty() { descriptor.protocols.to_vec() } else { known };
     if let Some(record) = &mut reader.shown {
         let words = protocols.iter().map(|protocol| Json::from(protocol.word())).collect();
@@ -62,6 +69,7 @@ pub(super) fn plugin(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
         route,
         service,
         consumer,
+        group,
         config,
         files,
         ordering,
@@ -86,7 +94,7 @@ fn ordering(reader: &mut Reader<'_>, entity: &Entity<'_>) -> Option<Box<Ordering
     };
     let (before, after) = (names("before"), names("after"));
     let (at, path) = (entity.span("ordering").clone(), entity.path("ordering"));
-    if entity.references.iter().any(|(column, reference)| *column == "consumer" && reference.is_some()) {
+    if entity.refers("consumer") || entity.refers("consumer_group") {
         reader.report.fault(&at, path, "value must be null", "who sends a request is known only while plugins run");
         return None;
     }

@@ -45,7 +45,7 @@ pub(super) async fn answer(State(desk): State<Desk>, request: Request) -> Respon
         Method::POST if matches!(place, Place::List(_) | Place::Under(..)) => {
             create(&desk, &place, store, request).await
         }
-        Method::PUT | Method::PATCH if !matches!(place, Place::List(_) | Place::Under(..)) => {
+        Method::PUT | Method::PATCH if !matches!(place, Place::List(_) | Place::Under(..) | Place::Members(..)) => {
             change(&desk, &place, store, request).await
         }
         Method::DELETE if matches!(place, Place::Item(..) | Place::ItemUnder(..)) => remove(&place, store),
@@ -65,11 +65,39 @@ fn read(place: &Place<'_>, query: &Query, store: &Store) -> Response {
             let (Some(outer), Some(inner)) = (outer, inner) else { return not_found() };
             page(rows, key_of, shown, query, &format!("/{outer}/{}/{}", parent_row.id, inner.nested), &[])
         }
+        Place::Members(table, key, own, other, others) => {
+            let Some(row) = store.find(table, key) else { return not_found() };
+            let (Some(outer), Some(inner)) = (kinds::of(table), kinds::of(others)) else { return not_found() };
+            let path = format!("/{}/{}/{}", outer.nested, row.id, inner.nested);
+            page(members(store, row.id, own, other, others), key_of, shown, query, &path, &[])
+        }
         Place::Item(..) | Place::ItemUnder(..) | Place::Parent(..) => match item(place, store) {
+            Some(row) if matches!(place, Place::Item(Table::ConsumerGroups, _)) => whole_group(&row, query, store),
             Some(row) => as_text(StatusCode::OK, row.json()),
             None => not_found(),
         },
     }
+}
+
+/// What memberships of `id` lead to on the other side, each once, by id.
+fn members<'s>(store: &'s Store, id: Uuid, own: &str, other: &str, others: Table) -> Vec<Row<'s>> {
+    let all = store.children(Table::Members, own, id);
+    let mut ids: Vec<Uuid> = all.iter().filter_map(|row| row.parent(other)).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids.into_iter().filter_map(|id| store.by_id(others, id)).collect()
+}
+
+/// A group stands in a field of its own, and beside it who is in it, unless that is not wanted.
+fn whole_group(row: &Row<'_>, query: &Query, store: &Store) -> Response {
+    let mut body = format!("{{\"consumer_group\":{}", row.json());
+    if query.get("list_consumers") != Some("false") {
+        let all = members(store, row.id, "consumer_group", "consumer", Table::Consumers);
+        let all: Vec<String> = all.iter().map(Row::json).collect();
+        body.push_str(&format!(",\"consumers\":[{}]", all.join(",")));
+    }
+    body.push('}');
+    as_text(StatusCode::OK, body)
 }
 
 fn list(table: Table, query: &Query, store: &Store) -> Response {
@@ -115,7 +143,7 @@ fn item<'s>(place: &Place<'_>, store: &'s Store) -> Option<Row<'s>> {
             let child = store.find(child, key)?;
             store.by_id(parent, child.parent(column)?)
         }
-        Place::List(_) | Place::Under(..) => None,
+        Place::List(_) | Place::Under(..) | Place::Members(..) => None,
     }
 }
 

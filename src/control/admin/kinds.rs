@@ -34,6 +34,7 @@ pub(super) const KINDS: &[Kind] = &[
     Kind { table: Table::Hmacs, flat: Some("hmac-auths"), nested: "hmac-auth" },
     Kind { table: Table::Subjects, flat: Some("mtls-auths"), nested: "mtls-auth" },
     kind(Table::Groups, "acls"),
+    kind(Table::ConsumerGroups, "consumer_groups"),
 ];
 
 const fn kind(table: Table, name: &'static str) -> Kind {
@@ -56,6 +57,8 @@ pub(super) enum Place<'p> {
     Under(Table, &'p str, Table, &'static str),
     /// `/services/s/routes/r`: as `Under`, and the child's key.
     ItemUnder(Table, &'p str, Table, &'static str, &'p str),
+    /// `/consumer_groups/g/consumers`: one side of a membership, its key, its column, the other side's column and kind.
+    Members(Table, &'p str, &'static str, &'static str, Table),
     /// `/routes/r/service`: child, its key, column, parent.
     Parent(Table, &'p str, &'static str, Table),
 }
@@ -65,6 +68,8 @@ impl Place<'_> {
     pub(super) fn allow(&self) -> &'static str {
         match self {
             Place::List(_) | Place::Under(..) => "GET, HEAD, OPTIONS, POST",
+            // Who is in a group is changed with the whole configuration.
+            Place::Members(..) => "GET, HEAD, OPTIONS",
             Place::Item(..) | Place::ItemUnder(..) => "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",
             // What is a parent is not taken away by way of its child.
             Place::Parent(..) => "GET, HEAD, OPTIONS, PATCH, PUT",
@@ -79,6 +84,12 @@ pub(super) fn place<'p>(path: &[&'p str], shapes: &[Shape]) -> Option<Place<'p>>
     match *rest {
         [] => Some(Place::List(kind.table)),
         [key] => Some(Place::Item(kind.table, key)),
+        [key, "consumers"] if kind.table == Table::ConsumerGroups => {
+            Some(Place::Members(kind.table, key, "consumer_group", "consumer", Table::Consumers))
+        }
+        [key, "consumer_groups"] if kind.table == Table::Consumers => {
+            Some(Place::Members(kind.table, key, "consumer", "consumer_group", Table::ConsumerGroups))
+        }
         [key, second] => {
             if let Some((child, column)) = child(kind.table, second, shapes) {
                 return Some(Place::Under(kind.table, key, child, column));
@@ -123,6 +134,11 @@ pub(super) fn paths(shapes: &[Shape]) -> Vec<String> {
         }
         let shape = shapes.iter().find(|shape| shape.table == kind.table && kind.table != Table::Snis);
         all.extend(shape.into_iter().flat_map(|shape| shape.foreign).map(|(column, _)| format!("{item}/{column}")));
+        match kind.table {
+            Table::Consumers => all.push(format!("{item}/consumer_groups")),
+            Table::ConsumerGroups => all.push(format!("{item}/consumers")),
+            _ => {}
+        }
         all.extend([format!("/{flat}"), item]);
     }
     all
@@ -149,6 +165,19 @@ mod tests {
                 "certificates/c/services",
                 Some(Place::Under(Table::Certificates, "c", Table::Services, "client_certificate")),
             ),
+            (
+                "consumer_groups/g/consumers",
+                Some(Place::Members(Table::ConsumerGroups, "g", "consumer_group", "consumer", Table::Consumers)),
+            ),
+            (
+                "consumers/c/consumer_groups",
+                Some(Place::Members(Table::Consumers, "c", "consumer", "consumer_group", Table::ConsumerGroups)),
+            ),
+            (
+                "consumer_groups/g/plugins",
+                Some(Place::Under(Table::ConsumerGroups, "g", Table::Plugins, "consumer_group")),
+            ),
+            ("consumer_group_consumers", None),
             ("targets", None),
             ("snis/s/certificate", None),
             ("consumers/c/key-auths", None),

@@ -19,6 +19,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+/// Room for the head of an answer as text, which holds most, bytes.
+const HEAD_ROOM: usize = 512;
+
 /// A request and its answer.
 pub(in crate::shard) struct Call {
     mux: Rc<Mux>,
@@ -157,7 +160,7 @@ impl Call {
                     Poll::Ready(Err(error)) => *answer = Answer::Failed(halves::reset(&error).kind()),
                     Poll::Ready(Ok(Told::Final(response))) => {
                         let (parts, body) = response.into_parts();
-                        let mut text = Vec::new();
+                        let mut text = Vec::with_capacity(HEAD_ROOM);
                         let ended = body.is_end_stream();
                         *answer = match convert::upstream_response(&parts, ended, self.method.get(), &mut text) {
                             Ok(chunked) => {

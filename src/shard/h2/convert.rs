@@ -113,7 +113,9 @@ fn field(name: &HeaderName, value: &HeaderValue, out: &mut Vec<u8>) -> Result<()
     // RFC 9113 §8.2.1: "A field value MUST NOT start or end with an ASCII whitespace character". A control character would
     // have been refused by the engine; that it ends no line here must not hang on that alone.
     let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    if is_space(value.first()) || is_space(value.last()) || value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+    // Not `any`: without a way out in the middle it is a few wide instructions.
+    let ends_line = value.iter().fold(false, |found, byte| found | matches!(byte, b'\r' | b'\n' | 0));
+    if is_space(value.first()) || is_space(value.last()) || ends_line {
         return Err(Malformed);
     }
     put(out, [name.as_str().as_bytes(), b": ", value, b"\r\n"]);
@@ -174,7 +176,7 @@ pub(super) fn response(head: HeadRef<'_>, websocket: bool) -> Result<Response<()
             continue;
         }
         let value = bytes.slice(line.value_at as usize..(line.value_at + line.value_len) as usize);
-        append(line.name(head.buf), value, fields)?;
+        append(line.id, line.name(head.buf), value, fields)?;
     }
     Ok(response)
 }
@@ -204,19 +206,29 @@ pub(super) fn upstream_request(head: HeadRef<'_>, secure: bool) -> Result<Reques
                 fields.insert(http::header::TE, HeaderValue::from_static("trailers"));
             }
             _ if drop.has(at) => {}
-            _ => append(line.name(head.buf), value, fields)?,
+            _ => append(line.id, line.name(head.buf), value, fields)?,
         }
     }
     *request.uri_mut() = Uri::from_parts(uri).map_err(|_| Malformed)?;
     Ok(request)
 }
 
-fn append(name: &[u8], value: Bytes, fields: &mut HeaderMap) -> Result<(), Malformed> {
-    let name = HeaderName::from_bytes(name).map_err(|_| Malformed)?;
+fn append(id: Known, name: &[u8], value: Bytes, fields: &mut HeaderMap) -> Result<(), Malformed> {
+    let name = name_of(id, name)?;
     let mut value = HeaderValue::from_maybe_shared(value).map_err(|_| Malformed)?;
     value.set_sensitive(is_passing(name.as_str()));
     fields.append(name, value);
     Ok(())
+}
+
+/// A name as the engine has it; where we know it, without a copy.
+fn name_of(id: Known, name: &[u8]) -> Result<HeaderName, Malformed> {
+    match (id, name) {
+        (Known::Other, b"grpc-status") => Ok(HeaderName::from_static("grpc-status")),
+        (Known::Other, b"grpc-message") => Ok(HeaderName::from_static("grpc-message")),
+        (Known::Other, _) => HeaderName::from_bytes(name).map_err(|_| Malformed),
+        _ => Ok(HeaderName::from_static(id.name())),
+    }
 }
 
 /// Is a field's value another one in every message? Those are written as literals that no table keeps (RFC 7541 §6.2.3): in the
@@ -300,11 +312,11 @@ pub(super) fn trailer_fields(lines: &[u8]) -> Result<HeaderMap, Malformed> {
             continue;
         }
         let (name, value) = parse::field_line(line).map_err(|_: Fault| Malformed)?;
-        if headers::is_hop_by_hop(Known::classify(name)) {
+        let id = Known::classify(name);
+        if headers::is_hop_by_hop(id) {
             continue;
         }
-        let name = HeaderName::from_bytes(name).map_err(|_| Malformed)?;
-        fields.append(name, HeaderValue::from_bytes(value).map_err(|_| Malformed)?);
+        fields.append(name_of(id, name)?, HeaderValue::from_bytes(value).map_err(|_| Malformed)?);
     }
     Ok(fields)
 }

@@ -40,6 +40,9 @@ pub(super) enum Framing {
     Chunks,
 }
 
+/// Room for the end of a body as text, which holds most trailers, bytes.
+const TRAILER_ROOM: usize = 128;
+
 /// Room that a chunk's size and line ends take, bytes.
 pub(super) const CHUNK_ROOM: usize = 24;
 
@@ -149,7 +152,7 @@ impl Inbound {
             Poll::Ready(Err(error)) => return Poll::Ready(Err(reset(&error))),
             Poll::Pending => return Poll::Pending,
         };
-        let mut text = Vec::new();
+        let mut text = Vec::with_capacity(TRAILER_ROOM);
         if convert::trailers(trailers.as_ref(), &mut text).is_err() {
             self.malformed = true;
             return Poll::Ready(Err(ErrorKind::InvalidData.into()));
@@ -254,11 +257,11 @@ impl Outbound {
                 result
             }
             Stage::Chunks(decoder) => match unchunk(decoder, bytes)? {
-                (payload, None) => self.data(&payload, false, watch, gone).await,
+                (payload, None) => self.payload(payload, false, watch, gone).await,
                 (payload, Some(trailers)) => {
                     *stage = Stage::Done;
                     let end = trailers.is_empty();
-                    self.data(&payload, end, watch, gone).await?;
+                    self.payload(payload, end, watch, gone).await?;
                     if end {
                         return Ok(());
                     }
@@ -279,6 +282,24 @@ impl Outbound {
             self.with(|send| send.send_data(piece, is_last))?;
         }
         if end && bytes.is_empty() {
+            self.with(|send| send.send_data(Bytes::new(), true))?;
+        }
+        Ok(())
+    }
+
+    /// As [`Outbound::data`], of bytes of its own.
+    async fn payload(&self, bytes: Vec<u8>, end: bool, watch: &Watch, gone: &Cell<bool>) -> Result<()> {
+        let mut bytes = Bytes::from(bytes);
+        while !bytes.is_empty() {
+            let room = poll_fn(|cx| self.poll_room(cx, bytes.len(), watch, gone)).await?;
+            let piece = bytes.split_to(room.min(bytes.len()));
+            let is_last = end && bytes.is_empty();
+            self.with(|send| send.send_data(piece, is_last))?;
+            if is_last {
+                return Ok(());
+            }
+        }
+        if end {
             self.with(|send| send.send_data(Bytes::new(), true))?;
         }
         Ok(())
@@ -334,7 +355,7 @@ impl Outbound {
 
 /// Payload and, at the end, the lines of the trailer section.
 fn unchunk<'a>(decoder: &mut Decoder, bytes: &'a [u8]) -> Result<(Vec<u8>, Option<&'a [u8]>)> {
-    let mut payload = Vec::new();
+    let mut payload = Vec::with_capacity(bytes.len());
     let mut at = 0;
     loop {
         match decoder.step(&bytes[at..]).map_err(|_| Error::from(ErrorKind::InvalidData))? {
