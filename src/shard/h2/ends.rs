@@ -15,7 +15,7 @@ use h2::{Reason, RecvStream};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{Error, ErrorKind, Result};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 /// Both directions of a stream.
 pub(in crate::shard) struct Ends {
@@ -108,10 +108,11 @@ impl Ends {
     }
 
     /// Writes what has come of the body behind its head, without waiting for more.
-    pub(super) fn take_early(&self, cx: &mut Context<'_>, watch: &Watch, input: &mut Vec<u8>) {
+    pub(super) fn take_early(&self, watch: &Watch, input: &mut Vec<u8>) {
         if input.capacity() - input.len() > CHUNK_ROOM {
-            // A fault is told to whoever asks for more; no waker that is left behind does harm.
-            let _ = self.inbound.borrow_mut().poll_recv(cx, watch, input);
+            // A fault is told to whoever asks for more.
+            let mut cx = Context::from_waker(Waker::noop());
+            let _ = self.inbound.borrow_mut().poll_recv(&mut cx, watch, input);
         }
     }
 

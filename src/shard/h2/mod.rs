@@ -368,11 +368,7 @@ async fn stream(
         client.watch.disarm_read();
     }
     if let (Some(ends), true) = (&client.ends, has_body) {
-        poll_fn(|cx| {
-            ends.take_early(cx, &client.watch, &mut work.input);
-            Poll::Ready(())
-        })
-        .await;
+        ends.take_early(&client.watch, &mut work.input);
     }
     work.parser = Parser::default();
     let read = work.parser.request(&work.input, &mut work.head);
