@@ -298,7 +298,7 @@ pub const ADMIN_BODY_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of the body of one kind of admin request: a whole configuration may be as large as a file of one.
 pub const ADMIN_CONFIG_BYTES_MAX: usize = DOC_BYTES_MAX;
 
-/// Such bodies at once; one more is told to come again. Each may take its size and, once read, ten times that.
+/// Such bodies at once; one more is told to come again. Each may take its size and, while it is read, twenty times that.
 pub const ADMIN_CONFIGS_MAX: usize = 4;
 
 /// How long the answer to a configuration that was handed in waits for it to be served, ms. Reading and compiling 100,000

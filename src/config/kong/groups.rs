@@ -29,7 +29,7 @@ pub(super) struct Named {
     table: Table,
     pub(super) key: &'static str,
     column: &'static str,
-    names: [&'static str; 2],
+    pub(super) names: [&'static str; 2],
 }
 
 const NAMED: [Named; 2] = [
@@ -65,6 +65,18 @@ impl Reader<'_> {
             let key = Key { text: named.column.to_owned(), span: name.span.clone() };
             let entry = Node::new(Value::Map(vec![(key, name.clone())]), node.span.clone());
             self.entity(noun, &entry, path, Some(parent));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn editors_know_the_lists_of_members() {
+        let schema = crate::config::schema(&[]);
+        for (noun, list, name) in [("consumers", "groups", "name"), ("consumer_groups", "consumers", "username")] {
+            let list = &schema["$defs"][noun]["properties"][list];
+            assert_eq!(list["items"]["anyOf"][1]["properties"][name]["type"], "string", "{noun}");
         }
     }
 }

@@ -81,6 +81,7 @@ pub fn shapes() -> Vec<Shape> {
         foreign: noun.foreign,
         shorthands: fill::shorthands(noun.table),
         children: noun.children,
+        members: groups::named(noun.table).map(|named| (named.key, &named.names[..])),
     };
     NOUNS.iter().map(shape).collect()
 }

@@ -28,6 +28,8 @@ pub struct Shape {
     pub shorthands: &'static [&'static str],
     /// Lists that may be nested in it, and the column that refers back.
     pub children: &'static [(&'static str, &'static str)],
+    /// The list in it of who or what it goes with, and what an element of that may be named by.
+    pub members: Option<(&'static str, &'static [&'static str])>,
 }
 
 /// The schema: settings from the rows of this dialect, entities from `shapes`, configurations of plugins from theirs.
@@ -111,11 +113,18 @@ fn list_of(noun: &str) -> Json {
     json!({"type": ["array", "null"], "items": {"$ref": format!("#/$defs/{noun}")}})
 }
 
+/// Elements that are names, or hold one.
+fn members(names: &[&str]) -> Json {
+    let named: Map<String, Json> = names.iter().map(|name| ((*name).to_owned(), json!({"type": "string"}))).collect();
+    json!({"type": ["array", "null"], "items": {"anyOf": [{"type": "string"}, {"type": "object", "properties": named}]}})
+}
+
 fn entity(shape: &Shape, plugins: &[Descriptor]) -> Json {
     let mut place = vec![shape.noun];
     let mut schema = record(shape.fields, &mut place);
     let Json::Object(mut common) = record(shape.common, &mut place)["properties"].take() else { return schema };
     common.extend(shape.children.iter().map(|(child, _)| ((*child).to_owned(), list_of(child))));
+    common.extend(shape.members.iter().map(|(list, names)| ((*list).to_owned(), members(names))));
     common.extend(super::IGNORED.iter().map(|name| ((*name).to_owned(), json!(true))));
     if let Some(own) = schema["properties"].as_object_mut() {
         if shape.noun == "plugins" {
