@@ -123,6 +123,7 @@ impl Bench {
             client: None,
             connection: 42,
             connection_request: 3,
+            http2: false,
         };
         self.edits.clear();
         let mut identity = Identity::default();

@@ -15,6 +15,7 @@ const IN_CODE: &[(&str, &[&str])] = &[
     ("response-ratelimiting", &["redis.rs", "redis_answers.rs", "redis_groups.rs", "redis_secure.rs"]),
     ("jwt", &["issuer.rs"]),
     ("grpc-gateway", &["web.rs"]),
+    ("grpc-http1-bridge", &["bridge.rs"]),
     ("grpc-web", &["web.rs"]),
     ("mtls-auth", &["mtls.rs"]),
 ];

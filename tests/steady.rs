@@ -308,6 +308,7 @@ fn allocates_nothing(names: &[&str], authorization: &str) {
         client: None,
         connection: 1,
         connection_request: 1,
+        http2: false,
     };
     let reply = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nServer: up\r\n\r\n";
     let mut reply_head = Head::new();
@@ -377,6 +378,7 @@ fn a_pick_and_what_is_learnt_of_it_allocate_nothing() {
             hashing: Hashing::default(),
             checks: Checks::default(),
             host_header: None,
+            certificate: None,
             targets: Vec::new(),
             tags: Vec::new(),
             at: Span::nowhere(),

@@ -74,6 +74,16 @@ impl Trust {
         Ok(Some(Trust { verifier, links, names }))
     }
 
+    /// One authority alone, PEM, whether it is a root or not; certificates between are those known here. Revoked ones are
+    /// not looked for. `None` where the text has no authority.
+    ///
+    /// # Errors
+    /// As [`Trust::of`].
+    pub fn alone(&self, authority: &str) -> Result<Option<Trust>, String> {
+        let alone = Trust::of(std::iter::once(authority), "", Revocation::Skip, true)?;
+        Ok(alone.map(|alone| Trust { links: self.links.clone(), ..alone }))
+    }
+
     /// Names of the authorities, DER: what clients may choose a certificate by.
     pub fn names(&self) -> &[Vec<u8>] {
         &self.names

@@ -253,6 +253,10 @@ pub const DNS_ADDRESSES_MAX: usize = 256;
 /// descriptors from clients where an operator has checked thousands of targets every second.
 pub const PROBES_MAX: usize = 256;
 
+/// Settings of TLS that probes remember: one per certificate that upstreams are shown, and kind of probe. More are made anew
+/// at each reload, with some µs and some KB each.
+pub const PROBE_SETTINGS_MAX: usize = 1024;
+
 /// Longest status line of a probe's answer, bytes; what comes after it is not read.
 pub const PROBE_REPLY_BYTES_MAX: usize = 1024;
 
@@ -491,6 +495,15 @@ pub const TLS_MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// How long a random key of session tickets seals, seconds; it opens for as long again. Whoever takes it can read the
 /// sessions of this time.
 pub const TICKET_KEY_S: u64 = 6 * 3600;
+
+/// Bytes that a client may send before the end of a handshake, where a listener takes any. Room for a request and its
+/// cookies; it is held for a peer that has proved nothing, within [`TLS_HANDSHAKE_BYTES_MAX`].
+pub const TLS_EARLY_BYTES_MAX: u32 = 16 * 1024;
+const _: () = assert!(TLS_EARLY_BYTES_MAX as usize <= TLS_HANDSHAKE_BYTES_MAX / 2, "it is part of a handshake");
+
+/// Sessions that are kept for clients of listeners that take early data; some 300 bytes each. Beyond it the oldest half is
+/// forgotten, and those clients make full handshakes.
+pub const TLS_SESSIONS_MAX: usize = 32_768;
 
 /// Ticket keys from files. Two are needed while they change.
 pub const TICKET_KEYS_MAX: usize = 8;

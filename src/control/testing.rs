@@ -34,6 +34,7 @@ pub(crate) fn plan_of(upstreams: &[(&str, &[Target])]) -> Plan {
         hashing: Hashing::default(),
         checks: Checks::default(),
         host_header: None,
+        certificate: None,
         targets: targets.to_vec(),
         tags: Vec::new(),
         at: Span::nowhere(),

@@ -24,6 +24,8 @@ pub struct Directory {
     /// By username, which is no secret: what proves it is compared by the plugin.
     basics: HashTable<CredentialIx>,
     hmacs: HashTable<CredentialIx>,
+    /// By a name of a certificate; several may have one.
+    subjects: HashTable<CredentialIx>,
     ids: HashTable<ConsumerIx>,
     usernames: HashTable<ConsumerIx>,
     custom_ids: HashTable<ConsumerIx>,
@@ -50,6 +52,7 @@ impl Directory {
             jwts: credentials(jwt),
             basics: credentials(basic),
             hmacs: credentials(hmac),
+            subjects: credentials(subject),
             ids: table(&hasher, ids),
             usernames: consumers(|held| held.username),
             custom_ids: consumers(|held| held.custom_id),
@@ -112,6 +115,13 @@ impl Directory {
     /// The credential of this username whose secret signs requests.
     pub fn by_hmac_username(&self, username: &str) -> Option<CredentialIx> {
         self.credential(&self.hmacs, hmac, username)
+    }
+
+    /// The credentials that a name of a certificate may mean.
+    pub fn by_subject<'s>(&'s self, name: &'s str) -> impl Iterator<Item = CredentialIx> + 's {
+        let hash = self.hasher.hash_one(name.as_bytes());
+        let all = self.subjects.iter_hash(hash).copied();
+        all.filter(move |ix| subject(self.plan.credential(*ix).secret) == Some(name))
     }
 
     fn credential(&self, table: &HashTable<CredentialIx>, name: Name, sought: &str) -> Option<CredentialIx> {
@@ -186,6 +196,13 @@ fn basic(secret: Secret<&str>) -> Option<&str> {
 fn hmac(secret: Secret<&str>) -> Option<&str> {
     match secret {
         Secret::Hmac { username, .. } => Some(username),
+        _ => None,
+    }
+}
+
+fn subject(secret: Secret<&str>) -> Option<&str> {
+    match secret {
+        Secret::Subject { name, .. } => Some(name),
         _ => None,
     }
 }

@@ -260,6 +260,8 @@ pub struct Facts<'a> {
     pub local: SocketAddr,
     /// Did it come by TLS, or does a trusted peer say so?
     pub https: bool,
+    /// Did it come by HTTP/2?
+    pub http2: bool,
     /// Host without port, as sent; empty where there is none.
     pub host: &'a [u8],
     /// Port that the client meant: of `Host`, or of the listener.

@@ -5,6 +5,7 @@
 //! a peer ([`Channel::readable`]) holds no buffer.
 
 use super::buf::Pool;
+use super::early::{Early, Ended};
 use super::tcp::{self, is_stopped, Lull, Peek, Stop, Stream};
 use crate::base::limits::{TLS_HANDSHAKE_BYTES_MAX, TLS_HELLO_BYTES_MAX};
 use crate::tls::engine::{Facts, Handshake, Progress};
@@ -12,12 +13,13 @@ use crate::tls::hello::{self, Hello};
 use crate::tls::record::{Fault, OVERHEAD_BYTES, PAYLOAD_BYTES_MAX, RECORD_BYTES_MAX};
 use crate::tls::session::{Found, Inbox, Session};
 use crate::tls::{ClientConfig, ServerConfig, ServerName};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 /// Bytes of small buffers: a head and its body, in one record.
 const SMALL_BYTES: usize = 4 * 1024;
@@ -69,7 +71,10 @@ impl Buffers {
 /// A connection, in the clear or not. Closed when dropped, over TLS with a word of it.
 pub struct Channel {
     tcp: Stream,
-    tls: Option<Box<Tls>>,
+    /// From the end of the handshake on.
+    tls: OnceCell<Box<Tls>>,
+    /// A handshake whose client has asked before its end.
+    early: Option<Box<Early>>,
 }
 
 struct Tls {
@@ -100,7 +105,7 @@ pub enum Refused {
 
 impl From<Stream> for Channel {
     fn from(tcp: Stream) -> Channel {
-        Channel { tcp, tls: None }
+        Channel { tcp, tls: OnceCell::new(), early: None }
     }
 }
 
@@ -187,7 +192,7 @@ impl Channel {
         buffers: &Rc<Buffers>,
     ) -> std::result::Result<(), Option<crate::tls::Error>> {
         let mut out = buffers.take(SMALL_BYTES);
-        loop {
+        let is_early = loop {
             let progress = handshake.step(&mut input, &mut out);
             if !out.is_empty() {
                 let (sent, back) = self.tcp.send(out, 0).await;
@@ -196,18 +201,28 @@ impl Channel {
                 sent.map_err(|_| None)?;
             }
             match progress.map_err(Some)? {
-                Progress::Done => break,
+                Progress::Done => break false,
+                Progress::Early => break true,
                 Progress::More => self.fill(&mut input, buffers).await.map_err(|_| None)?,
             }
-        }
+        };
         buffers.put(out);
+        if is_early {
+            self.early = Some(Box::new(Early::new(handshake, input, buffers)));
+            return Ok(());
+        }
         let (session, facts, data) = handshake.finish().map_err(Some)?;
-        let mut inbox = Inbox::filled(input, &data);
+        self.establish(Ended { session, facts, inbox: Inbox::filled(input, &data) }, buffers);
+        Ok(())
+    }
+
+    fn establish(&self, ended: Ended, buffers: &Rc<Buffers>) {
+        let Ended { session, facts, mut inbox } = ended;
         if inbox.is_empty() {
             buffers.put(std::mem::take(&mut inbox.buf));
             inbox = Inbox::default();
         }
-        self.tls = Some(Box::new(Tls {
+        let tls = Tls {
             session: RefCell::new(session),
             inbox: RefCell::new(inbox),
             facts,
@@ -216,43 +231,145 @@ impl Channel {
             lost: Cell::new(false),
             cut: Cell::new(false),
             much: Cell::new(false),
-        }));
+        };
+        let first = self.tls.set(Box::new(tls));
+        debug_assert!(first.is_ok(), "a handshake ends once");
+    }
+
+    /// Is the handshake still under way? What its client has asked so far may have been asked before, by somebody else
+    /// (RFC 8446 §8).
+    pub fn is_early(&self) -> bool {
+        self.early.is_some() && self.tls.get().is_none()
+    }
+
+    /// Brings the handshake to its end, where nobody else reads.
+    ///
+    /// # Errors
+    /// As of a read; `UnexpectedEof` where the peer is gone.
+    pub async fn complete(&self) -> Result<()> {
+        while let (Some(early), None) = (&self.early, self.tls.get()) {
+            if self.receive_early(early, Wait::Long).await? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
         Ok(())
+    }
+
+    /// Waits until whoever reads has brought it there, or to nowhere.
+    pub fn poll_complete(&self, cx: &Context<'_>) -> Poll<()> {
+        match &self.early {
+            Some(early) => early.poll_over(!self.is_early(), cx),
+            None => Poll::Ready(()),
+        }
+    }
+
+    /// Receives within a handshake; how many bytes, sealed.
+    async fn receive_early(&self, early: &Early, wait: Wait<'_>) -> Result<usize> {
+        if early.lost.get() {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        let chunk = early.buffers.take(SMALL_BYTES);
+        let guard = Dropped(&early.lost);
+        let (received, chunk) = match wait {
+            Wait::Until(stop) => self.tcp.recv_until(chunk, stop).await,
+            Wait::Lull(lull) => self.tcp.recv_or_lull(chunk, lull).await,
+            Wait::Long => self.tcp.recv(chunk).await,
+        };
+        std::mem::forget(guard);
+        let advanced = match &received {
+            Ok(1..) => early.advance(&self.tcp, &chunk),
+            _ => Ok(None),
+        };
+        early.buffers.put(chunk);
+        if let Some(ended) = advanced? {
+            self.establish(ended, &early.buffers);
+            early.wake();
+        }
+        if let Ok(0) = received {
+            early.cut.set(true);
+        }
+        received
+    }
+
+    async fn recv_early(&self, early: &Early, mut buf: Vec<u8>, mut wait: Wait<'_>) -> (Result<usize>, Vec<u8>) {
+        loop {
+            if let Some(tls) = self.tls.get() {
+                return tls.recv(&self.tcp, buf, wait).await;
+            }
+            let bytes = early.take(&mut buf);
+            if bytes > 0 {
+                return (Ok(bytes), buf);
+            }
+            match self.receive_early(early, wait).await {
+                Ok(1..) => {}
+                other => return (other, buf),
+            }
+            // Only a first read has waited long enough to be dropped.
+            if let Wait::Lull(_) = wait {
+                wait = Wait::Long;
+            }
+        }
+    }
+
+    async fn send_early(&self, early: &Early, data: &[u8]) -> Result<()> {
+        let mut rest = data;
+        loop {
+            let mut out = early.take_owed();
+            if self.tls.get().is_none() && !rest.is_empty() {
+                let now = rest.len().min(SEND_BYTES);
+                early.seal(&rest[..now], &mut out)?;
+                rest = &rest[now..];
+            }
+            if !out.is_empty() {
+                early.sending.set(true);
+                self.tcp.send(out, 0).await.0?;
+                early.sending.set(false);
+            }
+            match self.tls.get() {
+                // What the handshake has said meanwhile was taken above, or is there for the next turn.
+                Some(tls) if !early.owes() => return tls.send(&self.tcp, rest).await,
+                None if rest.is_empty() => return Ok(()),
+                _ => {}
+            }
+        }
     }
 
     /// What the handshake agreed on; `None` in the clear.
     pub fn facts(&self) -> Option<&Facts> {
-        self.tls.as_ref().map(|tls| &tls.facts)
+        self.tls.get().map(|tls| &tls.facts).or_else(|| self.early.as_ref().map(|early| &early.facts))
     }
 
     /// The protocol that was agreed on (ALPN), such as `h2`.
     pub fn alpn(&self) -> Option<&[u8]> {
-        self.tls.as_ref()?.facts.alpn.as_deref()
+        self.facts()?.alpn.as_deref()
     }
 
     /// Receives into the spare capacity of `buf`; returns how many bytes were appended, 0 at the end of the stream, also
     /// where it was cut: see [`Channel::is_cut`]. `buf` must have spare capacity.
     pub async fn recv(&self, buf: Vec<u8>) -> (Result<usize>, Vec<u8>) {
-        match &self.tls {
-            None => self.tcp.recv(buf).await,
-            Some(tls) => tls.recv(&self.tcp, buf, Wait::Long).await,
+        match (self.tls.get(), &self.early) {
+            (Some(tls), _) => tls.recv(&self.tcp, buf, Wait::Long).await,
+            (None, None) => self.tcp.recv(buf).await,
+            (None, Some(early)) => Box::pin(self.recv_early(early, buf, Wait::Long)).await,
         }
     }
 
     /// The same, ended without loss by [`Stop::stop`] with an error of kind `Other` (ECANCELED).
     pub async fn recv_until(&self, buf: Vec<u8>, stop: &Stop) -> (Result<usize>, Vec<u8>) {
-        match &self.tls {
-            None => self.tcp.recv_until(buf, stop).await,
-            Some(tls) => tls.recv(&self.tcp, buf, Wait::Until(stop)).await,
+        match (self.tls.get(), &self.early) {
+            (Some(tls), _) => tls.recv(&self.tcp, buf, Wait::Until(stop)).await,
+            (None, None) => self.tcp.recv_until(buf, stop).await,
+            (None, Some(early)) => Box::pin(self.recv_early(early, buf, Wait::Until(stop))).await,
         }
     }
 
     /// The same for a peer that may stay silent for long, without the cost of being cancellable: ended by [`Lull::end`] with
     /// the same error; the buffer may be gone with it.
     pub async fn recv_or_lull(&self, buf: Vec<u8>, lull: &Lull) -> (Result<usize>, Vec<u8>) {
-        match &self.tls {
-            None => self.tcp.recv_or_lull(buf, lull).await,
-            Some(tls) => tls.recv(&self.tcp, buf, Wait::Lull(lull)).await,
+        match (self.tls.get(), &self.early) {
+            (Some(tls), _) => tls.recv(&self.tcp, buf, Wait::Lull(lull)).await,
+            (None, None) => self.tcp.recv_or_lull(buf, lull).await,
+            (None, Some(early)) => Box::pin(self.recv_early(early, buf, Wait::Lull(lull))).await,
         }
     }
 
@@ -261,9 +378,13 @@ impl Channel {
     /// # Errors
     /// As the kernel says; how much was sent is then unknown.
     pub async fn send(&self, buf: Vec<u8>, from: usize) -> (Result<()>, Vec<u8>) {
-        match &self.tls {
-            None => self.tcp.send(buf, from).await,
-            Some(tls) => {
+        match (self.tls.get(), &self.early) {
+            (_, Some(early)) if self.is_early() || early.owes() => {
+                let sent = Box::pin(self.send_early(early, &buf[from..])).await;
+                (sent, buf)
+            }
+            (None, _) => self.tcp.send(buf, from).await,
+            (Some(tls), _) => {
                 let sent = tls.send(&self.tcp, &buf[from..]).await;
                 (sent, buf)
             }
@@ -275,7 +396,7 @@ impl Channel {
     /// # Errors
     /// As the kernel says.
     pub async fn readable(&self) -> Result<()> {
-        if self.tls.as_ref().is_some_and(|tls| tls.has_data()) {
+        if self.has_data() {
             return Ok(());
         }
         self.tcp.readable().await
@@ -283,9 +404,29 @@ impl Channel {
 
     /// Looks into the receive queue; at most one syscall, never waits. Over TLS, `Bytes` may be no data.
     pub fn peek(&self) -> Peek {
-        match &self.tls {
+        match self.tls.get() {
             Some(tls) if !tls.inbox.borrow().is_empty() => Peek::Bytes,
+            None if self.has_data() => Peek::Bytes,
             _ => self.tcp.peek(),
+        }
+    }
+
+    /// Is there data that was opened and not taken?
+    fn has_data(&self) -> bool {
+        match self.tls.get() {
+            Some(tls) => tls.has_data(),
+            None => self.early.as_ref().is_some_and(|early| early.has_data()),
+        }
+    }
+
+    /// Says that nothing more will be sent, over TLS.
+    fn close(&self) {
+        match (self.tls.get(), &self.early) {
+            // A send that began within the handshake is cut as well.
+            (Some(_), Some(early)) if early.sending.get() || early.owes() => {}
+            (Some(tls), _) => tls.close(&self.tcp),
+            (None, Some(early)) => early.close(&self.tcp),
+            (None, None) => {}
         }
     }
 
@@ -296,23 +437,25 @@ impl Channel {
 
     /// Says that nothing more will be sent (FIN, over TLS with `close_notify` before it).
     pub fn shutdown_write(&self) {
-        if let Some(tls) = &self.tls {
-            tls.close(&self.tcp);
-        }
+        self.close();
         self.tcp.shutdown_write();
     }
 
     /// Makes the close that follows a reset: the peer sees that the message was cut, not that it ended.
     pub fn reset_on_close(&self) {
-        if let Some(tls) = &self.tls {
+        if let Some(tls) = self.tls.get() {
             tls.sending.set(true);
+        }
+        if let Some(early) = &self.early {
+            early.sending.set(true);
         }
         self.tcp.reset_on_close();
     }
 
     /// Has the stream ended without its peer's word (`close_notify`)? Never so in the clear, where there is none.
     pub fn is_cut(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.cut.get())
+        let within = || self.early.as_ref().is_some_and(|early| early.cut.get());
+        self.tls.get().is_some_and(|tls| tls.cut.get()) || within()
     }
 
     /// As [`Stream::keep_alive`].
@@ -344,9 +487,7 @@ impl Channel {
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        if let Some(tls) = &self.tls {
-            tls.close(&self.tcp);
-        }
+        self.close();
     }
 }
 

@@ -13,6 +13,7 @@ pub mod channel;
 pub mod clock;
 pub mod deadline;
 pub mod duplex;
+mod early;
 pub mod listen;
 pub mod mailbox;
 pub mod runtime;

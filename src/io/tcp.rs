@@ -276,6 +276,16 @@ pub fn last_words(socket: OwnedFd, bytes: &[u8]) {
     let _ = socket.shutdown(Shutdown::Write);
 }
 
+/// Sends `bytes` as far as they go without waiting; how many those were. One syscall.
+pub(super) fn send_part(fd: RawFd, bytes: &[u8]) -> usize {
+    if bytes.is_empty() {
+        return 0;
+    }
+    // SAFETY: callers own the socket.
+    let socket = unsafe { BorrowedFd::borrow_raw(fd) };
+    SockRef::from(&socket).send_with_flags(bytes, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL).unwrap_or(0)
+}
+
 /// Sends `bytes` as far as they go without waiting; one syscall.
 pub(super) fn send_now(fd: RawFd, bytes: &[u8]) {
     if !bytes.is_empty() {

@@ -177,6 +177,8 @@ pub struct UpstreamDraft {
     pub checks: Checks,
     /// `Host` to send.
     pub host_header: Option<String>,
+    /// What is shown to its targets.
+    pub certificate: Option<At<Ref>>,
 }
 
 /// A target of an upstream.
@@ -247,6 +249,8 @@ pub struct CredentialDraft {
     pub secret: Secret<Box<str>>,
     /// Does a [`Secret::Basic`] hold the password itself, yet to be hashed with the consumer's id?
     pub plain: bool,
+    /// Who must have vouched for a [`Secret::Subject`]. Boxed: few have one, and there may be very many without.
+    pub authority: Option<Box<At<Ref>>>,
 }
 
 impl std::fmt::Debug for CredentialDraft {

@@ -28,6 +28,8 @@ pub enum Table {
     Basics,
     /// Usernames and HMAC secrets.
     Hmacs,
+    /// Names of certificates.
+    Subjects,
     /// Groups of consumers for access lists: words, no entities.
     Groups,
     /// Groups of consumers that plugins may be for.
@@ -62,6 +64,7 @@ impl Table {
             Table::Jwts => "jwt_secrets",
             Table::Basics => "basicauth_credentials",
             Table::Hmacs => "hmacauth_credentials",
+            Table::Subjects => "mtls_auth_credentials",
             Table::Groups => "acls",
             Table::ConsumerGroups => "consumer_groups",
             Table::Members => "consumer_group_consumers",
@@ -89,13 +92,16 @@ impl Table {
             Table::Plugins => Some("instance_name"),
             Table::Keys | Table::Jwts => Some("key"),
             Table::Vaults => Some("prefix"),
-            Table::Groups | Table::Members | Table::Certificates | Table::Authorities => None,
+            Table::Subjects | Table::Groups | Table::Members | Table::Certificates | Table::Authorities => None,
         }
     }
 
     /// Is it what a consumer has? These are never changed, so they have no time of a change.
     pub fn is_of_consumer(self) -> bool {
-        matches!(self, Table::Keys | Table::Jwts | Table::Basics | Table::Hmacs | Table::Groups | Table::Members)
+        matches!(
+            self,
+            Table::Keys | Table::Jwts | Table::Basics | Table::Hmacs | Table::Subjects | Table::Groups | Table::Members
+        )
     }
 
     /// Is an id derived from a unique key of several columns (`table:*:a:b`), or from the one name alone?

@@ -7,7 +7,7 @@ use super::balancing::{Checks, Hashing};
 use super::chain::Chains;
 use super::draft::{
     Common, ConsumerDraft, ConsumerGroupDraft, CredentialDraft, Draft, GroupDraft, MemberDraft, OtherDraft, PemDraft,
-    PluginDraft, Ref, RouteDraft, ServiceDraft,
+    PluginDraft, Ref, RouteDraft, ServiceDraft, UpstreamDraft,
 };
 use super::groups::{ConsumerGroup, Groups};
 use super::ids::{derived, Table};
@@ -54,7 +54,8 @@ fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
     let (node, listeners) = node.finish(report);
 
     let mut services = services;
-    let secure = other_names(&others, &pems, &mut services, report);
+    let mut credentials = credentials;
+    let (secure, shown) = other_names(&others, &pems, &mut services, &upstreams, &mut credentials, report);
 
     let mut service_names = Names::of(Table::Services);
     for (ix, service) in services.iter().enumerate() {
@@ -80,7 +81,8 @@ fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
     // Upstreams, and the places of their names for the services.
     let mut linked_upstreams: Vec<Upstream> = upstreams
         .iter()
-        .map(|upstream| Upstream {
+        .zip(shown)
+        .map(|(upstream, certificate)| Upstream {
             id: upstream.common.id,
             name: upstream.name.clone(),
             implied: false,
@@ -88,6 +90,7 @@ fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
             hashing: upstream.hashing.clone(),
             checks: upstream.checks.clone(),
             host_header: upstream.host_header.clone(),
+            certificate,
             targets: Vec::new(),
             tags: upstream.common.tags.clone(),
             at: upstream.common.at.clone(),
@@ -294,8 +297,16 @@ fn unique<'a>(
     }
 }
 
-/// Names, ids and references of what stands beside services and routes; certificates and authorities with their texts.
-fn other_names(others: &[OtherDraft], pems: &[PemDraft], services: &mut [ServiceDraft], report: &mut Report) -> Secure {
+/// Names, ids and references of what stands beside services and routes; certificates and authorities with their texts. And
+/// which certificates upstreams are shown.
+fn other_names(
+    others: &[OtherDraft],
+    pems: &[PemDraft],
+    services: &mut [ServiceDraft],
+    upstreams: &[UpstreamDraft],
+    credentials: &mut [CredentialDraft],
+    report: &mut Report,
+) -> (Secure, Vec<Option<usize>>) {
     let tables = [Table::Certificates, Table::Authorities, Table::KeySets, Table::Vaults, Table::Snis, Table::SetKeys];
     let mut names: Vec<Names<'_>> = Vec::new();
     for table in tables {
@@ -348,7 +359,17 @@ fn other_names(others: &[OtherDraft], pems: &[PemDraft], services: &mut [Service
             .as_ref()
             .map(|all| all.iter().filter_map(|at| authorities.find("ca_certificates", at, common, report)).collect());
     }
-    secure
+    for draft in credentials {
+        if let (Secret::Subject { authority, .. }, Some(at)) = (&mut draft.secret, &draft.authority) {
+            *authority = authorities.find("ca_certificate", at, &draft.common, report).map(|ix| ix as u32);
+        }
+    }
+    let mut shown = |upstream: &UpstreamDraft| {
+        let at = upstream.certificate.as_ref()?;
+        certificates.find("client_certificate", at, &upstream.common, report)
+    };
+    let shown = upstreams.iter().map(&mut shown).collect();
+    (secure, shown)
 }
 
 /// The upstream of a service with a plain host; services of one host and port share it, and so its connections.
@@ -373,6 +394,7 @@ fn imply(
             hashing: Hashing::default(),
             checks: Checks::default(),
             host_header: None,
+            certificate: None,
             targets: vec![Target {
                 id: derived(Table::Targets, &[name, name]),
                 host: service.host.clone(),
@@ -519,17 +541,23 @@ fn link_credentials(
     consumers: &Consumers,
     report: &mut Report,
 ) -> Credentials {
-    let mut seen: HashMap<(Table, &str), &Span> = HashMap::with_capacity(drafts.len());
+    let mut seen: HashMap<(Table, &str, Option<u32>), &Span> = HashMap::with_capacity(drafts.len());
     let mut ids: HashMap<(Table, Uuid), &Span> = HashMap::with_capacity(drafts.len());
     let mut linked = Credentials::default();
-    for CredentialDraft { common, consumer, secret, plain } in drafts {
+    for CredentialDraft { common, consumer, secret, plain, .. } in drafts {
         let (table, column, value) = match secret {
             Secret::Key { key, .. } => (Table::Keys, "key", key),
             Secret::Jwt(held) => (Table::Jwts, "key", &held.key),
             Secret::Basic { username, .. } => (Table::Basics, "username", username),
             Secret::Hmac { username, .. } => (Table::Hmacs, "username", username),
+            Secret::Subject { name, .. } => (Table::Subjects, "subject_name", name),
         };
-        if let Some(first) = seen.insert((table, value), &common.at) {
+        // One name of a certificate may mean several, told apart by who vouches.
+        let by = match secret {
+            Secret::Subject { authority, .. } => *authority,
+            _ => None,
+        };
+        if let Some(first) = seen.insert((table, value, by), &common.at) {
             // An API key is a secret: a log must not show it.
             let shown = if table == Table::Keys { "***" } else { value };
             violation(table, column, shown, common, first, report);

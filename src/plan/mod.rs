@@ -576,6 +576,8 @@ pub struct Upstream {
     pub checks: Checks,
     /// `Host` to send instead of the target's.
     pub host_header: Option<String>,
+    /// What probes show to its targets, and services that have none of their own: its place among the certificates.
+    pub certificate: Option<usize>,
     /// Its targets, weight 0 included.
     pub targets: Vec<Target>,
     /// Tags.

@@ -241,6 +241,13 @@ pub enum Secret<T> {
         /// Secret.
         secret: T,
     },
+    /// A name in a certificate; the proof is that it holds.
+    Subject {
+        /// An alternative name or the common one.
+        name: T,
+        /// Who must have vouched for it, as its place among the authorities; `None`: anybody who is trusted.
+        authority: Option<u32>,
+    },
 }
 
 /// A key that signs JSON Web Tokens.
@@ -261,6 +268,8 @@ const KEY_WITH_TTL: u64 = 1;
 const JWT: u64 = 2;
 const BASIC: u64 = 3;
 const HMAC: u64 = 4;
+const SUBJECT: u64 = 5;
+const SUBJECT_BY: u64 = 6;
 
 impl<T: AsRef<str>> Secret<T> {
     fn put(&self, out: &mut String) {
@@ -270,11 +279,14 @@ impl<T: AsRef<str>> Secret<T> {
             Secret::Jwt(held) => (JWT, [Some(&held.key), Some(&held.secret)]),
             Secret::Basic { username, password_hash } => (BASIC, [Some(username), Some(password_hash)]),
             Secret::Hmac { username, secret } => (HMAC, [Some(username), Some(secret)]),
+            Secret::Subject { name, authority: None } => (SUBJECT, [Some(name), None]),
+            Secret::Subject { name, authority: Some(_) } => (SUBJECT_BY, [Some(name), None]),
         };
         put_number(out, kind);
         texts.into_iter().flatten().for_each(|text| put_text(out, text.as_ref()));
         match self {
             Secret::Key { ttl_s: Some(ttl_s), .. } => put_number(out, *ttl_s),
+            Secret::Subject { authority: Some(authority), .. } => put_number(out, (*authority).into()),
             Secret::Jwt(held) => {
                 put_text(out, held.algorithm.as_ref());
                 put_maybe(out, held.public_key.as_ref().map(AsRef::as_ref));
@@ -294,6 +306,8 @@ impl<'p> Secret<&'p str> {
             }
             BASIC => Secret::Basic { username: rest.text(), password_hash: rest.text() },
             HMAC => Secret::Hmac { username: rest.text(), secret: rest.text() },
+            SUBJECT => Secret::Subject { name: rest.text(), authority: None },
+            SUBJECT_BY => Secret::Subject { name: rest.text(), authority: Some(rest.number() as u32) },
             _ => Secret::Key { key: rest.text(), ttl_s: None },
         }
     }
@@ -379,12 +393,15 @@ mod tests {
             Secret::Jwt(jwt(Some("PEM"))),
             Secret::Basic { username: "u", password_hash: "h" },
             Secret::Hmac { username: "", secret: "ß" },
+            Secret::Subject { name: "a.test", authority: None },
+            Secret::Subject { name: "a.test", authority: Some(300) },
         ];
         let words = |secret: &Secret<&str>| match *secret {
             Secret::Key { key, ttl_s } => format!("key {key} {ttl_s:?}"),
             Secret::Jwt(held) => format!("jwt {} {} {} {:?}", held.key, held.secret, held.algorithm, held.public_key),
             Secret::Basic { username, password_hash } => format!("basic {username} {password_hash}"),
             Secret::Hmac { username, secret } => format!("hmac {username} {secret}"),
+            Secret::Subject { name, authority } => format!("subject {name} {authority:?}"),
         };
         let mut credentials = Credentials::default();
         let at = Span::new(&Arc::from("f"), 3, 5);

@@ -89,6 +89,8 @@ pub struct ClientTls {
     pub revoked: String,
     /// Most certificates between a client's and its authority.
     pub depth: u32,
+    /// Bytes that clients may send before the end of a handshake that goes on from an earlier one (RFC 8446 §2.3); 0: none.
+    pub early_data: u32,
 }
 
 impl Default for ClientTls {
@@ -98,6 +100,7 @@ impl Default for ClientTls {
             authorities: String::new(),
             revoked: String::new(),
             depth: CLIENT_DEPTH,
+            early_data: 0,
         }
     }
 }

@@ -12,6 +12,7 @@ mod fault_injection;
 mod form;
 mod grpc;
 mod grpc_gateway;
+mod grpc_http1_bridge;
 mod grpc_web;
 mod hmac_auth;
 mod ip_restriction;
@@ -43,6 +44,7 @@ pub static ALL: &[Descriptor] = &[
     cors::DESCRIPTOR,
     fault_injection::DESCRIPTOR,
     grpc_gateway::DESCRIPTOR,
+    grpc_http1_bridge::DESCRIPTOR,
     grpc_web::DESCRIPTOR,
     hmac_auth::DESCRIPTOR,
     ip_restriction::DESCRIPTOR,

@@ -5,14 +5,17 @@
 //! Where the listener itself asks for certificates, one must also be good by its rules.
 //!
 //! Revoked certificates are those on the node's own lists (`tls.client_revoked`): nothing is fetched, and `STRICT` needs
-//! such a list. Not here: mappings of subjects to consumers by entities of their own (`mtls_auth_credentials`).
+//! such a list.
+//!
+//! Whom a certificate means is said by `mtls_auth_credentials` first: those that name an authority which has vouched for it,
+//! then those that name none, each by the alternative names and then by the common one. Then by the names of consumers.
 
 use super::authentication::{self, texts, Gate};
 use crate::auth::client_cert::{Revocation, Trust};
-use crate::base::id::ConsumerIx;
+use crate::base::id::{ConsumerIx, CredentialIx};
 use crate::hook::{ClientCertificate, Ctx, Descriptor, Env, Hooks, Plugin, Reply, Verdict};
 use crate::plan::schema::{Element, Field, Kind, Rule, HTTP_PROTOCOLS};
-use crate::plan::Plan;
+use crate::plan::{Plan, Secret};
 use ahash::RandomState;
 use serde_json::Value;
 use std::sync::Arc;
@@ -157,11 +160,17 @@ fn build(config: &Value, env: &Env<'_>) -> Result<Arc<dyn Plugin>, String> {
             Some(found.ok_or_else(|| format!("default_consumer: there is no consumer {name}"))?)
         }
     };
+    let trust = Trust::of(pems.iter().copied(), revoked, revocation, partial)?;
+    let alone = match &trust {
+        Some(trust) => alone(trust, &ids, env.plan)?,
+        None => Vec::new(),
+    };
     // Two instances of the same measure share what a connection remembers; fixed keys, as nobody chooses what is hashed.
     let key = RandomState::with_seeds(1, 2, 3, 4).hash_one((&pems, revoked, partial, word("revocation_check_mode")));
     Ok(Arc::new(MtlsAuth {
         gate: Gate::of(config, env),
-        trust: Trust::of(pems.into_iter(), revoked, revocation, partial)?,
+        trust,
+        alone,
         key,
         ttl_ms: (ttl_s.max(0.0) * 1000.0) as u64,
         by_username: by.iter().any(|by| by == "username"),
@@ -171,6 +180,29 @@ fn build(config: &Value, env: &Env<'_>) -> Result<Arc<dyn Plugin>, String> {
         default_consumer,
         tells_names: on("send_ca_dn"),
     }))
+}
+
+/// The instance's authorities, each alone, that credentials name; by their places among all.
+fn alone(trust: &Trust, ids: &[String], plan: &Plan) -> Result<Vec<(u32, Trust)>, String> {
+    let mut named: Vec<u32> = plan
+        .credentials
+        .iter()
+        .filter_map(|held| match held.secret {
+            Secret::Subject { authority, .. } => authority,
+            _ => None,
+        })
+        .collect();
+    named.sort_unstable();
+    named.dedup();
+    let is_ours = |id: Uuid| ids.iter().any(|own| Uuid::try_parse(own).ok() == Some(id));
+    let mut all = Vec::new();
+    for ix in named {
+        let Some(held) = plan.secure.authorities.get(ix as usize).filter(|held| is_ours(held.id)) else { continue };
+        if let Some(alone) = trust.alone(&held.pem)? {
+            all.push((ix, alone));
+        }
+    }
+    Ok(all)
 }
 
 /// The authority of an id, PEM.
@@ -184,6 +216,8 @@ struct MtlsAuth {
     gate: Gate,
     /// `None`: nobody vouches for anybody.
     trust: Option<Trust>,
+    /// Those of them that credentials name.
+    alone: Vec<(u32, Trust)>,
     /// The measure, as connections remember it.
     key: u64,
     ttl_ms: u64,
@@ -229,16 +263,46 @@ impl MtlsAuth {
         client.is_good(self.key, cx.now, self.ttl_ms, verify)
     }
 
+    /// Has this authority vouched for it?
+    fn is_by(&self, authority: u32, client: &ClientCertificate, cx: &Ctx<'_>) -> bool {
+        let Some((_, trust)) = self.alone.iter().find(|(ix, _)| *ix == authority) else { return false };
+        let key = RandomState::with_seeds(5, 6, 7, 8).hash_one((self.key, authority));
+        client.is_good(key, cx.now, self.ttl_ms, || trust.verify(&client.chain, cx.now))
+    }
+
+    /// The credential that a name of the certificate means.
+    fn credential(&self, client: &ClientCertificate, cx: &Ctx<'_>) -> Option<CredentialIx> {
+        let names = || client.names().chain(std::iter::once(client.common_name.as_str()));
+        let find = |fits: &dyn Fn(Option<u32>) -> bool| {
+            names().find_map(|name| {
+                cx.directory.by_subject(name).find(|ix| match cx.directory.plan().credential(*ix).secret {
+                    Secret::Subject { authority, .. } => fits(authority),
+                    _ => false,
+                })
+            })
+        };
+        find(&|authority| authority.is_some_and(|authority| self.is_by(authority, client, cx)))
+            .or_else(|| find(&|authority| authority.is_none()))
+    }
+
     /// Lets in whom an authority vouches for; `false` where a consumer is needed and there is none.
     fn admit(&self, client: &ClientCertificate, cx: &mut Ctx<'_>) -> bool {
-        let consumer = match self.skips_lookup {
-            true => None,
-            false => match self.consumer(client, cx).or(self.default_consumer) {
+        let credential = if self.skips_lookup { None } else { self.credential(client, cx) };
+        let consumer = match (self.skips_lookup, credential) {
+            (true, _) => None,
+            (false, Some(credential)) => Some(cx.directory.plan().credential(credential).consumer),
+            (false, None) => match self.consumer(client, cx).or(self.default_consumer) {
                 Some(consumer) => Some(consumer),
                 None => return false,
             },
         };
-        authentication::vouch(cx.edits, cx.identity, cx.directory, consumer, None);
+        let mut id = [0; 36];
+        let identifier = credential.map(|credential| {
+            let id: &[u8] =
+                cx.directory.plan().credentials.id(credential).hyphenated().encode_lower(&mut id).as_bytes();
+            id
+        });
+        authentication::vouch(cx.edits, cx.identity, cx.directory, consumer, identifier);
         if self.skips_lookup {
             cx.edits.set_request(SUBJECT, client.subject.as_bytes());
             let names: Vec<&str> = client.names().collect();
@@ -287,6 +351,7 @@ mod tests {
         let mut plugin = MtlsAuth {
             gate: rig.gate(json!({})),
             trust,
+            alone: Vec::new(),
             key: 1,
             ttl_ms: 60_000,
             by_username: true,

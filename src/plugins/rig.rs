@@ -198,6 +198,7 @@ impl Rig {
             peer: SocketAddr::from(([192, 0, 2, 1], 40_000)),
             local: SocketAddr::from(([198, 51, 100, 1], 8000)),
             https: false,
+            http2: false,
             host: b"a.test",
             port: 8000,
             path: path.as_bytes(),

@@ -190,7 +190,15 @@ impl Compiling<'_> {
         said: &ClientTls,
         (tickets, alpn, options, side, bind): (&Arc<Tickets>, &[Vec<u8>], &TlsOptions, &str, &Bind),
     ) {
-        let context = context(side, &clients, said);
+        // The Admin API changes what it is asked to.
+        let early_data = if side.is_empty() { said.early_data } else { 0 };
+        if early_data > 0 && said.certificate != ClientCertificate::None {
+            let what =
+                "early_data and client_certificate exclude each other: a session would prove a certificate that was \
+                        shown to nobody";
+            self.say(&Span::nowhere(), format!("{}: {what}", bind.at), true);
+        }
+        let context = context(side, &clients, said, early_data);
         let place = match known.iter().find(|(known, _)| *known == context) {
             Some((_, place)) => *place,
             None => {
@@ -202,6 +210,7 @@ impl Compiling<'_> {
                     alpn: alpn.to_vec(),
                     clients,
                     context: context.clone(),
+                    early_data,
                 };
                 match server.build() {
                     Ok(config) => greeting.manners.push(Manner { config, asks, verifies }),
@@ -251,8 +260,8 @@ fn names(entities: &[Certificate], certificates: &[Vec<Pair>]) -> Names {
 
 /// Among what sessions are resumed: a digest of how clients prove themselves. Nothing where they do not, so that their
 /// sessions go on over every change of the configuration.
-fn context(side: &str, clients: &Clients, said: &ClientTls) -> Arc<[u8]> {
-    if side.is_empty() && matches!(clients, Clients::Unasked) {
+fn context(side: &str, clients: &Clients, said: &ClientTls, early_data: u32) -> Arc<[u8]> {
+    if side.is_empty() && matches!(clients, Clients::Unasked) && early_data == 0 {
         return Arc::default();
     }
     let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
@@ -261,6 +270,7 @@ fn context(side: &str, clients: &Clients, said: &ClientTls) -> Arc<[u8]> {
         hash.update(text);
     };
     add(side.as_bytes());
+    add(&early_data.to_be_bytes());
     match clients {
         Clients::Unasked => add(b"unasked"),
         Clients::Asked(hints) => {

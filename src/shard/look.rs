@@ -84,6 +84,7 @@ pub(super) fn look<'a>(
             peer: client.peer,
             local: client.local,
             https: false,
+            http2: client.is_http2(),
             host: b"",
             port: client.local.port(),
             path: b"/",

@@ -27,6 +27,7 @@ mod body;
 mod certificate;
 mod count;
 mod download;
+mod early;
 mod forward;
 mod greeting;
 mod h2;

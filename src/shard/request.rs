@@ -2,6 +2,7 @@
 
 use super::body::Inbound;
 use super::count::{bump, InFlight, Sample};
+use super::early;
 use super::log::Entry;
 use super::look::{look, Parts};
 use super::phase::{self, Phase};
@@ -238,6 +239,9 @@ impl Exchange<'_> {
                 Body::Inbound(Box::new(inbound))
             }
         };
+        if self.client.stream.is_early() {
+            Box::pin(early::settle(self, length, edits)).await?;
+        }
         self.plugins(rest, body, identity, edits).await?;
         let Some(service) = self.parts.service else {
             return Err(Refusal::NoService);

@@ -418,7 +418,9 @@ impl Compiling<'_> {
                     Spoken::Http2 => Some(&[b"h2"]),
                     Spoken::Either => Some(&[b"h2", b"http/1.1"]),
                 };
-                let mut client = |alpn| self.client(&service.tls, alpn, certificates, authorities, &mut made);
+                let mut tls = service.tls.clone();
+                tls.certificate = tls.certificate.or(plan.upstream(service.upstream).certificate);
+                let mut client = |alpn| self.client(&tls, alpn, certificates, authorities, &mut made);
                 match (shared.map(&mut client).transpose(), client(&[b"http/1.1"])) {
                     (Ok(shared), Ok(own)) => clients = Clients { shared, own: Some(own) },
                     (Err(what), _) | (_, Err(what)) => self.say(&service.at, what, true),

@@ -2,6 +2,7 @@
 
 use super::certificate;
 use super::count::bump;
+use super::early;
 use super::h2::{self, Ends};
 use super::request::{self, Next};
 use super::{Complaint, Shard};
@@ -600,6 +601,10 @@ async fn active(shard: &Rc<Shard>, client: &Client, early: Vec<u8>) -> Rest {
             Read::TimedOut => Box::pin(request::refuse_unread(shard, client, &mut work, 408, None)).await,
             Read::Cut => Box::pin(request::refuse_unread(shard, client, &mut work, 400, None)).await,
         };
+        if matches!(next, Next::Close | Next::Linger) && client.stream.is_early() {
+            // The rest of its handshake is on its way, and must not find the socket closed: see `linger_out`.
+            let _ = Box::pin(early::complete(client)).await;
+        }
         match next {
             Next::Keep => {}
             Next::Close => {

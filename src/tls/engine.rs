@@ -8,7 +8,9 @@ use crate::base::limits::TLS_HANDSHAKE_BYTES_MAX;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
-use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncodeTlsData, EncryptError, ReadEarlyData, UnbufferedStatus, WriteTraffic,
+};
 use rustls::{ClientConfig, CommonState, HandshakeKind, ServerConfig};
 use std::sync::Arc;
 
@@ -34,6 +36,8 @@ pub struct Facts {
 pub enum Progress {
     /// More bytes are needed; send what was written first.
     More,
+    /// The same, and the client has asked already: [`Handshake::take_early`].
+    Early,
     /// Both ends have their keys; send what was written first.
     Done,
 }
@@ -52,10 +56,12 @@ pub struct Handshake {
     early: Early,
 }
 
-/// What came right behind a handshake, in the same bytes.
+/// What came within a handshake or right behind it, in the same bytes.
 #[derive(Default)]
 struct Early {
     data: Vec<u8>,
+    /// Some of it came before the end.
+    within: bool,
     /// The peer's word that nothing more will come.
     closed: bool,
 }
@@ -96,10 +102,94 @@ impl Handshake {
             }
         }
         self.received += before - input.len();
-        if self.received + input.len() > TLS_HANDSHAKE_BYTES_MAX && stepped == Ok(Progress::More) {
-            return Err(rustls::Error::General("the handshake is too long".into()));
+        match stepped {
+            Ok(Progress::More) if self.received + input.len() > TLS_HANDSHAKE_BYTES_MAX => {
+                Err(rustls::Error::General("the handshake is too long".into()))
+            }
+            Ok(Progress::More) if self.early.within => Ok(Progress::Early),
+            stepped => stepped,
         }
-        stepped
+    }
+
+    /// Appends what the client has sent before the end of the handshake, and was not taken yet.
+    pub fn take_early(&mut self, into: &mut Vec<u8>) {
+        into.append(&mut self.early.data);
+    }
+
+    /// Appends `data` as records to `out`, before the end of the handshake; behind what is to be sent of that. `input` as
+    /// in [`Handshake::step`].
+    ///
+    /// # Errors
+    /// Nothing may be sent yet, or any more.
+    pub fn seal(&mut self, input: &mut Vec<u8>, data: &[u8], out: &mut Vec<u8>) -> Result<(), rustls::Error> {
+        self.write(input, out, |traffic, room| traffic.encrypt(data, room))
+    }
+
+    /// Appends the word that nothing more will be sent, likewise.
+    ///
+    /// # Errors
+    /// As [`Handshake::seal`].
+    pub fn close(&mut self, input: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<(), rustls::Error> {
+        self.write(input, out, |traffic, room| traffic.queue_close_notify(room))
+    }
+
+    fn write(
+        &mut self,
+        input: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+        what: impl Fn(&mut WriteTraffic<'_, ServerConnectionData>, &mut [u8]) -> Result<usize, EncryptError>,
+    ) -> Result<(), rustls::Error> {
+        let refused = || rustls::Error::General("nothing may be sent in this handshake".into());
+        let Side::Server(conn) = &mut *self.side else { return Err(refused()) };
+        loop {
+            let UnbufferedStatus { discard, state } = conn.process_tls_records(input);
+            let mut written = None;
+            match state? {
+                ConnectionState::EncodeTlsData(data) => encode(data, out),
+                ConnectionState::TransmitTlsData(data) => data.done(),
+                ConnectionState::ReadEarlyData(data) => self.early.read(data),
+                ConnectionState::WriteTraffic(mut traffic) => {
+                    let at = out.len();
+                    if let Err(EncryptError::InsufficientSize(size)) = what(&mut traffic, &mut []) {
+                        out.resize(at + size.required_size, 0);
+                    }
+                    let bytes = what(&mut traffic, &mut out[at..]).map_err(|_| refused());
+                    out.truncate(at + bytes.as_ref().copied().unwrap_or(0));
+                    written = Some(bytes.map(|_| ()));
+                }
+                _ => return Err(refused()),
+            }
+            input.drain(..discard);
+            if let Some(written) = written {
+                return written;
+            }
+        }
+    }
+
+    fn common(&self) -> &CommonState {
+        match &*self.side {
+            Side::Server(conn) => conn,
+            Side::Client(conn) => conn,
+        }
+    }
+
+    /// What is agreed on so far: all of it, once a server has answered.
+    pub fn facts(&self) -> Facts {
+        let common = self.common();
+        let version = match common.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            _ => "TLSv1.2",
+        };
+        let suite = common.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("");
+        let peer = common.peer_certificates().unwrap_or_default().iter().map(|der| der.to_vec()).collect();
+        Facts {
+            server_name: self.server_name.clone(),
+            alpn: common.alpn_protocol().map(<[u8]>::to_vec),
+            version,
+            suite,
+            resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
+            peer,
+        }
     }
 
     /// The session, its facts, and what came behind the handshake and was opened already.
@@ -107,24 +197,7 @@ impl Handshake {
     /// # Errors
     /// The handshake is not done.
     pub fn finish(self) -> Result<(Session, Facts, Vec<u8>), rustls::Error> {
-        let common: &CommonState = match &*self.side {
-            Side::Server(conn) => conn,
-            Side::Client(conn) => conn,
-        };
-        let version = match common.protocol_version() {
-            Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
-            _ => "TLSv1.2",
-        };
-        let suite = common.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("");
-        let peer = common.peer_certificates().unwrap_or_default().iter().map(|der| der.to_vec()).collect();
-        let facts = Facts {
-            server_name: self.server_name,
-            alpn: common.alpn_protocol().map(<[u8]>::to_vec),
-            version,
-            suite,
-            resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
-            peer,
-        };
+        let facts = self.facts();
         let (secrets, kernel) = match *self.side {
             Side::Server(conn) => {
                 let (secrets, kernel) = conn.dangerous_into_kernel_connection()?;
@@ -141,14 +214,28 @@ impl Handshake {
     }
 }
 
+impl Early {
+    fn read(&mut self, mut early: ReadEarlyData<'_, '_, ServerConnectionData>) {
+        self.within = true;
+        while let Some(Ok(record)) = early.next_record() {
+            self.data.extend_from_slice(record.payload);
+        }
+    }
+}
+
 /// What both sides of rustls can do, by one name.
 trait Engine: std::ops::Deref<Target: std::ops::Deref<Target = CommonState>> {
     type Data;
     fn process<'c, 'i>(&'c mut self, input: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+    /// Takes what a client has sent before the end.
+    fn read_early(data: ReadEarlyData<'_, '_, Self::Data>, early: &mut Early);
 }
 
 impl Engine for UnbufferedServerConnection {
     type Data = ServerConnectionData;
+    fn read_early(data: ReadEarlyData<'_, '_, Self::Data>, early: &mut Early) {
+        early.read(data);
+    }
     fn process<'c, 'i>(&'c mut self, input: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(input)
     }
@@ -156,6 +243,7 @@ impl Engine for UnbufferedServerConnection {
 
 impl Engine for UnbufferedClientConnection {
     type Data = ClientConnectionData;
+    fn read_early(_: ReadEarlyData<'_, '_, Self::Data>, _: &mut Early) {}
     fn process<'c, 'i>(&'c mut self, input: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(input)
     }
@@ -182,6 +270,7 @@ fn step<E: Engine>(
                     early.data.extend_from_slice(record.payload);
                 }
             }
+            Ok(ConnectionState::ReadEarlyData(data)) => E::read_early(data, early),
             Ok(ConnectionState::BlockedHandshake) => progress = Some(Progress::More),
             Ok(ConnectionState::WriteTraffic(_)) => progress = Some(Progress::Done),
             Ok(ConnectionState::PeerClosed) => early.closed = true,

@@ -9,6 +9,7 @@
 //! | `certs` | which certificate a name gets |
 //! | `identity` | what a certificate says of itself |
 //! | `tickets` | how sessions are resumed |
+//! | `sessions` | how those are whose clients may ask before the end of a handshake |
 //! | `settings` | versions, suites, verification |
 
 pub mod certs;
@@ -17,6 +18,7 @@ pub mod hello;
 pub mod identity;
 pub mod record;
 pub mod session;
+mod sessions;
 pub mod settings;
 pub mod tickets;
 

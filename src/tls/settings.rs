@@ -1,6 +1,7 @@
 //! What both sides of TLS are set to: versions, suites, who is verified and how.
 
 use super::certs::{Identity, Names, Pair};
+use super::sessions::Once;
 use super::tickets::{Shared, Tickets};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
@@ -65,6 +66,8 @@ pub struct Server {
     pub clients: Clients,
     /// Among what sessions are resumed: what was proved in one context is proved in no other.
     pub context: Arc<[u8]>,
+    /// Bytes that a client may send before the end of a handshake; 0: none. Not where clients show certificates.
+    pub early_data: u32,
 }
 
 impl Server {
@@ -96,9 +99,18 @@ impl Server {
             }
         };
         let mut config = builder.with_cert_resolver(self.names.clone());
-        config.ticketer = Arc::new(Shared { tickets: self.tickets.clone(), context: self.context.clone() });
-        // Its memory is one locked table; tickets do the same for both versions.
-        config.session_storage = Arc::new(NoServerSessionStorage {});
+        let (tickets, context) = (self.tickets.clone(), self.context.clone());
+        if self.early_data > 0 && matches!(self.clients, Clients::Unasked) {
+            // A ticket opens as often as it is shown. Without any, rustls asks for sessions that are good once.
+            config.session_storage = Arc::new(Once { tickets, context });
+            config.max_early_data_size = self.early_data;
+            // Else an answer would wait for the end of the handshake, and nothing were won.
+            config.send_half_rtt_data = true;
+        } else {
+            config.ticketer = Arc::new(Shared { tickets, context });
+            // Its memory is one locked table; tickets do the same for both versions.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+        }
         config.send_tls13_tickets = 1;
         config.alpn_protocols = self.alpn.clone();
         // The record layer is our own.

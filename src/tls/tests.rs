@@ -14,9 +14,17 @@ fn server(tls13_only: bool) -> Arc<ServerConfig> {
     names.set_default(vec![Pair::self_signed("a.test").expect("makes one")]);
     let alpn = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let tickets = Arc::new(Tickets::new(0));
-    Server { names: Arc::new(names), tickets, tls13_only, alpn, clients: Clients::Unasked, context: Arc::default() }
-        .build()
-        .expect("serves")
+    Server {
+        names: Arc::new(names),
+        tickets,
+        tls13_only,
+        alpn,
+        clients: Clients::Unasked,
+        context: Arc::default(),
+        early_data: 0,
+    }
+    .build()
+    .expect("serves")
 }
 
 fn client(tls12_only: bool) -> Arc<ClientConfig> {

@@ -4,6 +4,7 @@
 //! memory, and are replaced every few hours; with files, the first one seals and all of them open, and whoever writes the
 //! files replaces them. Reading the keys of a ticket takes no lock.
 
+use super::sessions::Sessions;
 use crate::base::limits::{TICKET_KEYS_MAX, TICKET_KEY_S};
 use arc_swap::ArcSwap;
 use aws_lc_rs::aead::{Aad, Nonce, RandomizedNonceKey, AES_256_GCM};
@@ -43,6 +44,8 @@ pub struct Tickets {
     keys: ArcSwap<Vec<Arc<TicketKey>>>,
     /// When the first one was made, seconds of the wall clock; `u64::MAX`: they come from files.
     since: AtomicU64,
+    /// Sessions that are good once, and have no ticket.
+    pub(super) once: Sessions,
 }
 
 impl std::fmt::Debug for Tickets {
@@ -55,7 +58,7 @@ impl Tickets {
     /// A random key, made at `now`, seconds.
     pub fn new(now: u64) -> Tickets {
         let keys = TicketKey::random().map(Arc::new).into_iter().collect();
-        Tickets { keys: ArcSwap::new(Arc::new(keys)), since: AtomicU64::new(now) }
+        Tickets { keys: ArcSwap::new(Arc::new(keys)), since: AtomicU64::new(now), once: Sessions::default() }
     }
 
     /// Takes the secrets of files instead, the sealing one first; none of them: random ones from now on.
@@ -76,6 +79,7 @@ impl Tickets {
 
     /// Replaces a random key that is old enough; the one before it still opens. Whichever shard asks first does it.
     pub fn turn(&self, now: u64) {
+        self.once.turn(now);
         let since = self.since.load(Ordering::Acquire);
         if since == u64::MAX || now < since.saturating_add(TICKET_KEY_S) {
             return;

@@ -120,6 +120,7 @@ pub(crate) fn plan(plan: &Plan) -> String {
             }
             Secret::Basic { username, password_hash } => format!("basic {username} {password_hash}"),
             Secret::Hmac { username, secret } => format!("hmac {username} {secret}"),
+            Secret::Subject { name, authority } => format!("subject {name} by={authority:?}"),
         };
         end(format!("credential {} {} {secret}", credential.id, name(&consumer.username)), &credential.at(), &mut out);
     }

@@ -159,3 +159,68 @@ fn the_log_tells_of_certificates() {
         assert_eq!(lines.next(), Some(want));
     }
 }
+
+/// The client's certificate is for client.test and spiffe://t/client.
+#[test]
+fn credentials_say_whom_a_certificate_means() {
+    let upstream = Upstream::start();
+    let own = [file("client.pem"), file("client.key")];
+    let ec = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+    let other = certs().join("ca2.pem");
+    openssl(&format!("req -x509 {ec} -keyout {0}.key -out {0} -days 9 -subj /CN=other.test", other.display()));
+    let second = "3e9a0a7c-8d1c-4f0a-9f3e-2b6c0c6b9a11";
+    let credential = |consumer: &str, name: &str, by: &str| {
+        let by = if by.is_empty() { String::new() } else { format!(", ca_certificate: {{id: {by}}}") };
+        format!("- {{id: {ID}, consumer: {consumer}, subject_name: '{name}'{by}}}\n")
+            .replace(ID, &uuid::Uuid::new_v4().to_string())
+    };
+    let rows = [
+        ("by name", credential("guest", "spiffe://t/client", ""), "GET / 200", Some("guest")),
+        // Those that name who has vouched come first, whatever the name.
+        (
+            "by authority",
+            credential("alice", "client.test", "") + &credential("guest", "spiffe://t/client", CA),
+            "GET / 200",
+            Some("guest"),
+        ),
+        (
+            "by another authority",
+            credential("alice", "client.test", "") + &credential("guest", "client.test", second),
+            "GET / 200",
+            Some("alice"),
+        ),
+        ("by none", credential("guest", "else.test", ""), "GET / 200", Some("client.test")),
+    ];
+    for (what, credentials, want, consumer) in rows {
+        let mut setup = asking(&upstream, "", "");
+        setup.kong = setup.kong.replace("{username: guest}", "{username: guest}, {username: alice}");
+        setup.kong = setup.kong.replace(&format!("[{CA}]"), &format!("[{CA}, {second}]"));
+        let two = format!("ca_certificates:\n- id: {second}\n  cert: |\n    {}\n", pem("ca2.pem"));
+        setup.kong = setup.kong.replace("ca_certificates:\n", &two);
+        setup.kong += &format!("mtls_auth_credentials:\n{credentials}");
+        let gateway = setup.start();
+        for _ in 0..2 {
+            let mut args = vec!["--cert", &own[0], "--key", &own[1], "-H", "X-Credential-Identifier: evil"];
+            args.extend(STATUS);
+            let (code, said) = curl(&gateway, "a.test", &args);
+            assert!(code == 0 && said.contains(want), "{what}: {said}");
+            let log = upstream.log();
+            let head = &log.requests.last().unwrap().head;
+            assert_eq!(head.one("X-Consumer-Username"), consumer, "{what}");
+            let id = head.one("X-Credential-Identifier").map(str::to_owned);
+            assert_eq!(id.is_some(), consumer != Some("client.test"), "{what}");
+            assert!(id.is_none_or(|id| credentials.contains(&id)), "{what}");
+        }
+        let listed: serde_json::Value = serde_json::from_str(&gateway.admin("/consumers/guest/mtls-auth")).unwrap();
+        let has = listed["data"][0]["subject_name"].as_str().is_some();
+        assert_eq!(has, credentials.contains("consumer: guest"), "{what}: {listed}");
+    }
+    // An authority that there is not.
+    let mut setup = asking(&upstream, "", "");
+    setup.kong += &format!("mtls_auth_credentials:\n{}", credential("guest", "a", second));
+    let said = setup.try_start().err().unwrap();
+    assert!(said.contains("invalid reference 'ca_certificate"), "{said}");
+}
+
+/// Stands for an id in the text of a credential.
+const ID: &str = "AN_ID";

@@ -1,5 +1,6 @@
 //! Clients' certificates, and the Admin API over TLS: curl and openssl as clients.
 
+use crate::harness::frames::{get, Told, H2, PREFACE};
 use crate::harness::{ports, Gateway, Setup, Upstream};
 use crate::tls::{certs, curl, file, openssl, run, s_client, setup};
 
@@ -87,6 +88,32 @@ fn the_admin_api_is_served_over_tls() {
         gateway.wait_until("it is ready over TLS", || ask(&shown, "https").0 == 0);
         assert_ne!(ask(&["--cacert", &ca], "https").0, 0);
     }
+}
+
+/// Nothing tells them from clients to come, and there are 128 places.
+#[test]
+fn who_asks_the_admin_api_nothing_is_closed() {
+    let upstream = Upstream::start();
+    let port = ports::free();
+    let mut setup = setup(&upstream);
+    setup.admin_listen = format!("\"127.0.0.1:{port} http2\"");
+    let _gateway = setup.start();
+    let addr = ([127, 0, 0, 1], port).into();
+    let begun = std::time::Instant::now();
+    let mut kept = H2::to(addr);
+    kept.send(get(1, "/status/ready"));
+    assert_eq!(kept.told(1), Told::Status(200));
+    let patience = Some(std::time::Duration::from_secs(20));
+    let [mut silent, mut midway, mut greeted] = [H2::bare(addr), H2::bare(addr), H2::to(addr)];
+    midway.send(&PREFACE[..5]);
+    for client in [&mut silent, &mut midway, &mut greeted] {
+        client.stream.set_read_timeout(patience).unwrap();
+        while client.next().is_some() {}
+        let took = begun.elapsed().as_secs();
+        assert!((9..16).contains(&took), "closed after {took} s");
+    }
+    kept.send(get(3, "/status/ready"));
+    assert_eq!(kept.told(3), Told::Status(200), "who has asked stays");
 }
 
 #[test]

@@ -325,6 +325,28 @@ fn targets_are_probed_by_calls_of_grpc() {
 }
 
 #[test]
+fn targets_that_ask_are_shown_the_certificate_of_their_upstream() {
+    let ca = file("ca.pem");
+    let server = Server::start(&["-Verify", "1", "-verify_return_error", "-CAfile", &ca]);
+    let addr = format!("127.0.0.1:{}", server.1);
+    let gateway = probing(&addr, "type: https, https_sni: upstream.test");
+    wait_health(&gateway, "UNHEALTHY", "it is shown none");
+    let text = std::fs::read_to_string(gateway.dir.join("kong.yml")).unwrap();
+    let id = "3e9a0a7c-8d1c-4f0a-9f3e-2b6c0c6b9a12";
+    let pair = crate::tls::entity("client", "").replacen("- cert", &format!("- id: {id}\n  cert"), 1);
+    let shown = text
+        .replace("- name: u.test\n", &format!("- name: u.test\n  client_certificate: {{id: {id}}}\n"))
+        .replace("host: u.test,", "host: u.test, protocol: https, tls_verify: false,");
+    gateway.put_kong(&format!("{shown}certificates:\n{pair}"));
+    gateway.signal("HUP");
+    wait_health(&gateway, "HEALTHY", "it is shown that of the upstream");
+    // And so is it by services that have none of their own.
+    let answer = gateway.get("/");
+    assert_eq!(answer.head.status(), 200);
+    assert!(String::from_utf8_lossy(&answer.body).contains("client.test"), "the page tells of it");
+}
+
+#[test]
 fn targets_are_probed_over_tls() {
     let server = Server::start(&[]);
     let addr = format!("127.0.0.1:{}", server.1);

@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
 /// A gateway before `greeter`, whose answers are those of these plugins.
-fn gateway(greeter: &Greeter, plugins: &str) -> Gateway {
+pub(crate) fn gateway(greeter: &Greeter, plugins: &str) -> Gateway {
     let mut setup = Setup::kong(format!(
         "_format_version: \"3.0\"\nservices:\n- name: greeter\n  url: grpc://{}\n  retries: 0\n  read_timeout: 20000\n  routes:\n  \
          - {{name: web, protocols: [http, https], paths: [/], strip_path: false}}\n  plugins: {plugins}\n",
@@ -25,24 +25,24 @@ fn proto() -> String {
 }
 
 /// What curl gets: status, fields and body.
-struct Got {
-    status: u16,
-    fields: String,
-    body: Vec<u8>,
+pub(crate) struct Got {
+    pub(crate) status: u16,
+    pub(crate) fields: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Got {
-    fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let mut lines = self.fields.lines().filter_map(|line| line.split_once(':'));
         lines.find(|(held, _)| held.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }
 
-fn curl(gateway: &Gateway, path: &str, args: &[&str], body: Option<&[u8]>) -> Got {
+pub(crate) fn curl(gateway: &Gateway, path: &str, args: &[&str], body: Option<&[u8]>) -> Got {
     let mut command = Command::new("curl");
     command.args(["-sS", "-i", "--max-time", "20"]).args(args);
     if body.is_some() {
@@ -59,17 +59,17 @@ fn curl(gateway: &Gateway, path: &str, args: &[&str], body: Option<&[u8]>) -> Go
     Got { status, fields, body: out.stdout[end + 4..].to_vec() }
 }
 
-fn framed(flags: u8, message: &[u8]) -> Vec<u8> {
+pub(crate) fn framed(flags: u8, message: &[u8]) -> Vec<u8> {
     [&[flags], &u32::try_from(message.len()).unwrap().to_be_bytes()[..], message].concat()
 }
 
 /// A message with this text.
-fn message(text: &str) -> Vec<u8> {
+pub(crate) fn message(text: &str) -> Vec<u8> {
     framed(0, &[&[0x0a, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat())
 }
 
 /// The messages of a body: flags and content.
-fn messages(mut body: &[u8]) -> Vec<(u8, String)> {
+pub(crate) fn messages(mut body: &[u8]) -> Vec<(u8, String)> {
     let mut out = Vec::new();
     while let [flags, a, b, c, d, rest @ ..] = body {
         let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
@@ -85,8 +85,8 @@ fn decoded(text: &[u8]) -> Vec<u8> {
     text.chunks(4).flat_map(|group| STANDARD.decode(group).expect("base64")).collect()
 }
 
-const HELLO: &str = "/helloworld.Greeter/SayHello";
-const HELLOS: &str = "/helloworld.Greeter/SayHellos";
+pub(crate) const HELLO: &str = "/helloworld.Greeter/SayHello";
+pub(crate) const HELLOS: &str = "/helloworld.Greeter/SayHellos";
 
 #[test]
 fn browsers_call_in_bytes_and_in_text() {

@@ -98,6 +98,16 @@ pub(super) fn hmac(reader: &mut Reader<'_>, entity: Entity<'_>) {
     keep(reader, entity, Secret::Hmac { username, secret }, false);
 }
 
+pub(super) fn subject(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
+    let name = entity.owned("subject_name").unwrap_or_default().into();
+    let authority = entity.take("ca_certificate").map(Box::new);
+    let before = reader.draft.credentials.len();
+    keep(reader, entity, Secret::Subject { name, authority: None }, false);
+    if let Some(draft) = reader.draft.credentials.get_mut(before) {
+        draft.authority = authority;
+    }
+}
+
 pub(super) fn group(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
     let group = entity.owned("group").unwrap_or_default();
     match entity.take("consumer") {
@@ -109,7 +119,10 @@ pub(super) fn group(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
 fn keep(reader: &mut Reader<'_>, mut entity: Entity<'_>, secret: Secret<Box<str>>, plain: bool) {
     if is_guessable(&secret) {
         // A reference that meant nothing. Served, it would let in whoever proves himself with nothing.
-        if ["key", "secret", "password", "rsa_public_key"].iter().any(|field| entity.text(field) == Some("")) {
+        if ["key", "secret", "password", "rsa_public_key", "subject_name"]
+            .iter()
+            .any(|field| entity.text(field) == Some(""))
+        {
             let message = "left out: its secret is empty";
             let hint = "set what it refers to, and load again";
             reader.report.warning(&entity.common.at, &entity.common.path, message, hint);
@@ -118,7 +131,13 @@ fn keep(reader: &mut Reader<'_>, mut entity: Entity<'_>, secret: Secret<Box<str>
     }
     match entity.take("consumer") {
         Some(consumer) => {
-            reader.draft.credentials.push(CredentialDraft { common: entity.common, consumer, secret, plain });
+            reader.draft.credentials.push(CredentialDraft {
+                common: entity.common,
+                consumer,
+                secret,
+                plain,
+                authority: None,
+            });
         }
         None => without_consumer(reader, &entity),
     }
@@ -132,6 +151,8 @@ fn is_guessable(secret: &Secret<Box<str>>) -> bool {
         Secret::Jwt(held) => held.public_key.as_deref().is_some_and(str::is_empty),
         Secret::Basic { password_hash, .. } => password_hash.is_empty(),
         Secret::Hmac { secret, .. } => secret.is_empty(),
+        // Certificates without a name have an empty one.
+        Secret::Subject { name, .. } => name.is_empty(),
     }
 }
 

@@ -273,8 +273,10 @@ pub(super) fn upstream(reader: &mut Reader<'_>, entity: Entity<'_>) {
     let checks = health::checks(&entity);
     let Some(name) = entity.owned("name") else { return };
     let host_header = entity.owned("host_header");
+    let mut entity = entity;
+    let certificate = entity.take("client_certificate");
     let common = entity.common;
-    reader.draft.upstreams.push(UpstreamDraft { common, name, algorithm, hashing, checks, host_header });
+    reader.draft.upstreams.push(UpstreamDraft { common, name, algorithm, hashing, checks, host_header, certificate });
 }
 
 /// Shorthand: a hash needs the algorithm that hashes, and an algorithm that does not needs no hash.

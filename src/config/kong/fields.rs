@@ -186,7 +186,11 @@ const UPSTREAM: &[Field] = &[
     .rules(&[Rule::Between(10.0, 65_536.0)]),
     Field::optional("host_header", Kind::String, "Host sent instead of the target's.")
         .rules(&[Rule::Text(host_header)]),
-    Field::optional("client_certificate", Kind::String, "Certificate shown to targets."),
+    Field::optional(
+        "client_certificate",
+        Kind::String,
+        "Certificate shown to targets: by probes, and by services that have none of their own.",
+    ),
     Field::with_default("use_srv_name", Kind::Boolean, "false", "Send the SRV record's name as Host?"),
     Field::optional("healthchecks", Kind::Record(HEALTHCHECKS), "Health checks.").required(),
 ];
@@ -308,6 +312,12 @@ const HMAC: &[Field] = &[
         .rules(&[Rule::Referenceable]),
     OF_CONSUMER,
 ];
+const SUBJECT: &[Field] = &[
+    Field::optional("subject_name", Kind::String, "A name of a certificate: an alternative one, or the common one.")
+        .required(),
+    Field::optional("ca_certificate", Kind::String, "The authority that must vouch for it; any, where none is named."),
+    OF_CONSUMER,
+];
 const GROUP: &[Field] = &[Field::optional("group", Kind::String, "The group.").required(), OF_CONSUMER];
 
 const CONSUMER_GROUP: &[Field] = &[Field::optional("name", Kind::String, "Unique name.").required().rules(NAME)];
@@ -426,6 +436,7 @@ pub(super) const NOUNS: &[Noun] = &[
             ("jwt_secrets", "consumer"),
             ("basicauth_credentials", "consumer"),
             ("hmacauth_credentials", "consumer"),
+            ("mtls_auth_credentials", "consumer"),
             ("acls", "consumer"),
         ],
         build: entities::consumer,
@@ -465,6 +476,15 @@ pub(super) const NOUNS: &[Noun] = &[
         foreign: &[("consumer", Table::Consumers)],
         children: &[],
         build: credentials::hmac,
+    },
+    Noun {
+        name: "mtls_auth_credentials",
+        about: "Names of certificates, and whom they mean.",
+        table: Table::Subjects,
+        fields: SUBJECT,
+        foreign: &[("consumer", Table::Consumers), ("ca_certificate", Table::Authorities)],
+        children: &[],
+        build: credentials::subject,
     },
     Noun {
         name: "acls",

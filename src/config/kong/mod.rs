@@ -454,6 +454,7 @@ impl Reader<'_> {
             Table::Basics | Table::Hmacs => name("username"),
             Table::Vaults => name("prefix"),
             Table::Targets => text("target").map(|target| of(&[refer("upstream"), Some(target.to_owned())])),
+            Table::Subjects => text("subject_name").map(|name| of(&[Some(name.to_owned()), refer("ca_certificate")])),
             Table::Groups => text("group").map(|group| of(&[refer("consumer"), Some(group.to_owned())])),
             Table::SetKeys => text("kid").map(|kid| of(&[Some(kid.to_owned()), refer("set")])),
             Table::Plugins => text("name").map(|name| {

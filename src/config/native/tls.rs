@@ -1,7 +1,9 @@
 //! TLS: `tls:` of the node, and of one listener. What names a file is read when all settings are (`config/pem.rs`).
 
-use super::read::{list, map, show, switch, text, unknown};
+use super::read::{is_off, list, map, show, switch, text, unknown};
+use crate::base::limits::TLS_EARLY_BYTES_MAX;
 use crate::base::span::Span;
+use crate::base::units::size_bytes;
 use crate::config::check::join;
 use crate::config::doc::{Key, Node};
 use crate::plan::node::NodeDraft;
@@ -12,8 +14,9 @@ use serde_json::{json, Value as Json};
 /// Settings of a listener beside those of its clients.
 const OF_LISTENER: [&str; 3] = ["min_version", "certificates", "server_names"];
 
-/// How clients prove who they are: of a listener, or of a server name on it.
-const OF_CLIENTS: [&str; 4] = ["client_certificate", "client_authorities", "client_revoked", "client_depth"];
+/// How clients prove who they are, and what they may say before: of a listener, or of a server name on it.
+const OF_CLIENTS: [&str; 5] =
+    ["client_certificate", "client_authorities", "client_revoked", "client_depth", "early_data"];
 
 /// Those of the node alone.
 const OF_NODE: [&str; 6] = [
@@ -188,10 +191,25 @@ fn clients(name: &str, value: &Node, path: &str, client: &mut ClientTls, report:
         }
         "client_authorities" => client.authorities = text(value, path, report).unwrap_or_default().to_owned(),
         "client_revoked" => client.revoked = text(value, path, report).unwrap_or_default().to_owned(),
+        "early_data" => match early_data(value) {
+            Ok(bytes) => client.early_data = bytes,
+            Err(why) => report.fault(&value.span, path, why, "write off, or up to \"16KiB\""),
+        },
         _ => match word.parse() {
             Ok(depth @ 0..=64) => client.depth = depth,
             _ => report.fault(&value.span, path, format!("not a length of a chain: {shown}"), "write 0 to 64"),
         },
+    }
+}
+
+fn early_data(doc: &Node) -> Result<u32, String> {
+    if is_off(doc) {
+        return Ok(0);
+    }
+    let text = doc.str().ok_or_else(|| format!("not a size: {}", show(doc)))?;
+    match u32::try_from(size_bytes(text)?) {
+        Ok(bytes @ 1..=TLS_EARLY_BYTES_MAX) => Ok(bytes),
+        _ => Err(format!("out of bounds: {text}")),
     }
 }
 
@@ -227,6 +245,11 @@ fn of_clients() -> serde_json::Map<String, Json> {
         "client_authorities": file("File of the authorities that vouch for clients, PEM."),
         "client_revoked": file("File of lists of revoked client certificates, PEM."),
         "client_depth": {"type": "integer", "minimum": 0, "maximum": 64, "default": crate::plan::tls::CLIENT_DEPTH},
+        "early_data": {
+            "type": ["string", "boolean"],
+            "default": "off",
+            "description": "Bytes that clients may send before the end of a resumed handshake of TLS 1.3 (0-RTT), up to 16KiB.",
+        },
     });
     all.as_object().cloned().unwrap_or_default()
 }

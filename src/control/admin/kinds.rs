@@ -32,6 +32,7 @@ pub(super) const KINDS: &[Kind] = &[
     Kind { table: Table::Jwts, flat: Some("jwts"), nested: "jwt" },
     Kind { table: Table::Basics, flat: Some("basic-auths"), nested: "basic-auth" },
     Kind { table: Table::Hmacs, flat: Some("hmac-auths"), nested: "hmac-auth" },
+    Kind { table: Table::Subjects, flat: Some("mtls-auths"), nested: "mtls-auth" },
     kind(Table::Groups, "acls"),
     kind(Table::ConsumerGroups, "consumer_groups"),
 ];

@@ -48,6 +48,7 @@ use axum::middleware::{from_fn_with_state, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
+use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -56,6 +57,8 @@ use serde_json::json;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -209,9 +212,40 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, htt
     if !http2 {
         builder = builder.http1_only();
     }
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    if let Err(error) = connection.await {
-        tracing::debug!(%error, "a connection of the Admin API has failed");
+    let asked = Arc::default();
+    let service = Noting { inner: TowerToHyperService::new(router), asked: Arc::clone(&asked) };
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    // No clock of the builder's runs while it waits for what tells the versions apart, nor before the first stream.
+    let first = async {
+        tokio::time::sleep(head).await;
+        if !http2 || asked.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        served = &mut connection => {
+            if let Err(error) = served {
+                tracing::debug!(%error, "a connection of the Admin API has failed");
+            }
+        }
+        () = first => tracing::debug!("a client of the Admin API has asked nothing"),
+    }
+}
+
+/// Notes that a request has come.
+struct Noting<S> {
+    inner: S,
+    asked: Arc<AtomicBool>,
+}
+
+impl<S: Service<R>, R> Service<R> for Noting<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, request: R) -> S::Future {
+        self.asked.store(true, Ordering::Relaxed);
+        self.inner.call(request)
     }
 }
 

@@ -16,8 +16,9 @@ use crate::base::limits;
 use crate::base::time::Millis;
 use crate::bus::{Endpoint, Endpoints};
 use crate::plan::balancing::{Active, Probe};
-use crate::plan::tls::NodeTls;
+use crate::plan::tls::{NodeTls, PemPair};
 use crate::plan::{Plan, Upstream};
+use crate::tls::certs::Pair;
 use crate::tls::settings::{self, Client};
 use crate::tls::{ClientConfig, RootCertStore};
 use std::collections::HashMap;
@@ -66,8 +67,8 @@ impl PartialEq for Tls {
 struct Settings {
     node: NodeTls,
     roots: Option<Arc<RootCertStore>>,
-    /// By whether a certificate is verified and whether HTTP/2 is spoken.
-    made: HashMap<(bool, bool), Tls>,
+    /// By whether a certificate is verified, whether HTTP/2 is spoken, and what is shown.
+    made: HashMap<(bool, bool, Option<PemPair>), Tls>,
 }
 
 /// Sessions that probes of one kind remember.
@@ -75,7 +76,7 @@ const SESSIONS_MAX: usize = 64;
 
 impl Settings {
     /// Those of a probe; as for services that say nothing of their own, nobody is verified where nobody vouches.
-    fn of(&mut self, node: &NodeTls, active: &Active) -> Option<Tls> {
+    fn of(&mut self, node: &NodeTls, active: &Active, shown: Option<&PemPair>) -> Option<Tls> {
         let http2 = active.probe == Probe::Grpcs;
         if !http2 && active.probe != Probe::Https {
             return None;
@@ -84,18 +85,25 @@ impl Settings {
             *self = Settings { node: node.clone(), ..Settings::default() };
         }
         let verify = active.verify && node.upstream_verify;
-        if let Some(tls) = self.made.get(&(verify, http2)) {
+        let key = (verify, http2, shown.cloned());
+        if let Some(tls) = self.made.get(&key) {
             return Some(tls.clone());
+        }
+        // Those of certificates that were replaced are needed no more.
+        if self.made.len() >= limits::PROBE_SETTINGS_MAX {
+            self.made.clear();
         }
         let roots = match verify {
             true => self.roots().filter(|roots| !roots.is_empty()),
             false => None,
         };
         let alpn = if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() };
-        let client = Client { roots, depth: None, identity: None, alpn: vec![alpn] };
+        // What is wrong with a pair was found when the configuration was compiled.
+        let identity = shown.and_then(|pem| Pair::read(&pem.chain, &pem.key.0, None).ok());
+        let client = Client { roots, depth: None, identity, alpn: vec![alpn] };
         match client.build(SESSIONS_MAX) {
             Ok(config) => {
-                self.made.insert((verify, http2), Tls(config.clone()));
+                self.made.insert(key, Tls(config.clone()));
                 Some(Tls(config))
             }
             Err(why) => {
@@ -133,7 +141,10 @@ impl Prober {
     /// Probes the targets of `plan` at `endpoints` from now on, and no others.
     pub(super) fn follow(&mut self, plan: &Plan, endpoints: &Endpoints) {
         let node = &plan.node.tls;
-        let wards = plan.upstreams.iter().filter_map(|upstream| ward(upstream, endpoints, node, &mut self.settings));
+        let wards = plan.upstreams.iter().filter_map(|upstream| {
+            let shown = upstream.certificate.and_then(|ix| plan.secure.certificates.get(ix)?.pairs.first());
+            ward(upstream, endpoints, node, shown, &mut self.settings)
+        });
         let wards: Vec<Arc<Ward>> = wards.map(Arc::new).collect();
         self.wards.send_if_modified(|held| {
             let changed = *held != wards;
@@ -143,10 +154,16 @@ impl Prober {
     }
 }
 
-fn ward(upstream: &Upstream, endpoints: &Endpoints, node: &NodeTls, settings: &mut Settings) -> Option<Ward> {
+fn ward(
+    upstream: &Upstream,
+    endpoints: &Endpoints,
+    node: &NodeTls,
+    shown: Option<&PemPair>,
+    settings: &mut Settings,
+) -> Option<Ward> {
     let active = upstream.checks.active.clone()?;
     let endpoints = endpoints.of.get(&upstream.name).map(|located| located.endpoints.clone()).unwrap_or_default();
-    let tls = settings.of(node, &active);
+    let tls = settings.of(node, &active, shown);
     let (name, host_header) = (upstream.name.clone(), upstream.host_header.clone());
     Some(Ward { upstream: name, host_header, active, endpoints, tls })
 }

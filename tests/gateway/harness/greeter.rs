@@ -23,8 +23,14 @@ impl Greeter {
     /// Starts one on a port of its own.
     #[track_caller]
     pub(crate) fn start() -> Greeter {
+        Greeter::with(&[])
+    }
+
+    /// Starts one with a key and a certificate, PEM files.
+    #[track_caller]
+    pub(crate) fn with(files: &[&str]) -> Greeter {
         let mut command = Command::new(PYTHON);
-        command.arg(script("greeter.py")).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg(script("greeter.py")).args(files).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{PYTHON}: {error}; tests/run installs it"));
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();

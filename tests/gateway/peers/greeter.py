@@ -1,4 +1,5 @@
-"""The service of config/greeter.proto by grpcio; its port is the first line it prints. Messages are one field of text, so that
+"""The service of config/greeter.proto by grpcio, over TLS where it is given a key and a certificate; its port is the first line
+it prints. Messages are one field of text, so that
 no generated code is needed.
 
 What a name asks for: `missing` ends with NOT_FOUND, `late` with UNAVAILABLE after one message, `held` is greeted a second time
@@ -104,7 +105,12 @@ KINDS = {
 SIZES = [("grpc.max_metadata_size", 64 * 1024), ("grpc.max_receive_message_length", 64 << 20)]
 server = grpc.server(futures.ThreadPoolExecutor(16), options=SIZES)
 server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("helloworld.Greeter", KINDS),))
-print(server.add_insecure_port("127.0.0.1:0"), flush=True)
+if len(sys.argv) > 2:
+    key, chain = (open(path, "rb").read() for path in sys.argv[1:3])
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, chain)]))
+else:
+    port = server.add_insecure_port("127.0.0.1:0")
+print(port, flush=True)
 server.start()
 # Ends with whoever has started it.
 sys.stdin.read()
