@@ -53,8 +53,13 @@
 //!   not do: `src/shard/h2/conduct.rs`; which connection to an upstream takes a request: `src/shard/h2/share.rs`
 //! * who is asked for a certificate: `src/shard/greeting.rs`; what is told of it: `src/shard/certificate.rs`; whom it means:
 //!   `src/plugins/mtls_auth.rs`
-//! * gRPC for those who speak none: `src/plugins/grpc_web/mod.rs`, `src/plugins/grpc_gateway/mod.rs`; bodies rewritten as they
-//!   come: `src/hook/recode.rs`, `src/shard/recode.rs`
+//! * what may be asked before the end of a handshake (0-RTT): `src/shard/early.rs`; on the socket: `src/io/early.rs`; that a
+//!   session is good once: `src/tls/sessions.rs`
+//! * consumers and credentials, packed: `src/plan/people.rs`; found by what a request brings: `src/hook/directory.rs`; groups of
+//!   consumers: `src/plan/groups.rs`; which instance of a plugin runs for whom: `src/plan/chain.rs`
+//! * what the Admin API shows of entities: `src/plan/record.rs` (as read), `src/control/store.rs` (as kept)
+//! * gRPC for those who speak none: `src/plugins/grpc_web/mod.rs`, `src/plugins/grpc_gateway/mod.rs`,
+//!   `src/plugins/grpc_http1_bridge.rs`; bodies rewritten as they come: `src/hook/recode.rs`, `src/shard/recode.rs`
 //! * who is healthy and who says so: `src/balance/health.rs`; probes: `src/control/probe/`
 //! * what a hash is made of: `src/shard/affinity.rs`
 //! * what happens while Redis is slow, down or wrong: `src/shard/redis/conn.rs`

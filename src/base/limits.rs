@@ -288,12 +288,11 @@ pub const ADMIN_REQUEST_MS: u64 = 10_000;
 
 /// Bytes of an admin request's head, and of its body.
 pub const ADMIN_HEAD_BYTES_MAX: usize = 16 * 1024;
+/// See [`ADMIN_HEAD_BYTES_MAX`].
+pub const ADMIN_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Requests over one HTTP/2 connection to the Admin API at once. Operators ask one thing at a time, scrapers a few.
 pub const ADMIN_STREAMS_MAX: u32 = 32;
-
-/// See [`ADMIN_HEAD_BYTES_MAX`].
-pub const ADMIN_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of the body of one kind of admin request: a whole configuration may be as large as a file of one.
 pub const ADMIN_CONFIG_BYTES_MAX: usize = DOC_BYTES_MAX;

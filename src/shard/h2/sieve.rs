@@ -1,9 +1,9 @@
 //! What is seen of frames before the HTTP/2 engine reads them: their heads, to count those that cost much and carry nothing,
 //! and what RFC 9113 has an error of its own for.
 //!
-//! The engine (the `h2` crate) bounds memory; it answers every PING, SETTINGS and
-//! WINDOW_UPDATE for as long as they come. Here a client has an allowance of those, which grows back with time and with what
-//! it does that is of use. Beyond it the connection ends with ENHANCE_YOUR_CALM.
+//! The engine (the `h2` crate) bounds memory; it answers every PING, SETTINGS and WINDOW_UPDATE for as long as they come. Here
+//! a client has an allowance of those, which grows back with time and with what it does that is of use. Beyond it, and beyond
+//! the frames that one header block may have, the connection ends with ENHANCE_YOUR_CALM.
 //!
 //! Where the engine has one error for many faults, or none, the fault is found here: wrong sizes, and of clients what `conduct`
 //! looks at.
