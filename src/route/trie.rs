@@ -19,8 +19,9 @@ pub(super) struct Trie {
     edges: Vec<RunEdge>,
 }
 
-/// 32 bytes: two to a cache line.
+/// 32 bytes, and aligned to as many: a node is in one cache line.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
 struct Node {
     kids_at: u32,
     /// The last stop from the root to here.
@@ -32,8 +33,9 @@ struct Node {
     label: [u8; LABEL_HERE],
 }
 
-/// A place with candidates.
+/// A place with candidates. 32 bytes, as a [`Node`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(align(32))]
 pub(super) struct Stop {
     /// The best matcher here, behind a run from here, or further up: nothing to look for beyond it.
     pub(super) best: u32,
@@ -48,8 +50,6 @@ pub(super) struct Stop {
 /// What stands at one prefix; the numbers are the table's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Plant {
-    /// The best matcher of all this.
-    pub(super) best: u32,
     /// Matchers that have matched by coming here.
     pub(super) list: u32,
     /// Matchers that have, if the path ends here.
@@ -58,6 +58,17 @@ pub(super) struct Plant {
     pub(super) group: u32,
     /// The first and the end of the runs from here; see [`Trie::runs`].
     pub(super) runs: (u32, u32),
+}
+
+/// What is to stand at a key of a trie.
+#[derive(Debug)]
+pub(super) struct Seed {
+    /// The prefix.
+    pub(super) key: Vec<u8>,
+    /// The best matcher of the plant, behind its runs too.
+    pub(super) best: u32,
+    /// What stands there.
+    pub(super) plant: Plant,
 }
 
 /// A run of one class, and the trie of what follows it.
@@ -72,25 +83,25 @@ pub(super) struct RunEdge {
 }
 
 impl Trie {
-    /// Adds the trie of `plants`, which are sorted by key, no key twice; returns its root. O(bytes of the keys).
-    pub(super) fn grow(&mut self, plants: &[(Vec<u8>, Plant)]) -> u32 {
+    /// Adds the trie of `seeds`, which are sorted by key, no key twice; returns its root. O(bytes of the keys).
+    pub(super) fn grow(&mut self, seeds: &[Seed]) -> u32 {
         let root = self.push(0, &[]);
         // (node, its keys, bytes of them that lead to it, last stop above). A list, not recursion: prefixes of
         // prefixes may go as deep as a path is long.
-        let mut work = vec![(root, plants, 0, NONE)];
+        let mut work = vec![(root, seeds, 0, NONE)];
         while let Some((node, mut keys, depth, mut stop)) = work.pop() {
-            if let Some(((key, plant), rest)) = keys.split_first() {
-                if key.len() == depth {
+            if let Some((seed, rest)) = keys.split_first() {
+                if seed.key.len() == depth {
                     let above = self.stops.get(stop as usize).map_or(NONE, |stop| stop.best);
-                    let best = plant.best.min(above);
-                    self.stops.push(Stop { best, up: stop, depth: depth as u32, plant: *plant });
+                    let best = seed.best.min(above);
+                    self.stops.push(Stop { best, up: stop, depth: depth as u32, plant: seed.plant });
                     stop = self.stops.len() as u32 - 1;
                     keys = rest;
                 }
             }
             let kids_at = self.nodes.len() as u32;
-            for kin in keys.chunk_by(|a, b| a.0[depth] == b.0[depth]) {
-                let (first, last) = (&kin[0].0, &kin[kin.len() - 1].0);
+            for kin in keys.chunk_by(|a, b| a.key[depth] == b.key[depth]) {
+                let (first, last) = (&kin[0].key, &kin[kin.len() - 1].key);
                 // Sorted: what the first and the last share, all share.
                 let shared = first.iter().zip(last).take_while(|(a, b)| a == b).count().min(depth + LABEL_MAX);
                 let kid = self.push(first[depth], &first[depth + 1..shared]);
@@ -174,25 +185,26 @@ const LABEL_HERE: usize = 16;
 /// Longest edge; longer ones become several. So that its length fits 16 bits.
 const LABEL_MAX: usize = 60_000;
 
-const _: () = assert!(size_of::<Node>() == 32, "two nodes to a cache line");
+const _: () = assert!(size_of::<Node>() == 32 && size_of::<Stop>() == 32, "two to a cache line");
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn plant(nth: u32) -> Plant {
-        Plant { best: nth, list: nth, end: NONE, group: NONE, runs: (0, 0) }
+    fn seed(nth: u32, key: &str) -> Seed {
+        let plant = Plant { list: nth, end: NONE, group: NONE, runs: (0, 0) };
+        Seed { key: key.as_bytes().to_vec(), best: nth, plant }
     }
 
     #[track_caller]
     fn check(keys: &[&str], paths: &[&str]) {
         let mut sorted: Vec<&str> = keys.to_vec();
         sorted.sort_unstable();
-        let plants: Vec<_> = (0..).zip(&sorted).map(|(nth, key)| (key.as_bytes().to_vec(), plant(nth))).collect();
+        let seeds: Vec<_> = (0..).zip(&sorted).map(|(nth, key)| seed(nth, key)).collect();
         let mut trie = Trie::default();
         // Another trie first: roots need not be node 0.
         trie.grow(&[]);
-        let root = trie.grow(&plants);
+        let root = trie.grow(&seeds);
         for path in paths {
             let mut met = Vec::new();
             let mut at = trie.walk(root, path.as_bytes());

@@ -383,11 +383,12 @@ fn note(shard: &Shard, client: &Client, world: &World, parts: Option<&Parts<'_>>
             bump(&shard.counters.log_dropped);
         }
     }
-    world.count(shard, route_ix).borrow_mut().add(Sample {
+    let sample = Sample {
         status: record.status,
         bytes_in: record.bytes_in,
         bytes_out: record.bytes_out,
         latency_us: record.total_us(),
         upstream_us: record.upstream_us,
-    });
+    };
+    world.count(shard, route_ix, sample);
 }
