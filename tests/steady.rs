@@ -16,7 +16,7 @@ use ringway::base::rng::Rng;
 use ringway::base::span::Span;
 use ringway::base::time::{Millis, WallMs};
 use ringway::hook::directory::Directory;
-use ringway::hook::{Ctx, Edits, Env, Facts, Identity, Locals, Plugin, Shelf, Tally, Verdict};
+use ringway::hook::{Ctx, Edits, Env, Facts, Identity, Locals, Need, Outcome, Plugin, Shelf, Tally, Verdict};
 use ringway::http::parse::{Parser, Progress};
 use ringway::http::Head;
 use ringway::plan::balancing::{Checks, Criteria, Hashing};
@@ -24,6 +24,7 @@ use ringway::plan::{
     Algorithm, Credentials, Dress, Level, LogPath, NewConsumer, Node, Plan, PluginInstance, Protocol, Route, Runtime,
     Scope, Secret, Service, TokenKey, Upstream,
 };
+use ringway::redis::{Reply as Answer, Spare};
 use serde_json::{json, Value};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
@@ -218,6 +219,10 @@ fn config(name: &str) -> Value {
             json!({"hour": 3, "year": 10, "algorithm": "sliding-window", "limit_by": ["consumer", "ip"], "policy": "local",
                 "cost_header": "x-cost", "error_code": 429, "error_message": "no", "tiers": {"none": {"hour": 1}}})
         }
+        "rate-limiting redis" => {
+            json!({"minute": 1_000_000, "hour": 2_000_000, "limit_by": ["consumer", "ip"], "policy": "redis",
+            "redis": {"host": "127.0.0.1", "port": 1, "database": 0, "timeout": 100}, "sync_rate": -1})
+        }
         _ => {
             json!({"second": 1_000_000, "minute": 2_000_000, "hour": 3_000_000, "day": null, "month": null, "year": null,
             "limit_by": "consumer", "header_name": null, "path": null, "policy": "local", "fault_tolerant": true,
@@ -259,6 +264,7 @@ fn a_request_that_passes_its_plugins_allocates_nothing() {
         format!("hmac username=\"bob\", algorithm=\"hmac-sha256\", headers=\"date\", signature=\"{signature}\"");
     allocates_nothing(&["hmac-auth"], &signed);
     allocates_nothing(&["key-auth", "rate-limiting used up"], "Bearer none");
+    allocates_nothing(&["key-auth", "rate-limiting redis"], "Bearer none");
 }
 
 #[track_caller]
@@ -314,6 +320,8 @@ fn allocates_nothing(names: &[&str], authorization: &str) {
     let mut reply_head = Head::new();
     assert_eq!(Parser::default().reply(reply, &mut reply_head), Ok(Progress::Done));
     let (mut edits, mut locals, mut rng) = (Edits::default(), Locals::default(), Rng::new(1));
+    // What Redis says: the tokens were taken, and so many are used of each period.
+    let answers = [Answer::List([1, 7, 7].map(Answer::Integer).to_vec())];
     let mut serve = |n: u64| {
         edits.clear();
         let mut identity = Identity::default();
@@ -340,6 +348,11 @@ fn allocates_nothing(names: &[&str], authorization: &str) {
                     let consumer = cx.identity.consumer.map(|ix| plan.consumer(ix));
                     let tally = cx.locals.of(Tally::default);
                     tally.add("rate-limiting", cx.route, cx.service, consumer, status, false);
+                }
+                Verdict::Need(Need::Redis(call)) => {
+                    let verdict = plugin.on_outcome(&mut cx, Outcome::Redis(&call, Ok(&answers)));
+                    assert!(matches!(verdict, Verdict::Next), "{verdict:?}");
+                    cx.locals.of(Spare::default).put(call);
                 }
                 verdict => panic!("{verdict:?}"),
             }

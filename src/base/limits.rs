@@ -563,6 +563,13 @@ pub const REDIS_MAP_MS: u64 = 500;
 /// Nodes of a cluster.
 pub const REDIS_NODES_MAX: usize = 1_024;
 
+/// Calls to Redis, and commands of them, that a shard keeps to use again: as many as requests that wait for Redis at once on
+/// a busy one.
+pub const REDIS_SPARE_MAX: usize = 1_024;
+
+/// Bytes of a command that is kept so. A key with a long header in it is freed.
+pub const REDIS_SPARE_BYTES_MAX: usize = 1_024;
+
 /// Exhausted limits that a shard remembers, some 80 bytes each; more ask Redis again, each time.
 pub const REDIS_DENIALS_MAX: usize = 65_536;
 

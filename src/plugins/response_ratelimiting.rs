@@ -209,7 +209,7 @@ impl Plugin for ResponseRatelimiting {
         if self.blocks && self.is_used_up(cx) {
             return self.admit(cx);
         }
-        Verdict::Need(Need::Redis(Box::new(shared.ask(self, cx))))
+        Verdict::Need(Need::Redis(shared.ask(self, cx)))
     }
 
     fn on_outcome(&self, cx: &mut Ctx<'_>, outcome: Outcome<'_>) -> Verdict {

@@ -3,6 +3,7 @@
 use super::script::Script;
 use super::server::Server;
 use super::Reply;
+use crate::base::limits::{REDIS_SPARE_BYTES_MAX, REDIS_SPARE_MAX};
 use std::sync::Arc;
 
 /// Commands for one Redis, sent together; there is one reply for each.
@@ -59,6 +60,60 @@ impl Shape {
     }
 }
 
+/// Calls that have been answered, and their commands, to be used again: so that asking Redis allocates nothing.
+#[derive(Debug, Default)]
+pub struct Spare {
+    calls: Vec<Box<Call>>,
+    commands: Vec<Command>,
+}
+
+impl Spare {
+    /// A call without commands.
+    pub fn call(&mut self, server: &Arc<Server>, note: u64) -> Box<Call> {
+        match self.calls.pop() {
+            Some(mut call) => {
+                // Mostly it is the same, and then no count is touched that other threads use as well.
+                if !Arc::ptr_eq(&call.server, server) {
+                    call.server = server.clone();
+                }
+                call.note = note;
+                call
+            }
+            None => Box::new(Call { server: server.clone(), commands: Vec::with_capacity(1), note }),
+        }
+    }
+
+    /// As [`Command::script`].
+    pub fn script(&mut self, script: &'static Script, keys: u32, shape: Shape) -> Command {
+        match self.commands.pop() {
+            Some(command) => Command { script: Some(script), keys, shape, ..command },
+            None => Command::script(script, keys, shape),
+        }
+    }
+
+    /// As [`Command::plain`].
+    pub fn plain(&mut self, name: &str, shape: Shape) -> Command {
+        match self.commands.pop() {
+            Some(command) => Command { script: None, keys: 0, shape, ..command }.arg(name.as_bytes()),
+            None => Command::plain(name, shape),
+        }
+    }
+
+    /// Keeps a call that is over; not all that a burst has made, and none that is large.
+    pub fn put(&mut self, mut call: Box<Call>) {
+        for mut command in call.commands.drain(..) {
+            if self.commands.len() < REDIS_SPARE_MAX && command.bytes.capacity() <= REDIS_SPARE_BYTES_MAX {
+                command.bytes.clear();
+                command.ends.clear();
+                self.commands.push(command);
+            }
+        }
+        if self.calls.len() < REDIS_SPARE_MAX {
+            self.calls.push(call);
+        }
+    }
+}
+
 impl Command {
     /// A plain command: its name, to be followed by its arguments.
     pub fn plain(name: &str, shape: Shape) -> Command {
@@ -80,6 +135,12 @@ impl Command {
     /// One more argument.
     pub fn push(&mut self, arg: &[u8]) {
         self.bytes.extend_from_slice(arg);
+        self.ends.push(self.bytes.len() as u32);
+    }
+
+    /// One more argument: what `write` appends.
+    pub fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.bytes);
         self.ends.push(self.bytes.len() as u32);
     }
 
@@ -167,6 +228,7 @@ impl Fault {
 #[cfg(test)]
 mod tests {
     use super::super::script::TAKE;
+    use super::super::{Host, Login, Place};
     use super::*;
 
     #[test]
@@ -179,6 +241,37 @@ mod tests {
         assert_eq!(script.key(), Some(&b""[..]));
         assert_eq!(script.args().collect::<Vec<_>>(), [&b""[..], b"x", b"-7"]);
         assert_eq!(Command::script(&TAKE, 0, Shape::Any).arg(b"x").key(), None);
+    }
+
+    #[test]
+    fn a_call_that_is_used_again_holds_nothing_of_before() {
+        let server = |port| {
+            let place = Place::Single(Host::new("127.0.0.1", port));
+            let login = Login::default();
+            Arc::new(Server { place, login, secure: None, database: 0, connect_ms: 1, send_ms: 1, read_ms: 1 })
+        };
+        let (one, other) = (server(1), server(2));
+        let mut spare = Spare::default();
+        let ask = |spare: &mut Spare, server: &Arc<Server>, key: &[u8]| {
+            let mut call = spare.call(server, key.len() as u64);
+            let mut command = spare.script(&TAKE, 1, Shape::Integers(2));
+            command.push_with(|bytes| bytes.extend_from_slice(key));
+            call.commands.push(command);
+            call
+        };
+        let first = ask(&mut spare, &one, b"a-long-key");
+        spare.put(first);
+        let second = ask(&mut spare, &other, b"k");
+        assert_eq!(*second, *ask(&mut Spare::default(), &other, b"k"));
+        assert_eq!(spare.plain("PING", Shape::Any), Command::plain("PING", Shape::Any));
+        let long = ask(&mut spare, &one, &[b'k'; REDIS_SPARE_BYTES_MAX + 1]);
+        spare.put(long);
+        assert!(spare.commands.is_empty() && spare.calls.len() == 1);
+        for _ in 0..=REDIS_SPARE_MAX {
+            let call = ask(&mut Spare::default(), &one, b"k");
+            spare.put(call);
+        }
+        assert_eq!((spare.calls.len(), spare.commands.len()), (REDIS_SPARE_MAX, REDIS_SPARE_MAX));
     }
 
     #[test]

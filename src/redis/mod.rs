@@ -15,7 +15,7 @@ pub mod script;
 pub mod sentinel;
 pub mod server;
 
-pub use call::{Call, Command, Fault, Shape};
+pub use call::{Call, Command, Fault, Shape, Spare};
 pub use codec::Reply;
 pub use script::Script;
 pub use server::{Host, Login, Place, Secure, Server};

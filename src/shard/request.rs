@@ -283,6 +283,7 @@ impl Exchange<'_> {
                     let answers = Box::pin(redis::ask(shard, &call)).await;
                     let outcome = Outcome::Redis(&call, answers.as_deref().map_err(|fault| *fault));
                     phase = phase::request(shard, world, self.parts, identity, edits, at, Some(outcome));
+                    redis::keep(shard, call);
                     redis::send_outbox(shard);
                     continue;
                 }

@@ -27,7 +27,7 @@ use crate::limit::bank::{Bank, Key};
 use crate::limit::rule::reset_s;
 use crate::limit::window::{Period, Window};
 use crate::redis::script::{GIVE_BACK, TAKE};
-use crate::redis::{Call, Command, Fault, Place, Reply as Answer, Server, Shape};
+use crate::redis::{Call, Command, Fault, Place, Reply as Answer, Server, Shape, Spare};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::io::Write;
@@ -111,7 +111,7 @@ impl Shared {
                 return verdict;
             }
         }
-        Verdict::Need(Need::Redis(Box::new(self.take(limiter, rows, cx))))
+        Verdict::Need(Need::Redis(self.take(limiter, rows, cx)))
     }
 
     /// Decides by what was learnt at the last exchange and has come here since; `None` where Redis has to be asked.
@@ -124,9 +124,8 @@ impl Shared {
             let (period, window) = (row.limit.period, row.limit.period.window(cx.now));
             let key = naming.clone().part(&[period as u8]).key();
             let name = || {
-                let (mut who, mut name) = (Vec::new(), Vec::new());
-                limiter.who.write(cx, &mut who);
-                self.write_key(period, window, &who, &mut name);
+                let mut name = Vec::new();
+                self.write_key(limiter, cx, period, window, &mut name);
                 name
             };
             let used = table.borrow_mut().used(key, window, name)?;
@@ -231,26 +230,24 @@ impl Shared {
     }
 
     /// Asks for the tokens of every period: of all or none in one script, or each by itself where they lie apart.
-    fn take(&self, limiter: &RateLimiting, rows: &[Row], cx: &Ctx<'_>) -> Call {
+    fn take(&self, limiter: &RateLimiting, rows: &[Row], cx: &mut Ctx<'_>) -> Box<Call> {
         let (apart, now) = (matches!(self.server.place, Place::Cluster(_)), cx.now);
-        let mut who = Vec::with_capacity(80);
-        limiter.who.write(cx, &mut who);
-        let mut key = Vec::with_capacity(160);
-        let mut commands = Vec::with_capacity(if apart { rows.len() } else { 1 });
+        let mut call = cx.locals.of(Spare::default).call(&self.server, now.0);
         for several in rows.chunks(if apart { 1 } else { rows.len() }) {
-            let mut command = Command::script(&TAKE, several.len() as u32, Shape::Integers(several.len() + 1));
+            let shape = Shape::Integers(several.len() + 1);
+            let mut command = cx.locals.of(Spare::default).script(&TAKE, several.len() as u32, shape);
             for row in several {
-                self.write_key(row.limit.period, row.limit.period.window(now), &who, &mut key);
-                command.push(&key);
+                command
+                    .push_with(|key| self.write_key(limiter, cx, row.limit.period, row.limit.period.window(now), key));
             }
             command.push_number(i64::from(limiter.cost_of(cx)));
             for row in several {
                 command.push_number(i64::from(row.limit.tokens));
                 command.push_number(life_s(row.limit.period, now));
             }
-            commands.push(command);
+            call.commands.push(command);
         }
-        Call { server: self.server.clone(), commands, note: now.0 }
+        call
     }
 
     /// Gives back what was taken of periods whose request is refused for another; nobody waits for it.
@@ -271,11 +268,10 @@ impl Shared {
         }
     }
 
-    /// The key of a count in Redis, in the place of what `key` held.
-    fn write_key(&self, period: Period, window: Window, who: &[u8], key: &mut Vec<u8>) {
-        key.clear();
+    /// Appends the key of a count in Redis.
+    fn write_key(&self, limiter: &RateLimiting, cx: &Ctx<'_>, period: Period, window: Window, key: &mut Vec<u8>) {
         key.extend_from_slice(self.prefix.as_bytes());
-        key.extend_from_slice(who);
+        limiter.who.write(cx, key);
         // Writing to a vector cannot fail.
         let _ = write!(key, ":{}:{}", u64::from(window.start_s) * 1000, period.name());
     }

@@ -21,7 +21,7 @@ use crate::hook::{Ctx, Env, Locals, Outbox};
 use crate::limit::bank::{Key, Naming};
 use crate::limit::window::{Period, Window};
 use crate::redis::script::ADD;
-use crate::redis::{Call, Command, Place, Reply as Answer, Server, Shape};
+use crate::redis::{Call, Place, Reply as Answer, Server, Shape, Spare};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::io::Write;
@@ -50,23 +50,20 @@ impl Shared {
     }
 
     /// Asks for every count of whoever sends this: all at once, or each by itself where they lie apart.
-    pub(super) fn ask(&self, limiter: &ResponseRatelimiting, cx: &Ctx<'_>) -> Call {
+    pub(super) fn ask(&self, limiter: &ResponseRatelimiting, cx: &mut Ctx<'_>) -> Box<Call> {
         let apart = matches!(self.server.place, Place::Cluster(_));
-        let (mut who, mut key) = (Vec::with_capacity(80), Vec::with_capacity(160));
-        limiter.who.write(cx, &mut who);
-        let count = limiter.names.iter().map(|name| name.limits.len()).sum();
-        let new = |keys| Command::plain("MGET", Shape::Texts(keys));
-        let mut commands = if apart { Vec::with_capacity(count) } else { vec![new(count)] };
+        let count = if apart { 1 } else { each(&limiter.names).count() };
+        let mut call = cx.locals.of(Spare::default).call(&self.server, cx.now.0);
         for (name, limit) in each(&limiter.names) {
-            self.write_key(name, limit.period, limit.period.window(cx.now), &who, &mut key);
-            if apart {
-                commands.push(new(1));
+            if apart || call.commands.is_empty() {
+                call.commands.push(cx.locals.of(Spare::default).plain("MGET", Shape::Texts(count)));
             }
-            if let Some(command) = commands.last_mut() {
-                command.push(&key);
+            if let Some(command) = call.commands.last_mut() {
+                let window = limit.period.window(cx.now);
+                command.push_with(|key| self.write_key(limiter, cx, name, limit.period, window, key));
             }
         }
-        Call { server: self.server.clone(), commands, note: cx.now.0 }
+        call
     }
 
     /// Keeps what Redis said.
@@ -107,29 +104,34 @@ impl Shared {
         if names().any(|(name, _)| name.limits.iter().any(|limit| is_full((name, limit)))) {
             return false;
         }
-        let (mut asker, mut key, mut commands) = (Vec::with_capacity(80), Vec::with_capacity(160), Vec::new());
-        limiter.who.write(cx, &mut asker);
+        let mut call = cx.locals.of(Spare::default).call(&self.server, 0);
         for (name, &amount) in names() {
             for limit in &name.limits {
                 let window = limit.period.window(cx.now);
                 cx.locals.of(Known::default).add(name.key(who, limit), window, amount);
-                self.write_key(name, limit.period, window, &asker, &mut key);
-                let mut command = Command::script(&ADD, 1, Shape::Integer).arg(&key);
+                let mut command = cx.locals.of(Spare::default).script(&ADD, 1, Shape::Integer);
+                command.push_with(|key| self.write_key(limiter, cx, name, limit.period, window, key));
                 command.push_number(i64::from(amount));
                 command.push_number(i64::from(window.end_s));
-                commands.push(command);
+                call.commands.push(command);
             }
         }
-        let call = Call { server: self.server.clone(), commands, note: 0 };
-        cx.locals.of(Outbox::default).0.push(Box::new(call));
+        cx.locals.of(Outbox::default).0.push(call);
         true
     }
 
-    /// The key of a count in Redis, in the place of what `key` held.
-    fn write_key(&self, name: &Name, period: Period, window: Window, who: &[u8], key: &mut Vec<u8>) {
-        key.clear();
+    /// Appends the key of a count in Redis.
+    fn write_key(
+        &self,
+        limiter: &ResponseRatelimiting,
+        cx: &Ctx<'_>,
+        name: &Name,
+        period: Period,
+        window: Window,
+        key: &mut Vec<u8>,
+    ) {
         key.extend_from_slice(self.prefix.as_bytes());
-        key.extend_from_slice(who);
+        limiter.who.write(cx, key);
         // Writing to a vector cannot fail.
         let _ = write!(key, ":{}:{}:{}", u64::from(window.start_s) * 1000, name.name, period.name());
     }

@@ -23,7 +23,7 @@ use crate::base::time::Millis;
 use crate::bus::Snapshot;
 use crate::hook::{Chores, Outbox};
 use crate::io::clock;
-use crate::redis::{Call, Command, Fault, Host, Place, Reply, Server};
+use crate::redis::{Call, Command, Fault, Host, Place, Reply, Server, Spare};
 use conn::{Conn, Kind};
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -79,6 +79,11 @@ pub(super) async fn ask(shard: &Rc<Shard>, call: &Call) -> Result<Vec<Reply>, Fa
     answered
 }
 
+/// Keeps a call that is over for the next.
+pub(super) fn keep(shard: &Shard, call: Box<Call>) {
+    shard.locals.borrow_mut().of(Spare::default).put(call);
+}
+
 /// Sends the calls that nobody waits for.
 pub(super) fn send_outbox(shard: &Rc<Shard>) {
     let calls = std::mem::take(&mut shard.locals.borrow_mut().of(Outbox::default).0);
@@ -87,6 +92,7 @@ pub(super) fn send_outbox(shard: &Rc<Shard>) {
         crate::io::spawn(async move {
             // Counted; there is nobody to tell.
             let _ = ask(&shard, &call).await;
+            keep(&shard, call);
         });
     }
 }
