@@ -23,6 +23,7 @@ use crate::base::id::{ConsumerIx, CredentialIx};
 use crate::base::rng::Rng;
 use crate::base::time::WallMs;
 use crate::http::HeadRef;
+use crate::plan::groups::Membership;
 use crate::plan::schema::Field;
 use crate::plan::{Plan, PluginInstance, Protocol, Route, Service};
 use crate::redis::{Call, Fault, Reply as Answer};
@@ -365,6 +366,11 @@ impl Env<'_> {
     /// What was made of the file that this field of the configuration names; see [`crate::plan::schema::Rule::Reads`].
     pub fn made_of(&self, field: &str) -> Option<&[u8]> {
         self.instance.made_of(field)
+    }
+
+    /// Who is in which group of consumers; one for all plugins of the generation. O(consumers) at first.
+    pub fn membership(&self) -> Arc<Membership> {
+        self.generation.take_or(|| Membership::of(&self.plan.groups, self.plan.consumers.len()))
     }
 
     /// Id of the route the instance is attached to, or the nil UUID.

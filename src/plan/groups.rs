@@ -53,6 +53,12 @@ impl Membership {
             _ => &[],
         }
     }
+
+    /// The names of the groups of one, which `groups` knows, in the order they were written. Allocates nothing.
+    pub fn names<'g>(&'g self, groups: &'g Groups, consumer: ConsumerIx) -> impl Iterator<Item = &'g str> {
+        let known = self.groups(consumer).iter().filter_map(|ix| groups.all.get(ix.ix()));
+        known.map(|group| group.name.as_str())
+    }
 }
 
 #[cfg(test)]
@@ -62,7 +68,14 @@ mod tests {
     #[test]
     fn each_consumer_has_its_own_groups() {
         let members = [(1, 0), (1, 2), (3, 1)].map(|(who, group)| (ConsumerIx(who), GroupIx(group))).to_vec();
-        let membership = Membership::of(&Groups { all: Vec::new(), members }, 5);
+        let named = |name: &&str| {
+            let (name, at) = ((*name).to_owned(), Span::nowhere());
+            ConsumerGroup { id: Uuid::nil(), name, tags: Vec::new(), at }
+        };
+        let groups = Groups { all: ["a", "b", "c"].iter().map(named).collect(), members };
+        let membership = Membership::of(&groups, 5);
+        let names = |who| membership.names(&groups, ConsumerIx(who)).collect::<Vec<_>>();
+        assert_eq!([names(0), names(1), names(3), names(9)], [vec![], vec!["a", "c"], vec!["b"], vec![]]);
         let of = |who| membership.groups(ConsumerIx(who)).iter().map(|group| group.0).collect::<Vec<_>>();
         assert_eq!([of(0), of(1), of(2), of(3), of(4), of(9)], [vec![], vec![0, 2], vec![], vec![1], vec![], vec![]]);
     }

@@ -2,9 +2,15 @@
 //!
 //! It asks who an authentication plugin said it is, so it needs one. A consumer who stands in for strangers has groups like
 //! any other. The upstream believes the headers about groups, so each is written or taken away, whatever a client sends.
+//!
+//! With `include_consumer_groups` the groups of consumers that plugins may be for (`consumer_groups`) count beside those of
+//! access lists (`acls`), by name, and the upstream is told both: first the access lists', then the others in the order they
+//! were written, a name that is both once. What is documented of the field is that both are weighed; that both are told is
+//! ours, so that an upstream never sees fewer groups than let a request in. A group that was proved is one of neither kind.
 
 use crate::base::id::ConsumerIx;
 use crate::hook::{Ctx, Descriptor, Env, Hooks, Plugin, Reply, Verdict};
+use crate::plan::groups::Membership;
 use crate::plan::packed::place;
 use crate::plan::schema::{Element, Field, Kind, HTTP_PROTOCOLS};
 use crate::plan::Plan;
@@ -64,6 +70,13 @@ const FIELDS: &[Field] = &[
         "Prefer groups that a plugin took from the proof itself, as mtls-auth does, to those of the consumer.",
     )
     .required(),
+    Field::with_default(
+        "include_consumer_groups",
+        Kind::Boolean,
+        "false",
+        "Let the consumer groups that a consumer is in count as well, and tell the upstream of them too.",
+    )
+    .required(),
 ];
 
 const GROUPS: &str = "X-Consumer-Groups";
@@ -85,11 +98,18 @@ fn build(config: &Value, env: &Env<'_>) -> Result<Arc<dyn Plugin>, String> {
     let allow = super::authentication::texts(config, "allow");
     let allows = !allow.is_empty();
     let listed = if allows { allow } else { super::authentication::texts(config, "deny") };
+    let membership = on("include_consumer_groups").then(|| env.membership());
+    let shown = || match &membership {
+        None => env.generation.take_or(|| Shown::of(env.plan, None)),
+        Some(all) => env.generation.take_or(|| ShownWithEntities(Shown::of(env.plan, Some(all)).into())).0.clone(),
+    };
+    let shown = (!on("hide_groups_header")).then(shown);
     Ok(Arc::new(Acl {
         allows,
         listed: listed.into_iter().collect(),
         prefers_proved: on("always_use_authenticated_groups"),
-        shown: (!on("hide_groups_header")).then(|| env.generation.take_or(|| Shown::of(env.plan))),
+        shown,
+        membership,
     }))
 }
 
@@ -101,22 +121,29 @@ struct Acl {
     prefers_proved: bool,
     /// What the upstream is told; `None`: nothing.
     shown: Option<Arc<Shown>>,
+    /// Who is in which consumer group; `None` where these do not count.
+    membership: Option<Arc<Membership>>,
 }
 
-/// The groups of each consumer as a header shows them; one for all instances of a generation. There may be a hundred
-/// thousand, and few of them in any group: four bytes each and the text.
+/// The groups of each consumer as a header shows them; one for all instances of a generation that count the same kinds.
+/// There may be a hundred thousand, and few of them in any group: four bytes each and the text.
 struct Shown {
     texts: String,
     /// Where the text of each consumer ends.
     ends: Vec<u32>,
 }
 
+/// The same with consumer groups: a type of its own, for that is what a generation keeps things by.
+struct ShownWithEntities(Arc<Shown>);
+
 impl Shown {
-    fn of(plan: &Plan) -> Shown {
+    fn of(plan: &Plan, membership: Option<&Membership>) -> Shown {
         let (mut texts, mut ends) = (String::new(), Vec::with_capacity(plan.consumers.len()));
-        for consumer in plan.consumers.iter() {
+        for (ix, consumer) in plan.consumers.iter().enumerate() {
             let begin = texts.len();
-            for group in consumer.groups() {
+            let entities = entities(plan, membership, ConsumerIx(ix as u32));
+            let others = entities.filter(|name| consumer.groups().all(|group| group != *name));
+            for group in consumer.groups().chain(others) {
                 texts.push_str(if texts.len() > begin { ", " } else { "" });
                 texts.push_str(group);
             }
@@ -133,6 +160,15 @@ impl Shown {
     }
 }
 
+/// The names of the consumer groups of one, where these count.
+fn entities<'p>(
+    plan: &'p Plan,
+    membership: Option<&'p Membership>,
+    consumer: ConsumerIx,
+) -> impl Iterator<Item = &'p str> {
+    membership.into_iter().flat_map(move |all| all.names(&plan.groups, consumer))
+}
+
 impl Plugin for Acl {
     fn on_request(&self, cx: &mut Ctx<'_>) -> Verdict {
         cx.edits.remove_request(AUTHENTICATED_GROUPS);
@@ -142,7 +178,9 @@ impl Plugin for Acl {
             }
         }
         let Some(consumer) = cx.identity.consumer else { return refuse(cx.identity.is_proved()) };
-        let mut groups = cx.directory.plan().consumer(consumer).groups().peekable();
+        let plan = cx.directory.plan();
+        let entities = entities(plan, self.membership.as_deref(), consumer);
+        let mut groups = plan.consumer(consumer).groups().chain(entities).peekable();
         if self.allows && groups.peek().is_none() {
             return refuse(cx.identity.is_proved());
         }
@@ -192,7 +230,8 @@ mod tests {
     const FORBIDDEN: &str = "403 E(You cannot consume this service)";
     const UNKNOWN: &str = "401 E(Unauthorized)";
 
-    /// bob is in `admin` and `dev`, alice in none, guest in `guests` and has proved nothing.
+    /// bob is in `admin` and `dev`, alice in none, guest in `guests` and has proved nothing; of consumer groups bob is in `dev`
+    /// and `silver`, alice in `gold` and `silver`, guest in none.
     fn ask(config: Value, consumer: Option<ConsumerIx>) -> super::super::rig::Seen {
         let mut rig = Rig::new(&DESCRIPTOR, config);
         let credential = consumer.filter(|ix| *ix != GUEST).map(|ix| CredentialIx(ix.0));
@@ -215,6 +254,17 @@ mod tests {
             (json!({"deny": ["x"]}), Some(ALICE), "next"),
             (json!({"deny": ["x"]}), None, UNKNOWN),
             (json!({"allow": ["dev"], "always_use_authenticated_groups": true}), Some(BOB), "next"),
+            (json!({"allow": ["silver"]}), Some(BOB), FORBIDDEN),
+            (json!({"allow": ["silver"], "include_consumer_groups": true}), Some(BOB), "next"),
+            (json!({"allow": ["admin"], "include_consumer_groups": true}), Some(BOB), "next"),
+            (json!({"allow": ["gold"], "include_consumer_groups": true}), Some(BOB), FORBIDDEN),
+            (json!({"allow": ["gold"], "include_consumer_groups": true}), Some(ALICE), "next"),
+            (json!({"allow": ["Gold"], "include_consumer_groups": true}), Some(ALICE), FORBIDDEN),
+            (json!({"deny": ["silver"]}), Some(ALICE), "next"),
+            (json!({"deny": ["silver"], "include_consumer_groups": true}), Some(ALICE), FORBIDDEN),
+            (json!({"deny": ["silver"], "include_consumer_groups": true}), Some(GUEST), "next"),
+            (json!({"allow": ["guests"], "include_consumer_groups": true}), Some(GUEST), "next"),
+            (json!({"allow": ["gold"], "include_consumer_groups": true}), None, UNKNOWN),
         ];
         for (config, consumer, want) in rows {
             assert_eq!(ask(config.clone(), consumer).said(), want, "{config} {consumer:?}");
@@ -230,6 +280,10 @@ mod tests {
             (json!({"allow": ["admin"]}), BOB, "admin, dev"),
             (json!({"allow": ["admin"], "hide_groups_header": true}), BOB, ""),
             (json!({"deny": ["x"]}), ALICE, ""),
+            (json!({"deny": ["x"], "include_consumer_groups": true}), ALICE, "gold, silver"),
+            (json!({"deny": ["x"], "include_consumer_groups": true}), BOB, "admin, dev, silver"),
+            (json!({"deny": ["x"], "include_consumer_groups": true}), GUEST, "guests"),
+            (json!({"deny": ["x"], "include_consumer_groups": true, "hide_groups_header": true}), ALICE, ""),
         ];
         for (config, consumer, want) in rows {
             let seen = ask(config, Some(consumer));

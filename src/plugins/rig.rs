@@ -1,6 +1,6 @@
 //! What the tests of plugins stand on: one small plan, one plugin, requests as text, and what came of them.
 
-use crate::base::id::{ConsumerIx, RouteIx, ServiceIx, UpstreamIx};
+use crate::base::id::{ConsumerIx, GroupIx, RouteIx, ServiceIx, UpstreamIx};
 use crate::base::rng::Rng;
 use crate::base::span::Span;
 use crate::base::time::WallMs;
@@ -10,6 +10,7 @@ use crate::hook::{
 };
 use crate::hook::{ReplyBody, Shelf, Verdict};
 use crate::http::{Head, Method, Part};
+use crate::plan::groups::{ConsumerGroup, Groups};
 use crate::plan::schema::{Field, Kind, Rule};
 use crate::plan::{
     Consumers, Credentials, Dress, Level, LogPath, NewConsumer, Node, PathPattern, Plan, PluginInstance, Protocol,
@@ -28,7 +29,7 @@ pub(super) const NOON: WallMs = WallMs(1_795_435_200_000);
 pub(super) const ROUTE: Uuid = Uuid::from_u128(0x10);
 pub(super) const SERVICE: Uuid = Uuid::from_u128(0x20);
 /// Consumers: bob has a name only and is in `admin` and `dev`; alice has a custom id too; guest has no credential and is in
-/// `guests`.
+/// `guests`. Of consumer groups bob is in `dev` and `silver`, alice in `gold` and `silver`.
 pub(super) const BOB: ConsumerIx = ConsumerIx(0);
 pub(super) const ALICE: ConsumerIx = ConsumerIx(1);
 pub(super) const GUEST: ConsumerIx = ConsumerIx(2);
@@ -484,7 +485,7 @@ fn plan(name: &str, config: Value, files: Files, more: Vec<Held>) -> Plan {
         upstreams: Vec::new(),
         consumers,
         credentials: credentials.iter().collect(),
-        groups: Default::default(),
+        groups: consumer_groups(),
         secure: Default::default(),
         plugins: vec![PluginInstance {
             id: Uuid::from_u128(0x30),
@@ -498,6 +499,17 @@ fn plan(name: &str, config: Value, files: Files, more: Vec<Held>) -> Plan {
             tags: Vec::new(),
             at: Span::nowhere(),
         }],
+    }
+}
+
+fn consumer_groups() -> Groups {
+    let group = |id: u128, name: &str| {
+        let (id, name) = (Uuid::from_u128(id), name.to_owned());
+        ConsumerGroup { id, name, tags: Vec::new(), at: Span::nowhere() }
+    };
+    Groups {
+        all: vec![group(0x40, "gold"), group(0x41, "dev"), group(0x42, "silver")],
+        members: vec![(BOB, GroupIx(1)), (BOB, GroupIx(2)), (ALICE, GroupIx(0)), (ALICE, GroupIx(2))],
     }
 }
 
