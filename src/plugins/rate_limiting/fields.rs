@@ -56,7 +56,8 @@ const OWN: &[Field] = &[
     Field::optional(
         "tiers",
         Kind::Map(&Element { kind: Kind::Record(TIER), rules: &[] }),
-        "Other limits for consumers of a group or with a tag, by its name; the first that fits, in the order written.",
+        "Other limits for consumers of a group (of acls or consumer_groups) or with a tag, by its name; the first that \
+         fits, in the order written.",
     ),
     Field::optional(
         "cost_header",

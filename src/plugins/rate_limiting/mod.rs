@@ -26,7 +26,8 @@
 //! ([`BANK_SETS`](crate::base::limits::BANK_SETS)): when eight living ones meet in a set, the one that ends first is given
 //! up and its key starts afresh.
 //!
-//! `tiers` are other limits for consumers: the first whose name is a group or tag of the consumer, in the order written.
+//! `tiers` are other limits for consumers: the first, in the order written, whose name is a group of the consumer, of access
+//! lists (`acls`) or of consumers (`consumer_groups`), or one of its tags.
 //! `cost_header` names a request's field that says how many tokens it takes: 1 where it is missing or no number from 1 up,
 //! `cost_max` at most. It is as honest as who sends it: set it where clients do not. `shadow` counts and tells as always
 //! but lets pass what it would refuse, with `X-RateLimit-Shadow: refused`, and holds nothing back.
@@ -52,6 +53,7 @@ use crate::hook::{Ctx, Descriptor, Env, Hooks, Need, Outcome, Plugin, Tally, Ver
 use crate::limit::bank::{Bank, Key};
 use crate::limit::rule::Taken;
 use crate::limit::window::Period;
+use crate::plan::groups::Membership;
 use crate::plan::schema::HTTP_PROTOCOLS;
 use limits::Row;
 use serde_json::Value;
@@ -99,6 +101,8 @@ fn build(config: &Value, env: &Env<'_>) -> Result<Arc<dyn Plugin>, String> {
         return Err(format!("error_code {code} is no status of an answer; write one from 200 to 599"));
     }
     let tiers = config.get("tiers").and_then(Value::as_object);
+    let asks_groups =
+        tiers.is_some_and(|tiers| env.plan.groups.all.iter().any(|group| tiers.contains_key(&group.name)));
     let cost_max = config.get("cost_max").and_then(Value::as_u64).unwrap_or(LIMIT_COST_DEFAULT);
     let (bank, rows) = (env.shelf.take_or(Bank::default), limits::of(config, config));
     Ok(Arc::new(RateLimiting {
@@ -106,6 +110,7 @@ fn build(config: &Value, env: &Env<'_>) -> Result<Arc<dyn Plugin>, String> {
         bank,
         rows,
         tiers: tiers.into_iter().flatten().map(|(name, tier)| (name.clone(), limits::of(config, tier))).collect(),
+        membership: asks_groups.then(|| env.membership()),
         who: Who::of(config, env),
         cost: text("cost_header").map(|header| (header, cost_max.min(u64::from(u32::MAX)) as u32)),
         tells_retry: limits::algorithm(config) != "fixed-window",
@@ -124,6 +129,8 @@ struct RateLimiting {
     rows: Vec<Row>,
     /// By group or tag; none where there is no limit.
     tiers: Vec<(String, Vec<Row>)>,
+    /// Who is in which consumer group; `None` where no tier asks.
+    membership: Option<Arc<Membership>>,
     who: Who,
     /// The field that says what a request costs, and the most it may.
     cost: Option<(String, u32)>,
@@ -194,8 +201,12 @@ impl RateLimiting {
             return (0, &self.rows);
         }
         let Some(ix) = cx.identity.consumer else { return (0, &self.rows) };
-        let consumer = cx.directory.plan().consumer(ix);
-        let is_in = |name: &String| consumer.groups().chain(consumer.tags()).any(|held| held == *name);
+        let plan = cx.directory.plan();
+        let consumer = plan.consumer(ix);
+        let is_in = |name: &String| {
+            let entities = self.membership.iter().flat_map(|all| all.names(&plan.groups, ix));
+            consumer.groups().chain(consumer.tags()).chain(entities).any(|held| held == *name)
+        };
         let tier = self.tiers.iter().position(|(name, _)| is_in(name));
         tier.map_or((0, &self.rows), |at| (at as u8 + 1, &self.tiers[at].1))
     }

@@ -441,6 +441,26 @@ fn tiers_are_limits_of_groups() {
 }
 
 #[test]
+fn tiers_are_limits_of_consumer_groups_too() {
+    // Bob is in the consumer group `silver`, alice in it and in `gold`; guest is in none.
+    let rows = [
+        (json!({"silver": {"hour": 2}, "gold": {"hour": 3}}), [1, 2, 2, 1]),
+        (json!({"gold": {"hour": 3}, "silver": {"hour": 2}}), [1, 2, 3, 1]),
+        (json!({"silver": {"hour": 2}, "admin": {"hour": 4}, "guests": {"unlimited": true}}), [1, 2, 2, 5]),
+        (json!({"none": {"hour": 2}}), [1, 1, 1, 1]),
+    ];
+    for (tiers, want) in rows {
+        let mut rig = Rig::new(&DESCRIPTOR, json!({"hour": 1, "tiers": tiers}));
+        let mut passes = |consumer| {
+            rig.identity.consumer = consumer;
+            (0..5).filter(|_| rig.ask("GET /").reply.is_none()).count()
+        };
+        let found = [passes(None), passes(Some(BOB)), passes(Some(ALICE)), passes(Some(GUEST))];
+        assert_eq!(found, want, "{tiers}");
+    }
+}
+
+#[test]
 fn a_shadow_refuses_nothing_and_says_what_it_would() {
     let mut rig = Rig::new(&DESCRIPTOR, json!({"hour": 1, "limit_by": "ip", "shadow": true}));
     assert_eq!(rig.ask("GET /").client("X-RateLimit-Shadow"), None);
