@@ -248,6 +248,9 @@ mod tests {
             with(rsa(256), "kid", "k".repeat(limits::JWKS_KID_BYTES_MAX + 1).into()),
             with(ec(), "x", b64(&[1; 31]).into()),
             json!({"kty": "oct", "k": "c2VjcmV0", "alg": "HS256", "kid": "s"}),
+            json!({"kty": "OKP", "crv": "Ed448", "kid": "r", "x": b64(&[7; 57])}),
+            json!({"kty": "OKP", "crv": "Ed448", "alg": "Ed448", "x": b64(&[7; 57])}),
+            json!({"kty": "OKP", "crv": "Ed448", "alg": "EdDSA", "x": b64(&[7; 57])}),
             json!({"kty": "new"}),
             json!({}),
         ];

@@ -271,6 +271,34 @@ fn a_token_without_kid_is_tried_with_newer_keys_at_a_bounded_rate() {
     assert_eq!(endpoint.asked(), 2);
 }
 
+/// RFC 7517 §5: "Implementations SHOULD ignore JWKs within a JWK Set that use "kty" (key type) values that are not
+/// understood by them, that are missing required members, or for which values are out of the supported ranges."
+#[test]
+fn keys_that_are_not_understood_take_no_others_away() {
+    let folder = Folder::new("odd");
+    let one = SigningKey::new(&folder.0, "one");
+    let endpoint = Endpoint::on(ports::free());
+    endpoint.publish(&[&one]);
+    let x = BASE64_URL_SAFE_NO_PAD.encode([7; 57]);
+    let odd = [
+        json!({"kty": "OKP", "crv": "Ed448", "kid": "ed448", "use": "sig", "x": x}),
+        json!({"kty": "OKP", "crv": "Ed448", "alg": "Ed448", "kid": "named", "x": x}),
+        json!({"kty": "EC", "crv": "secp256k1", "alg": "ES256K", "kid": "k1", "x": x, "y": x}),
+        json!({"kty": "AKP", "alg": "ML-DSA-44", "kid": "new", "pub": x}),
+        json!({"kty": "RSA", "kid": "enc", "use": "enc", "n": one.jwk["n"], "e": "AQAB"}),
+    ];
+    let mut keys = odd.to_vec();
+    keys.insert(2, one.jwk.clone());
+    endpoint.pages.lock().unwrap()[0].1 = json!({ "keys": keys }).to_string();
+    let (issuer, upstream) = (endpoint.issuer(), Upstream::start());
+    let gateway = gateway(&upstream, &format!("{{jwks_uri: \"{issuer}/keys\"}}")).start();
+    assert_eq!(ask(&gateway, &one.token("anybody", "u")).0, 200);
+    assert_eq!(ask(&gateway, &one.token_without_kid("anybody")).0, 200);
+    assert_eq!(ask(&gateway, &one.token_as("anybody", "u", "ed448")).0, 401);
+    assert_eq!(counter(&gateway, "jwks_fetch_failures_total"), 0);
+    assert!(counter(&gateway, "jwks_keys_ignored_total") >= odd.len() as u64);
+}
+
 #[test]
 fn an_issuer_that_was_never_there_is_a_503_until_it_comes() {
     let folder = Folder::new("absent");
