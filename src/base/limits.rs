@@ -310,6 +310,9 @@ pub const ADMIN_PAGE: usize = 100;
 /// See [`ADMIN_PAGE`].
 pub const ADMIN_PAGE_MAX: usize = 1000;
 
+/// Digits after the point that memory is written with. More are no memory's; each is a byte of the answer.
+pub const ADMIN_SCALE_MAX: usize = 99;
+
 /// Tags that one filter may name; each is a pass over the tags of every entity.
 pub const ADMIN_TAGS_MAX: usize = 5;
 

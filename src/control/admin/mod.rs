@@ -378,9 +378,13 @@ fn dress(desk: &Desk, asked: &HeaderMap, fields: &mut HeaderMap, took_ms: u64) {
     }
 }
 
-async fn status(State(desk): State<Desk>) -> Response {
+async fn status(State(desk): State<Desk>, request: Request) -> Response {
+    let writing = match status::Writing::of(&page::Query::of(request.uri().query())) {
+        Ok(writing) => writing,
+        Err(why) => return message(StatusCode::BAD_REQUEST, &why),
+    };
     let snapshots = desk.board.snapshots().await;
-    as_json(StatusCode::OK, &status::show(&desk.board, &desk.board.view(), &snapshots))
+    as_json(StatusCode::OK, &status::show(&desk.board, &desk.board.view(), &snapshots, writing))
 }
 
 async fn ready(State(desk): State<Desk>) -> Response {

@@ -1,9 +1,13 @@
 //! `/status`: the node as one JSON document. The members `server`, `database` and `configuration_hash` have the names and
 //! meanings that monitoring of other gateways looks for; the rest is ours.
+//!
+//! `unit` and `scale` say how memory is written, in `workers_lua_vms`: `?unit=k&scale=0`. `resident_bytes` is what it says.
 
 use super::super::board::{total, Board, View};
+use super::page::Query;
 use super::process;
 use crate::base::latency::Of;
+use crate::base::limits::ADMIN_SCALE_MAX;
 use crate::base::time::{Date, WallMs};
 use crate::bus::Snapshot;
 use hdrhistogram::Histogram;
@@ -11,7 +15,48 @@ use serde_json::{json, Value};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::SystemTime;
 
-pub(super) fn show(board: &Board, view: &View, snapshots: &[Snapshot]) -> Value {
+/// How memory is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Writing {
+    /// What one of the unit is, bytes, and its sign; `None`: bytes, as a number.
+    unit: Option<(u64, &'static str)>,
+    /// Digits after the point.
+    scale: usize,
+}
+
+impl Writing {
+    /// As a query asks; in MiB with two digits where it does not say. A scale that is no number says nothing.
+    ///
+    /// # Errors
+    /// A sentence for the client: there is no such unit, or there are not so many digits.
+    pub(super) fn of(query: &Query) -> Result<Writing, String> {
+        let unit = match query.get("unit").unwrap_or("m") {
+            "" | "b" | "B" => None,
+            "k" | "K" => Some((1 << 10, "KiB")),
+            "m" | "M" => Some((1 << 20, "MiB")),
+            "g" | "G" => Some((1 << 30, "GiB")),
+            other => return Err(format!("invalid unit '{other}' (expected 'k/K', 'm/M', or 'g/G')")),
+        };
+        let scale = match query.get("scale").and_then(|text| text.parse::<f64>().ok()).filter(|scale| !scale.is_nan()) {
+            None => 2,
+            Some(_) if unit.is_none() => 0,
+            Some(scale) if scale < 0.0 => return Err("scale must be equal or greater than 0".to_owned()),
+            Some(scale) if scale <= ADMIN_SCALE_MAX as f64 => scale as usize,
+            Some(_) => return Err(format!("scale must be {ADMIN_SCALE_MAX} or less")),
+        };
+        Ok(Writing { unit, scale })
+    }
+
+    fn write(self, bytes: u64) -> Value {
+        match self.unit {
+            None => bytes.into(),
+            Some((one, sign)) => format!("{:.*} {sign}", self.scale, bytes as f64 / one as f64).into(),
+        }
+    }
+}
+
+/// The document.
+pub(super) fn show(board: &Board, view: &View, snapshots: &[Snapshot], writing: Writing) -> Value {
     let plan = &view.plan;
     let gauges = board.shards.gauges();
     let active: u64 = gauges.iter().map(|gauges| gauges.connections.load(Relaxed)).sum();
@@ -85,7 +130,7 @@ pub(super) fn show(board: &Board, view: &View, snapshots: &[Snapshot]) -> Value 
         },
         // There is none to be out of reach; what asks wants to know whether the node can work.
         "database": { "reachable": true },
-        "memory": memory(),
+        "memory": memory(writing),
         "latency_us": {
             "request": percentiles(snapshots, Of::Request),
             "upstream": percentiles(snapshots, Of::Upstream),
@@ -97,12 +142,12 @@ pub(super) fn show(board: &Board, view: &View, snapshots: &[Snapshot]) -> Value 
 }
 
 /// There is one heap and no memory that processes share; those who read these lists find the whole in the first.
-fn memory() -> Value {
+fn memory(writing: Writing) -> Value {
     let resident = process::read().resident_bytes;
-    let mib = format!("{:.2} MiB", resident.unwrap_or_default() as f64 / (1024.0 * 1024.0));
+    let written = writing.write(resident.unwrap_or_default());
     json!({
         "resident_bytes": resident,
-        "workers_lua_vms": [{ "pid": std::process::id(), "http_allocated_gc": mib }],
+        "workers_lua_vms": [{ "pid": std::process::id(), "http_allocated_gc": written }],
         "lua_shared_dicts": {},
     })
 }
@@ -152,6 +197,31 @@ mod tests {
         assert_eq!((&told["count"], &told["p50"], &told["p90"]), (&json!(100), &json!(10), &json!(10)));
         let near = |key: &str, want: u64| told[key].as_u64().is_some_and(|us| us.abs_diff(want) * 10 < want);
         assert!(near("p99", 1_000) && near("max", 100_000), "{told}");
+    }
+
+    #[test]
+    fn memory_is_written_as_asked() {
+        let rows = [
+            ("", Ok("5.24 MiB")),
+            ("unit=b", Ok("5497558")),
+            ("unit=", Ok("5497558")),
+            ("unit=B&scale=-1", Ok("5497558")),
+            ("unit=k", Ok("5368.71 KiB")),
+            ("unit=K&scale=0", Ok("5369 KiB")),
+            ("scale=0", Ok("5 MiB")),
+            ("unit=G&scale=3", Ok("0.005 GiB")),
+            ("scale=many", Ok("5.24 MiB")),
+            ("scale=NaN", Ok("5.24 MiB")),
+            ("scale=100", Err("scale must be 99 or less")),
+            ("scale=-1", Err("scale must be equal or greater than 0")),
+            ("unit=x", Err("invalid unit 'x' (expected 'k/K', 'm/M', or 'g/G')")),
+            ("unit=kk&scale=-1", Err("invalid unit 'kk' (expected 'k/K', 'm/M', or 'g/G')")),
+        ];
+        for (query, want) in rows {
+            let written = Writing::of(&Query::of(Some(query))).map(|writing| writing.write(5_497_558));
+            let text = written.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+            assert_eq!(text.as_deref().map_err(String::as_str), want, "{query}");
+        }
     }
 
     #[test]
