@@ -118,6 +118,44 @@ fn entities_may_name_files() {
     assert!(said.contains("cannot read") && said.contains("gone.crt"), "{said}");
 }
 
+#[test]
+fn a_file_that_cannot_be_read_leaves_the_old_configuration_and_says_where() {
+    let upstream = Upstream::start();
+    let dir = folder("gone", &[("a.test.pem", "a.test.key")]);
+    let mut setup = Setup::open_to(upstream.addr);
+    setup.listen = "ssl".into();
+    let data = dir.join("..data");
+    setup.kong +=
+        &format!("certificates:\n- cert: {0}/tls.crt\n  key: {0}/tls.key\n  snis: [a.test]\n", data.display());
+    let gateway = setup.clone().start();
+    let serves = || assert_eq!(curl(&gateway, "a.test", &[]), (0, "GET /".into()));
+    serves();
+    let hash = || gateway.status()["configuration_hash"].clone();
+    let before = hash();
+    // The configuration names another file, and other routes: neither is served.
+    gateway.put_kong(&setup.kong.replace("tls.crt", "gone.crt").replace("paths: [/]", "paths: [/other]"));
+    gateway.signal("HUP");
+    let line = 1 + setup.kong.lines().position(|line| line.starts_with("- cert: ")).unwrap();
+    let what = format!("kong.yml:{line}:3: cannot read {}/gone.crt: ", data.display());
+    gateway.wait_said(&what);
+    gateway.wait_until("it is told of", || gateway.status()["reload"]["failure"] == 1);
+    let told = gateway.status()["reload"].clone();
+    assert!(told["last_successful"] == false && told.to_string().contains("gone.crt"), "{told}");
+    assert_eq!(hash(), before);
+    serves();
+    // It is the old one again, but now its file is away.
+    let (file, away) = (data.join("tls.crt"), dir.join("away"));
+    gateway.put_kong(&setup.kong);
+    gateway.wait_until("it is mended", || gateway.status()["reload"]["last_successful"] == true);
+    std::fs::rename(&file, &away).unwrap();
+    gateway.signal("HUP");
+    gateway.wait_said(&format!("kong.yml:{line}:3: cannot read {}: ", file.display()));
+    serves();
+    std::fs::rename(&away, &file).unwrap();
+    gateway.wait_until("it is there again", || gateway.status()["reload"]["last_successful"] == true);
+    serves();
+}
+
 /// What the authority says of `a.test`, DER.
 fn staple() -> String {
     let dir = certs().join("ocsp");
