@@ -65,6 +65,12 @@ counters! {
     handshakes_failed "tls_handshakes_failed_total",
     /// Clients closed because too many handshakes were under way.
     handshakes_refused "tls_handshakes_refused_total",
+    /// Requests that came before the end of their handshake (0-RTT) and were safe: they went on at once.
+    early_passed "early_requests_total",
+    /// Those that were not, and waited for the end.
+    early_waited "early_requests_waited_total",
+    /// Those of them that were refused with 425, because it did not come in time.
+    early_refused "early_requests_refused_total",
     /// TLS handshakes with upstreams.
     upstream_handshakes "upstream_tls_handshakes_total",
     /// Those that went on from an earlier session.

@@ -4,6 +4,7 @@
 //! (`tls/sessions.rs`); a client that was refused may ask again elsewhere, though, and so may what stands between. So only
 //! what changes nothing goes on at once, and says how it came; the rest waits for the end, which nobody can forge.
 
+use super::count::bump;
 use super::refusal::Refusal;
 use super::request::Exchange;
 use super::serve::Client;
@@ -24,15 +25,21 @@ const TOO_EARLY: u16 = 425;
 /// # Errors
 /// 425 where that does not come in time; [`Refusal::Gone`] where the client goes instead.
 pub(super) async fn settle(cx: &Exchange<'_>, length: Length, edits: &mut Edits) -> Result<(), Refusal> {
-    let method = cx.parts.head.head.method;
+    let (method, counters) = (cx.parts.head.head.method, &cx.shard.counters);
     let is_safe = matches!(method, Method::Get | Method::Head | Method::Options);
     if is_safe && length == Length::None && !cx.parts.websocket {
         // RFC 8470 §5.1: "An intermediary that forwards a request prior to the completion of the TLS handshake with its
         // client MUST send it with the Early-Data header field set to "1"".
         edits.set_request("Early-Data", b"1");
+        bump(&counters.early_passed);
         return Ok(());
     }
-    complete(cx.client).await
+    bump(&counters.early_waited);
+    let completed = complete(cx.client).await;
+    if let Err(Refusal::Client(TOO_EARLY, _)) = completed {
+        bump(&counters.early_refused);
+    }
+    completed
 }
 
 /// Waits for the end of a client's handshake.

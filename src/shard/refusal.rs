@@ -146,6 +146,7 @@ fn message_of(status: u16) -> &'static str {
         414 => "URI too long",
         417 => "Expectation failed",
         421 => "Misdirected request",
+        425 => "Too early",
         431 => "Request header or cookie too large",
         501 => "Not implemented",
         502 => "An invalid response was received from the upstream server",

@@ -62,8 +62,8 @@ impl Client {
     #[track_caller]
     fn hear(&mut self, what: &[u8]) {
         while !self.heard.windows(what.len()).any(|part| part == what) {
-            let bytes = self.tls.read_tls(&mut self.stream).unwrap();
             let said = String::from_utf8_lossy(&self.heard).into_owned();
+            let bytes = self.tls.read_tls(&mut self.stream).unwrap_or_else(|error| panic!("{error} after {said:?}"));
             assert!(bytes > 0, "closed after {said:?}");
             self.tls.process_new_packets().unwrap();
             let mut piece = [0; 4096];
@@ -98,6 +98,15 @@ fn came(upstream: &Upstream, path: &str) -> Vec<Option<String>> {
     seen.map(|seen| seen.head.one("Early-Data").map(str::to_owned)).collect()
 }
 
+/// What a node of one shard has counted: requests that went on at once, that waited, that were refused.
+fn counted(gateway: &Gateway) -> [u64; 3] {
+    let metrics = gateway.admin("/metrics");
+    ["early_requests_total ", "early_requests_waited_total ", "early_requests_refused_total "].map(|name| {
+        let count = metrics.lines().find_map(|line| line.strip_prefix("ringway_")?.strip_prefix(name)?.parse().ok());
+        count.unwrap_or_else(|| panic!("no {name}in:\n{metrics}"))
+    })
+}
+
 /// A whole visit, from which the memory keeps a session.
 fn visit(memory: &Arc<ClientConfig>, gateway: &Gateway) {
     let mut client = Client::begin(memory, gateway.proxy, b"");
@@ -124,6 +133,7 @@ fn what_is_safe_is_answered_before_the_end_and_says_so() {
         client.say(format!("GET {later} HTTP/1.1\r\nHost: a.test\r\n\r\n").as_bytes());
         client.hear(format!("GET {later}").as_bytes());
         assert_eq!(came(&upstream, &later), [None], "{driver}");
+        assert_eq!(counted(&gateway), [1, 0, 0], "{driver}");
     }
 }
 
@@ -148,6 +158,7 @@ fn the_rest_waits_for_the_end() {
         client.hear(path.as_bytes());
         assert_eq!(came(&upstream, path), [None]);
     }
+    assert_eq!(counted(&gateway), [0, 3, 0]);
     let log = upstream.log();
     let bodies: Vec<_> =
         log.requests.iter().filter_map(|seen| Some(seen.message.as_ref()?.as_ref().ok()?.body.clone())).collect();
@@ -203,6 +214,25 @@ fn streams_of_http2_are_early_too() {
     client.hear(b"POST /h2-post");
     client.hear(b"GET /h2-later");
     assert_eq!((came(&upstream, "/h2-post"), came(&upstream, "/h2-later")), (vec![None], vec![None]));
+    assert_eq!(counted(&gateway), [1, 1, 0]);
+}
+
+/// RFC 8470 §5.2: a server may refuse what it will not risk, and the client asks again when the handshake is over.
+#[test]
+fn what_waits_in_vain_is_too_early_and_counted() {
+    let upstream = Upstream::start();
+    let gateway = start(&upstream, "uring", "ssl http2", "8KiB");
+    let memory = memory(b"h2");
+    let greeting = [frames::PREFACE, &frames::frame(frames::SETTINGS, 0, 0, b"")].concat();
+    let mut first = Client::begin(&memory, gateway.proxy, b"");
+    first.shake();
+    first.say(&[&greeting[..], &frames::get(1, "/visit")].concat());
+    first.hear(b"GET /visit");
+    let delete = frames::headers(1, frames::END_STREAM, &frames::request("DELETE", "/h2-delete", &[]));
+    let mut client = Client::begin(&memory, gateway.proxy, &[&greeting[..], &delete].concat());
+    // The end of the handshake is not sent: the answer comes when the 10 s for it are over.
+    client.hear(b"Too early\n");
+    assert_eq!((came(&upstream, "/h2-delete"), counted(&gateway)), (vec![], [0, 1, 1]));
 }
 
 /// RFC 8470 §5.2: who finds a request too early says so to who has asked, and a gateway passes it on.
