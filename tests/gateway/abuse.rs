@@ -841,8 +841,9 @@ fn grown_during(gateway: &Gateway, work: impl FnOnce() + Send) -> u64 {
             }
             most
         });
-        scope.spawn(work).join().unwrap();
+        let worked = scope.spawn(work).join();
         done.store(true, Ordering::SeqCst);
+        worked.unwrap();
         watch.join().unwrap() - before
     })
 }

@@ -7,6 +7,7 @@ use crate::harness::wire::Message;
 use crate::harness::{Client, Gateway, Setup, PATIENCE};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -215,10 +216,12 @@ fn under_load<R>(gateway: &Gateway, during: impl FnOnce() -> R) -> (R, Duration,
             (slowest, failed)
         };
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
-        let result = during();
+        // However it ends, they are told: a test that fails must not wait for them for ever.
+        let result = catch_unwind(AssertUnwindSafe(during));
         done.store(true, Ordering::Relaxed);
         let all: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
         let slowest = all.iter().map(|(slowest, _)| *slowest).max().unwrap();
+        let result = result.unwrap_or_else(|panic| resume_unwind(panic));
         (result, slowest, all.iter().map(|(_, failed)| failed).sum())
     })
 }
