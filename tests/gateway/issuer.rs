@@ -300,6 +300,26 @@ fn keys_that_are_not_understood_take_no_others_away() {
 }
 
 #[test]
+fn a_claim_may_name_one_of_our_consumers() {
+    let folder = Folder::new("claim");
+    let one = SigningKey::new(&folder.0, "one");
+    let endpoint = Endpoint::on(ports::free());
+    endpoint.publish(&[&one]);
+    let (issuer, upstream) = (endpoint.issuer(), Upstream::start());
+    let mut setup = gateway(&upstream, &format!("{{jwks_uri: \"{issuer}/keys\", consumer_claim: sub}}"));
+    setup.kong += "consumers: [{username: ann, custom_id: a-1}]\n";
+    let gateway = setup.start();
+    for name in ["ann", "a-1"] {
+        assert_eq!(ask(&gateway, &one.token("anybody", name)).0, 200, "{name}");
+        let seen = upstream.log().requests.pop().unwrap();
+        let heard = (seen.head.one("X-Consumer-Username"), seen.head.one("X-Consumer-Custom-ID"));
+        assert_eq!(heard, (Some("ann"), Some("a-1")), "{name}");
+    }
+    let (status, body) = ask(&gateway, &one.token("anybody", "nobody"));
+    assert_eq!((status, body.as_str()), (401, r#"{"message":"Could not find consumer for the token"}"#));
+}
+
+#[test]
 fn an_issuer_that_was_never_there_is_a_503_until_it_comes() {
     let folder = Folder::new("absent");
     let one = SigningKey::new(&folder.0, "one");

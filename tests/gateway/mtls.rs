@@ -39,7 +39,7 @@ fn a_certificate_says_who_asks() {
     let came = |name: &str| upstream.log().requests.last().unwrap().head.one(name).map(str::to_owned);
     let missing = "No required TLS certificate was sent";
     let failed = "TLS certificate failed verification";
-    let rows: [(&str, &str, &[String], &str, Option<&str>); 11] = [
+    let rows: [(&str, &str, &[String], &str, Option<&str>); 13] = [
         ("", "", none, missing, None),
         ("", "", &other, failed, None),
         ("", "", &own, "GET / 200", Some("client.test")),
@@ -64,6 +64,15 @@ fn a_certificate_says_who_asks() {
             &own,
             "You cannot consume this service",
             None,
+        ),
+        // Of a consumer its own groups count, of which it has none, unless those of the proof are asked for.
+        ("", "- {name: acl, config: {allow: [client.test]}}\n", &own, "You cannot consume this service", None),
+        (
+            "",
+            "- {name: acl, config: {allow: [client.test], always_use_authenticated_groups: true}}\n",
+            &own,
+            "GET / 200",
+            Some("client.test"),
         ),
     ];
     for (config, more, shown, want, consumer) in rows {

@@ -272,11 +272,16 @@ fn users_passwords_and_databases() {
         ("none", &format!("hour: 5, fault_tolerant: false, {}", at(&redis, ""))),
         (
             "older",
-            &format!("hour: 5, continue_on_error: false, redis_host: 127.0.0.1, redis_port: {}, redis_username: default, redis_password: hush, redis_database: 3", redis.addr.port()),
+            &format!("hour: 5, continue_on_error: false, redis_host: 127.0.0.1, redis_port: {}, redis_username: gate, redis_password: open, redis_database: 3", redis.addr.port()),
+        ),
+        (
+            "older-wrong",
+            &format!("hour: 5, continue_on_error: false, redis_host: 127.0.0.1, redis_port: {}, redis_password: wrong-secret", redis.addr.port()),
         ),
     ]);
-    let statuses = ["/password", "/user", "/wrong", "/none", "/older"].map(|target| status(&gateway, target));
-    assert_eq!(statuses, [200, 200, 500, 500, 200], "{}", gateway.said());
+    let targets = ["/password", "/user", "/wrong", "/none", "/older", "/older-wrong"];
+    let statuses = targets.map(|target| status(&gateway, target));
+    assert_eq!(statuses, [200, 200, 500, 500, 200, 500], "{}", gateway.said());
     assert!(metric(&gateway, "ringway_redis_errors_total{kind=\"auth\"}") >= 2);
     let size = |database: &str| redis.ask_all(&[&["AUTH", "hush"], &["SELECT", database], &["DBSIZE"]]);
     assert_eq!([size("0"), size("3")], ["1", "2"]);
@@ -415,9 +420,11 @@ fn a_gateway_that_ends_tells_redis_what_it_has_admitted() {
         assert_eq!(client.get("/s", "").head.status(), 200);
     }
     drop(client);
+    let told = || redis.ask(&["GET", &redis.ask(&["KEYS", "*"])]);
+    assert_ne!(told(), "4", "it has ten minutes to tell");
     gateway.signal("TERM");
     assert!(gateway.wait_exit(PATIENCE).success());
-    assert_eq!(redis.ask(&["GET", &redis.ask(&["KEYS", "*"])]), "4");
+    assert_eq!(told(), "4");
 }
 
 #[test]

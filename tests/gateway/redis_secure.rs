@@ -47,13 +47,13 @@ impl Drop for Folder {
     }
 }
 
-/// A service with one route `/<path>` for each of these blocks `redis`.
+/// A service with one route `/<path>` for each of these: what says where Redis is.
 fn kong(up: &Echo, all: &[(&str, String)]) -> Setup {
     let mut text = "_format_version: \"3.0\"\nservices:\n".to_owned();
     for (path, redis) in all {
         text += &format!(
             "- name: {path}\n  url: http://{}\n  routes: [{{name: {path}, paths: [/{path}]}}]\n  plugins:\n  \
-             - {{name: rate-limiting, config: {{year: 1000, policy: redis, limit_by: ip, fault_tolerant: false, redis: {{{redis}}}}}}}\n",
+             - {{name: rate-limiting, config: {{year: 1000, policy: redis, limit_by: ip, fault_tolerant: false, {redis}}}}}\n",
             up.addr
         );
     }
@@ -69,25 +69,30 @@ fn a_redis_is_spoken_to_over_tls_and_verified_where_that_is_asked_for() {
     let (folder, up) = (Folder::new("verified"), Echo::start("UP"));
     let port = ports::free();
     let mut redis = folder.redis(port);
-    let ssl = |port: u16, more: &str| format!("host: 127.0.0.1, port: {port}, timeout: 1000, ssl: true{more}");
+    let ssl =
+        |port: u16, more: &str| format!("redis: {{host: 127.0.0.1, port: {port}, timeout: 1000, ssl: true{more}}}");
+    let flat = |port: u16, more: &str| format!("redis_host: 127.0.0.1, redis_port: {port}, redis_ssl: true{more}");
     let all = [
         ("any", ssl(port, "")),
         ("good", ssl(port, ", ssl_verify: true, server_name: redis.test")),
         ("other", ssl(port, ", ssl_verify: true, server_name: other.test")),
         ("address", ssl(port, ", ssl_verify: true")),
-        ("named", format!("host: redis.test, port: {port}, timeout: 1000, ssl: true, ssl_verify: true")),
-        ("clear", format!("host: 127.0.0.1, port: {port}, timeout: 1000")),
+        ("named", format!("redis: {{host: redis.test, port: {port}, timeout: 1000, ssl: true, ssl_verify: true}}")),
+        ("clear", format!("redis: {{host: 127.0.0.1, port: {port}, timeout: 1000}}")),
         ("none", ssl(redis.addr.port(), "")),
+        ("flat", flat(port, "")),
+        ("flat-good", flat(port, ", redis_ssl_verify: true, redis_server_name: redis.test")),
+        ("flat-other", flat(port, ", redis_ssl_verify: true, redis_server_name: other.test")),
     ];
     let trusting = kong(&up, &all).runtime("hosts.redis.test: 127.0.0.1").env("SSL_CERT_FILE", folder.path("ca.pem"));
     let trusting = trusting.start();
     let statuses = all.each_ref().map(|(path, _)| status(&trusting, path));
-    assert_eq!(statuses, [200, 200, 500, 500, 200, 500, 500], "{}", trusting.said());
+    assert_eq!(statuses, [200, 200, 500, 500, 200, 500, 500, 200, 200, 500], "{}", trusting.said());
     trusting.wait_said("makes no connection over TLS: ");
     let errors = trusting.admin("/metrics");
     assert!(errors.contains("ringway_redis_errors_total{kind=\"tls\"}"), "{errors}");
     // What was counted over TLS is there in the clear.
-    assert_eq!(redis.ask(&["DBSIZE"]), "3");
+    assert_eq!(redis.ask(&["DBSIZE"]), "5");
 
     // Another time, another connection.
     redis.restart();
@@ -107,7 +112,7 @@ fn a_reload_keeps_what_is_spoken_over_tls() {
     let (folder, up) = (Folder::new("reload"), Echo::start("UP"));
     let port = ports::free();
     let redis = folder.redis(port);
-    let block = format!("host: 127.0.0.1, port: {port}, timeout: 1000, ssl: true");
+    let block = format!("redis: {{host: 127.0.0.1, port: {port}, timeout: 1000, ssl: true}}");
     let gateway = kong(&up, &[("s", block.clone())]).start();
     assert_eq!(status(&gateway, "s"), 200);
     let clients = redis.ask(&["INFO", "stats"]);
