@@ -63,6 +63,7 @@ impl Shape {
 /// Calls that have been answered, and their commands, to be used again: so that asking Redis allocates nothing.
 #[derive(Debug, Default)]
 pub struct Spare {
+    #[expect(clippy::vec_box, reason = "the box is what is used again: a call is handed on in it")]
     calls: Vec<Box<Call>>,
     commands: Vec<Command>,
 }
