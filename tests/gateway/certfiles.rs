@@ -236,7 +236,8 @@ fn testssl_finds_no_weakness() {
     let text = std::fs::read_to_string(&report).unwrap_or_else(|_| panic!("{said}{why}"));
     let found: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
     assert!(found.len() > 15, "{text}");
-    for one in &found {
+    // That its own openssl has no engine for GOST says nothing of the gateway.
+    for one in found.iter().filter(|one| one["id"] != "engine_problem") {
         let severity = one["severity"].as_str().unwrap_or_default();
         assert!(["OK", "INFO"].contains(&severity), "{one}");
     }
