@@ -115,6 +115,16 @@ fn visit(memory: &Arc<ClientConfig>, gateway: &Gateway) {
     client.hear(b"GET /visit");
 }
 
+/// The same over HTTP/2; what a connection of it begins with.
+fn visit_by_http2(memory: &Arc<ClientConfig>, gateway: &Gateway) -> Vec<u8> {
+    let greeting = [frames::PREFACE, &frames::frame(frames::SETTINGS, 0, 0, b"")].concat();
+    let mut client = Client::begin(memory, gateway.proxy, b"");
+    client.shake();
+    client.say(&[&greeting[..], &frames::get(1, "/visit")].concat());
+    client.hear(b"GET /visit");
+    greeting
+}
+
 #[test]
 fn what_is_safe_is_answered_before_the_end_and_says_so() {
     let upstream = Upstream::start();
@@ -195,11 +205,7 @@ fn streams_of_http2_are_early_too() {
     let upstream = Upstream::start();
     let gateway = start(&upstream, "uring", "ssl http2", "8KiB");
     let memory = memory(b"h2");
-    let greeting = [frames::PREFACE, &frames::frame(frames::SETTINGS, 0, 0, b"")].concat();
-    let mut first = Client::begin(&memory, gateway.proxy, b"");
-    first.shake();
-    first.say(&[&greeting[..], &frames::get(1, "/visit")].concat());
-    first.hear(b"GET /visit");
+    let greeting = visit_by_http2(&memory, &gateway);
     let post = [
         frames::headers(3, 0, &frames::request("POST", "/h2-post", &[])),
         frames::frame(frames::DATA, frames::END_STREAM, 3, b"hello"),
@@ -223,11 +229,7 @@ fn what_waits_in_vain_is_too_early_and_counted() {
     let upstream = Upstream::start();
     let gateway = start(&upstream, "uring", "ssl http2", "8KiB");
     let memory = memory(b"h2");
-    let greeting = [frames::PREFACE, &frames::frame(frames::SETTINGS, 0, 0, b"")].concat();
-    let mut first = Client::begin(&memory, gateway.proxy, b"");
-    first.shake();
-    first.say(&[&greeting[..], &frames::get(1, "/visit")].concat());
-    first.hear(b"GET /visit");
+    let greeting = visit_by_http2(&memory, &gateway);
     let delete = frames::headers(1, frames::END_STREAM, &frames::request("DELETE", "/h2-delete", &[]));
     let mut client = Client::begin(&memory, gateway.proxy, &[&greeting[..], &delete].concat());
     // The end of the handshake is not sent: the answer comes when the 10 s for it are over.
