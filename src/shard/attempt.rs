@@ -70,8 +70,11 @@ impl Exchange<'_> {
         let mut refusals_left = H2_REFUSALS_MAX;
         // A connection that becomes a WebSocket is shared with nobody.
         let shared = service.speaks() != Spoken::Http1 && !self.parts.websocket;
-        record.asked = clock::nanos();
-        record.proxy_us = record.asked.since(record.started) / 1000;
+        // Where nothing ran before it, it is asked at once: a reading of the clock costs more than what lies between.
+        if self.parts.way.chained || self.client.stream.is_early() {
+            record.asked = clock::nanos();
+            record.proxy_us = record.asked.since(record.started) / 1000;
+        }
         loop {
             let peer = group.pick(shard, &peers, hash, &failed).map_err(|none| {
                 shard.complain(Complaint::UpstreamName, || format!("no target for upstream {:?}", group.name()));
@@ -267,6 +270,7 @@ impl Exchange<'_> {
             }
             _ => download.run(identity, edits, reply_head, record).await,
         }?;
+        record.ended = clock::nanos();
         if let Some(early) = done.tunnel {
             let late = match &*body {
                 Body::None => rest,
@@ -276,11 +280,12 @@ impl Exchange<'_> {
             let mut first = shard.large.take();
             first.extend_from_slice(late);
             Box::pin(tunnel::run(shard, self.client, &link, early, first, self.runtime.tunnel_timeout_ms)).await;
+            record.ended = clock::nanos();
             return Ok(Next::Gone);
         }
         if done.reusable && uploaded.get() {
             link.watch.disarm_read();
-            peer.give_back(shard, link);
+            peer.give_back(shard, link, record.ended.millis());
         } else {
             link.served += 1;
         }

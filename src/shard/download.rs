@@ -10,7 +10,7 @@ use super::request::{Exchange, Record};
 use super::upstream::Peer;
 use super::{pool::Link, redis, Complaint};
 use crate::base::limits::{INTERIM_REPLIES_MAX, REPLY_HEAD_BYTES_MAX, TRANSFORMED_BODY_BYTES_MAX};
-use crate::base::time::Millis;
+use crate::base::time::{Millis, Nanos};
 use crate::hook::{Edits, Identity, Unfit};
 use crate::http::framing::{self, Length};
 use crate::http::parse::{Parser, Progress};
@@ -67,34 +67,35 @@ impl Download<'_> {
             true => (shard.large.take(), HEADROOM),
         };
         input.resize(from, 0);
-        let read = self.read_head(&mut input, from, head, record.asked.millis()).await;
-        if let Err(failure) = read {
-            shard.put_buf(input);
-            return Err(failure);
-        }
-        record.ended = clock::nanos();
-        let us = record.ended.since(record.asked) / 1000;
+        let heard = match self.read_head(&mut input, from, head, record.asked.millis()).await {
+            Ok(heard) => heard,
+            Err(failure) => {
+                shard.put_buf(input);
+                return Err(failure);
+            }
+        };
+        let us = heard.since(record.asked) / 1000;
         record.upstream_us = Some(us);
         record.upstream_status = head.status;
         self.peer.on_answer(head.status, us);
         // What was received leaves behind a head of ours: a small buffer would grow past its class for a full one.
         let is_little = from > 0 || input.len() <= shard.small.bytes() / 2;
         let mut out = if is_little { shard.small.take() } else { shard.large.take() };
-        let result = self.relay(&mut input, from, &mut out, identity, edits, head, record).await;
+        let result = self.relay(&mut input, from, heard, &mut out, identity, edits, head, record).await;
         shard.put_buf(out);
         shard.put_buf(input);
         result
     }
 
-    /// Reads until a final head stands in `input`, `from` where its room ends; passes interim ones on. The upstream was asked
-    /// at `now`.
+    /// Reads until a final head stands in `input`, `from` where its room ends, and gives when it came; passes interim ones
+    /// on. The upstream was asked at `now`.
     async fn read_head(
         &self,
         input: &mut Vec<u8>,
         from: usize,
         head: &mut Head,
         mut now: Millis,
-    ) -> Result<(), Failure> {
+    ) -> Result<Nanos, Failure> {
         let shard = self.cx.shard;
         // A stream of many hears at once that its client has left.
         let client = self.cx.client;
@@ -114,7 +115,8 @@ impl Download<'_> {
             }
             let (result, buf) = self.link.recv(std::mem::take(input)).await;
             *input = buf;
-            now = clock::millis();
+            let heard = clock::nanos();
+            now = heard.millis();
             match result {
                 Ok(1..) => any = true,
                 _ if client.is_gone() || leaving.as_ref().is_some_and(|leaving| leaving.is_given_up()) => {
@@ -150,7 +152,7 @@ impl Download<'_> {
                     }
                     Ok(Progress::Done) => {
                         self.invited.declined.set(!self.invited.given.get());
-                        return Ok(());
+                        return Ok(heard);
                     }
                     Err(fault) => return Err(self.bad(fault.text())),
                 }
@@ -189,12 +191,13 @@ impl Download<'_> {
         sent.map_err(|_| Refusal::Gone.into())
     }
 
-    /// Sends the answer whose head stands in `input`, behind its room of `from` bytes.
+    /// Sends the answer whose head stands in `input`, behind its room of `from` bytes; it was heard just now.
     #[expect(clippy::too_many_arguments, reason = "each is a piece of the connection's state, borrowed apart")]
     async fn relay(
         &self,
         input: &mut Vec<u8>,
         from: usize,
+        heard: Nanos,
         out: &mut Vec<u8>,
         identity: &mut Identity,
         edits: &mut Edits,
@@ -202,6 +205,7 @@ impl Download<'_> {
         record: &mut Record,
     ) -> Result<Downloaded, Failure> {
         let Exchange { shard, world, parts, .. } = *self.cx;
+        let mut now = heard.millis();
         let reply = head.on(&input[from..]);
         let switching = head.status == 101;
         if switching && !(parts.websocket && upgrade::is_granted(reply)) {
@@ -250,7 +254,7 @@ impl Download<'_> {
         if unwanted {
             self.begun.set(true);
             (self.ended)();
-            self.send(out, 0, record).await?;
+            self.send(out, 0, now, record).await?;
             return Ok(Downloaded { keep, reusable: false, tunnel: None });
         }
         let mut decoding = Decoding::new(length);
@@ -259,7 +263,7 @@ impl Download<'_> {
         let cut = || if to_client == Length::UntilClose { Refusal::Cut } else { Refusal::Short };
         let mut at = from + head.len;
         if switching {
-            self.send(out, 0, record).await?;
+            self.send(out, 0, now, record).await?;
             input.drain(..at);
             return Ok(Downloaded { keep: false, reusable: false, tunnel: Some(std::mem::take(input)) });
         }
@@ -285,7 +289,7 @@ impl Download<'_> {
                     if decoding.is_done() {
                         (self.ended)();
                     }
-                    self.send(input, start, record).await?;
+                    self.send(input, start, now, record).await?;
                     at = 0;
                 }
                 None => {
@@ -303,7 +307,7 @@ impl Download<'_> {
                         (self.ended)();
                     }
                     // Head and first bytes of the body leave in one send.
-                    self.send(out, 0, record).await?;
+                    self.send(out, 0, now, record).await?;
                 }
             }
             if decoding.is_done() {
@@ -319,12 +323,13 @@ impl Download<'_> {
                 self.link.watch.arm_read(self.until(clock::millis()));
                 let (result, buf) = self.link.recv(std::mem::take(input)).await;
                 *input = buf;
+                now = clock::millis();
                 match result {
                     Ok(1..) => {}
                     Ok(_) if self.has_ended_well() && decoding.close(chunks, out) => {
                         (self.ended)();
                         if !out.is_empty() {
-                            self.send(out, 0, record).await?;
+                            self.send(out, 0, now, record).await?;
                         }
                         break 'body;
                     }
@@ -345,7 +350,7 @@ impl Download<'_> {
                 if decoding.is_done() {
                     (self.ended)();
                 }
-                self.send(input, 0, record).await?;
+                self.send(input, 0, now, record).await?;
                 if decoding.is_done() {
                     surplus = received > bytes;
                     break 'body;
@@ -426,13 +431,20 @@ impl Download<'_> {
         let reusable = in_order && framing::keep_alive(reply);
         out.extend_from_slice(body);
         self.begun.set(true);
-        self.send(out, 0, record).await?;
+        self.send(out, 0, clock::millis(), record).await?;
         Ok(Downloaded { keep, reusable, tunnel: None })
     }
 
-    /// Sends `out` from `from` on, and empties it.
-    pub(super) async fn send(&self, out: &mut Vec<u8>, from: usize, record: &mut Record) -> Result<(), Failure> {
-        let (sent, back) = self.cx.client.send_from(std::mem::take(out), from, self.cx.runtime.send_timeout_ms).await;
+    /// Sends `out` from `from` on, from `now` on within the node's time, and empties it.
+    pub(super) async fn send(
+        &self,
+        out: &mut Vec<u8>,
+        from: usize,
+        now: Millis,
+        record: &mut Record,
+    ) -> Result<(), Failure> {
+        let until = Millis(now.0 + self.cx.runtime.send_timeout_ms);
+        let (sent, back) = self.cx.client.send_from(std::mem::take(out), from, until).await;
         *out = back;
         out.clear();
         if sent.is_err() {

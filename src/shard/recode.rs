@@ -74,7 +74,7 @@ impl Download<'_> {
             piece.clear();
             self.begun.set(true);
             if !out.is_empty() {
-                self.send(out, 0, record).await?;
+                self.send(out, 0, clock::millis(), record).await?;
             }
             if is_last {
                 break;

@@ -128,7 +128,7 @@ async fn story(shard: &Rc<Shard>, client: &Client, work: &mut Work) -> Next {
     let world = shard.world(); // this request's world
     let mut record = Record::new(shard);
     let bytes_before = client.bytes_out.get();
-    let Work { input, start, head, reply_head, edits, path, scratch, .. } = work;
+    let Work { input, start, now, head, reply_head, edits, path, scratch, .. } = work;
     edits.clear();
     let mut identity = Identity::default();
     let mut body = Body::None;
@@ -148,9 +148,13 @@ async fn story(shard: &Rc<Shard>, client: &Client, work: &mut Work) -> Next {
     };
     let mut next = match answered {
         Ok(next) => next,
-        Err(refusal) => cx.refuse(refusal, body.is_read(), &mut identity, edits, reply_head, &mut record).await,
+        Err(refusal) => {
+            let next = cx.refuse(refusal, body.is_read(), &mut identity, edits, reply_head, &mut record).await;
+            record.ended = clock::nanos();
+            next
+        }
     };
-    record.ended = clock::nanos();
+    *now = record.ended.millis();
     record.bytes_in = head.len as u64
         + match &body {
             Body::None | Body::Unread => 0,

@@ -155,12 +155,12 @@ impl Client {
 
     /// Sends all of `buf`, within the node's send timeout.
     pub(super) async fn send(&self, buf: Vec<u8>, timeout_ms: u64) -> (std::io::Result<()>, Vec<u8>) {
-        self.send_from(buf, 0, timeout_ms).await
+        self.send_from(buf, 0, Millis(clock::millis().0 + timeout_ms)).await
     }
 
-    /// Sends `buf[from..]`, likewise.
-    pub(super) async fn send_from(&self, buf: Vec<u8>, from: usize, timeout_ms: u64) -> (std::io::Result<()>, Vec<u8>) {
-        self.watch.arm_write(Millis(clock::millis().0 + timeout_ms));
+    /// Sends `buf[from..]`, until the given moment at the latest.
+    pub(super) async fn send_from(&self, buf: Vec<u8>, from: usize, until: Millis) -> (std::io::Result<()>, Vec<u8>) {
+        self.watch.arm_write(until);
         let bytes = (buf.len() - from) as u64;
         let (result, buf) = match &self.ends {
             None => self.stream.send(buf, from).await,
@@ -191,6 +191,8 @@ pub(super) struct Work {
     /// Bytes from the client: the current head from `start` on, then what followed it.
     pub(super) input: Vec<u8>,
     pub(super) start: usize,
+    /// When the last request ended, or the first was waited for.
+    pub(super) now: Millis,
     pub(super) parser: Parser,
     pub(super) head: Head,
     pub(super) reply_head: Head,
@@ -261,6 +263,7 @@ impl Shard {
         Box::new(Work {
             input: Vec::new(),
             start: 0,
+            now: Millis(0),
             parser: Parser::default(),
             head: Head::new(),
             reply_head: Head::new(),
@@ -587,6 +590,7 @@ enum Read {
 /// Serves requests until none comes for a while. `early` was received before: the beginning of the first one.
 async fn active(shard: &Rc<Shard>, client: &Client, early: Vec<u8>) -> Rest {
     let mut work = shard.take_work();
+    work.now = clock::millis();
     if !early.is_empty() {
         shard.put_buf(std::mem::replace(&mut work.input, early));
     }
@@ -645,8 +649,8 @@ async fn read_head(shard: &Shard, client: &Client, work: &mut Work) -> Read {
     }
     let first = client.requests.get() == 0;
     let mut begun = !work.input.is_empty();
-    let now = clock::millis();
-    client.watch.arm_read(Millis(now.0 + if first || begun { header_ms } else { keepalive_ms }));
+    let mut timed = first || begun;
+    client.watch.arm_read(Millis(work.now.0 + if timed { header_ms } else { keepalive_ms }));
     loop {
         if begun {
             match work.parser.request(&work.input[work.start..], &mut work.head) {
@@ -657,6 +661,12 @@ async fn read_head(shard: &Shard, client: &Client, work: &mut Work) -> Read {
                 Ok(Progress::Partial) => {}
                 Err(fault) => return Read::Fault(fault),
             }
+            if !timed {
+                // The keep-alive time has ended with the first byte; a head has its own, from its first byte on
+                // and not from its last, or a byte a second would hold the connection for ever.
+                client.watch.arm_read(Millis(clock::millis().0 + header_ms));
+                timed = true;
+            }
         }
         make_room(shard, work);
         let buf = std::mem::take(&mut work.input);
@@ -666,7 +676,7 @@ async fn read_head(shard: &Shard, client: &Client, work: &mut Work) -> Read {
             client.watch.set_midway(false);
             received
         } else {
-            work.waiting.begin(clock::millis());
+            work.waiting.begin(work.now);
             client.watch.set_quiet(true);
             let received = client.stream.recv_or_lull(buf, &work.waiting.lull).await;
             client.watch.set_quiet(false);
@@ -685,11 +695,6 @@ async fn read_head(shard: &Shard, client: &Client, work: &mut Work) -> Read {
             }
             Ok(got) => {
                 client.bytes_in.set(client.bytes_in.get() + got as u64);
-                if !begun && !first {
-                    // The keep-alive time has ended with the first byte; a head has its own, from its first byte on
-                    // and not from its last, or a byte a second would hold the connection for ever.
-                    client.watch.arm_read(Millis(clock::millis().0 + header_ms));
-                }
                 begun = true;
             }
             Err(error) if is_stopped(&error) && client.watch.fired().is_none() => {

@@ -361,12 +361,12 @@ impl Peer {
 
     /// Keeps a connection for the next request. Only when its answer has ended where its framing said, and nothing came
     /// after it.
-    pub(super) fn give_back(&self, shard: &Shard, mut link: Box<Link>) {
+    pub(super) fn give_back(&self, shard: &Shard, mut link: Box<Link>, now: Millis) {
         link.served += 1;
         if !shard.is_draining() && !link.is_http2() {
             match link.toward.as_ref().map(|toward| toward.key) {
-                None => self.pool.put(link, clock::millis(), &shard.pool_bounds),
-                Some(key) => shard.secure_pool(self.addr, key).put(link, clock::millis(), &shard.pool_bounds),
+                None => self.pool.put(link, now, &shard.pool_bounds),
+                Some(key) => shard.secure_pool(self.addr, key).put(link, now, &shard.pool_bounds),
             }
         }
     }
