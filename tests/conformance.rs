@@ -125,7 +125,7 @@ fn request(bytes: &[u8], piece: usize) -> Outcome {
     let target = Target::of(on)?;
     let host = framing::host_of(on, &target)?;
     let length = framing::of_request(on)?;
-    let drop = Drop::of_request(on)?;
+    let drop = Drop::of_request(on, 0)?;
     let mut facts = BTreeMap::new();
     facts.insert("method", text(on.method_bytes()));
     facts.insert("host", host.map_or("none".to_owned(), |host| text(host.sent)));
@@ -150,7 +150,7 @@ fn reply(bytes: &[u8], method: Method, piece: usize) -> Outcome {
     let Some(head) = head(bytes, piece, |buf, head| parser.reply(buf, head))? else { return partial() };
     let on = head.on(bytes);
     let length = framing::of_reply(on, method)?;
-    let drop = Drop::of_reply(on)?;
+    let drop = Drop::of_reply(on, 0)?;
     let mut facts = BTreeMap::new();
     facts.insert("status", head.status.to_string());
     facts.insert("reason", text(on.reason()));

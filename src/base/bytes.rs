@@ -21,6 +21,26 @@ fn put_slowly(out: &mut Vec<u8>, parts: &[&[u8]]) {
     parts.iter().for_each(|part| out.extend_from_slice(part));
 }
 
+/// Is it text without a control byte but the tab?
+#[inline]
+pub fn is_one_line(text: &[u8]) -> bool {
+    all(text, |b| (b >= b' ' || b == b'\t') & (b != 0x7f))
+}
+
+/// Does it stand in a JSON string as it is: printable ASCII without quotes and backslashes?
+#[inline]
+pub fn is_plain_json(text: &[u8]) -> bool {
+    all(text, |b| (b' '..0x7f).contains(&b) & (b != b'"') & (b != b'\\'))
+}
+
+/// Are all bytes such? Sixteen at once, as far as there are; no byte of a piece decides before the others.
+#[inline(always)]
+fn all(text: &[u8], is_such: impl Fn(u8) -> bool) -> bool {
+    let (pieces, rest) = text.as_chunks::<16>();
+    let of_piece = |piece: &[u8; 16]| piece.iter().fold(true, |all, &b| all & is_such(b));
+    pieces.iter().all(of_piece) && rest.iter().all(|&b| is_such(b))
+}
+
 /// Both digits of every byte, side by side.
 static HEX: [[u8; 2]; 256] = {
     let (digits, mut table, mut byte) = (b"0123456789abcdef", [[0; 2]; 256], 0);
@@ -83,6 +103,14 @@ mod tests {
             put(&mut fast, [&a, b": ", &b, &c, b"\r\n"]);
             put_slowly(&mut slow, &[&a, b": ", &b, &c, b"\r\n"]);
             prop_assert_eq!(fast, slow);
+        }
+
+        #[test]
+        fn text_is_judged_by_each_of_its_bytes(text: Vec<u8>) {
+            let control = |b: &u8| b.is_ascii_control() && *b != b'\t';
+            prop_assert_eq!(is_one_line(&text), !text.iter().any(control));
+            let plain = |b: &u8| (b' '..=b'~').contains(b) && !b"\"\\".contains(b);
+            prop_assert_eq!(is_plain_json(&text), text.iter().all(plain));
         }
 
         #[test]

@@ -4,6 +4,7 @@
 //! of one is no edit. So no value of a configuration, a token or a query can say where a body ends.
 
 use super::Recode;
+use crate::base::bytes;
 use crate::http::headers::Known;
 use crate::http::HeadRef;
 
@@ -18,13 +19,24 @@ pub enum Op {
     Remove,
 }
 
-/// One edit: spans of [`Edits`]' text.
+/// One edit: a line of [`Edits`]' text, `name: value CRLF`, without a value too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Edit {
     /// What it does.
     pub op: Op,
-    name: (u32, u32),
-    value: (u32, u32),
+    /// Of the name: see [`mark`].
+    mark: u32,
+    at: u32,
+    name_len: u32,
+    value_len: u32,
+}
+
+/// What names that are the same in any case have in common, and others mostly have not: length, both ends and a byte between.
+#[inline]
+fn mark(name: &[u8]) -> u32 {
+    let at = |at: usize| name.get(at).map_or(0, |byte| u32::from(byte | 0x20));
+    let len = name.len();
+    (len as u32) << 24 | at(0) << 16 | at(len * 3 / 4) << 8 | at(len.wrapping_sub(1))
 }
 
 /// How large a body may be that comes without a declared length, and what its sender is told if it is larger.
@@ -172,7 +184,12 @@ impl Edits {
 
     /// The message of [`Edits::set_message`].
     pub fn message(&self) -> &str {
-        std::str::from_utf8(self.at(self.message)).unwrap_or_default()
+        std::str::from_utf8(self.message_bytes()).unwrap_or_default()
+    }
+
+    /// The bytes of [`Edits::message`].
+    pub fn message_bytes(&self) -> &[u8] {
+        self.at(self.message)
     }
 
     /// Whoever sends the request is in this group, by what he has proved and not by what a consumer is in.
@@ -190,9 +207,7 @@ impl Edits {
         if is_ours(name.as_bytes()) {
             return;
         }
-        let edit = self.edit(Op::Set, name, value);
-        Self::forget(&self.text, &mut self.request, name);
-        self.request.push(edit);
+        put(&mut self.text, &mut self.request, Op::Set, name, value);
     }
 
     /// The upstream gets this field beside those of the same name.
@@ -200,8 +215,7 @@ impl Edits {
         if is_ours(name.as_bytes()) {
             return;
         }
-        let edit = self.edit(Op::Add, name, value);
-        self.request.push(edit);
+        put(&mut self.text, &mut self.request, Op::Add, name, value);
     }
 
     /// The upstream gets no field of this name.
@@ -209,9 +223,7 @@ impl Edits {
         if is_ours(name.as_bytes()) {
             return;
         }
-        let edit = self.edit(Op::Remove, name, b"");
-        Self::forget(&self.text, &mut self.request, name);
-        self.request.push(edit);
+        put(&mut self.text, &mut self.request, Op::Remove, name, b"");
     }
 
     /// The upstream gets the values of `old` under `new`, in the place of those that were there; `false` where there is
@@ -231,9 +243,7 @@ impl Edits {
         if is_ours_back(name.as_bytes()) {
             return;
         }
-        let edit = self.edit(Op::Set, name, value);
-        Self::forget(&self.text, &mut self.reply, name);
-        self.reply.push(edit);
+        put(&mut self.text, &mut self.reply, Op::Set, name, value);
     }
 
     /// The client gets this field beside those of the same name.
@@ -241,8 +251,7 @@ impl Edits {
         if is_ours_back(name.as_bytes()) {
             return;
         }
-        let edit = self.edit(Op::Add, name, value);
-        self.reply.push(edit);
+        put(&mut self.text, &mut self.reply, Op::Add, name, value);
     }
 
     /// The client gets no field of this name.
@@ -250,9 +259,7 @@ impl Edits {
         if is_ours_back(name.as_bytes()) {
             return;
         }
-        let edit = self.edit(Op::Remove, name, b"");
-        Self::forget(&self.text, &mut self.reply, name);
-        self.reply.push(edit);
+        put(&mut self.text, &mut self.reply, Op::Remove, name, b"");
     }
 
     /// As [`Edits::rename_request`], on the way back; `head` is the answer's.
@@ -268,7 +275,8 @@ impl Edits {
 
     /// Do edits decide what the client gets under this name?
     pub fn decides_reply(&self, name: &[u8]) -> bool {
-        self.reply.iter().any(|edit| self.name(edit).eq_ignore_ascii_case(name))
+        let mark = mark(name);
+        self.reply.iter().any(|edit| edit.mark == mark && self.name(edit).eq_ignore_ascii_case(name))
     }
 
     /// The upstream is asked with this method, which is a token.
@@ -345,16 +353,15 @@ impl Edits {
 
     /// What [`Edits::set_request`] or [`Edits::add_request`] wrote last under `name`.
     pub fn request_value(&self, name: &str) -> Option<&[u8]> {
-        let found = self.request.iter().rev().find(|edit| self.name(edit).eq_ignore_ascii_case(name.as_bytes()))?;
+        let found = self.request.iter().rev().find(|edit| is_of(&self.text, edit, name.as_bytes()))?;
         (found.op != Op::Remove).then(|| self.value(found))
     }
 
     /// Sends the client what the upstream gets under `name` by an edit, as [`Edits::set_reply`]. `false`: no edit wrote it.
     pub fn copy_to_reply(&mut self, name: &str) -> bool {
-        let of_name = |edit: &&Edit| self.name(edit).eq_ignore_ascii_case(name.as_bytes());
-        match self.request.iter().rev().find(of_name).copied() {
+        match self.request.iter().rev().find(|edit| is_of(&self.text, edit, name.as_bytes())).copied() {
             Some(edit) if edit.op != Op::Remove => {
-                Self::forget(&self.text, &mut self.reply, name);
+                forget(&self.text, &mut self.reply, name.as_bytes());
                 self.reply.push(Edit { op: Op::Set, ..edit });
                 true
             }
@@ -379,12 +386,22 @@ impl Edits {
 
     /// The name an edit is about, as written.
     pub fn name(&self, edit: &Edit) -> &[u8] {
-        self.at(edit.name)
+        name_of(&self.text, edit)
     }
 
     /// The value an edit writes; empty for [`Op::Remove`].
     pub fn value(&self, edit: &Edit) -> &[u8] {
-        self.at(edit.value)
+        value_of(&self.text, edit)
+    }
+
+    /// Appends the lines that the upstream gets by edits.
+    pub fn write_request(&self, out: &mut Vec<u8>) {
+        write(&self.text, &self.request, out);
+    }
+
+    /// Appends the lines that the client gets by edits.
+    pub fn write_reply(&self, out: &mut Vec<u8>) {
+        write(&self.text, &self.reply, out);
     }
 
     fn at(&self, (from, to): (u32, u32)) -> &[u8] {
@@ -396,32 +413,81 @@ impl Edits {
         self.text.extend_from_slice(bytes);
         (from, self.text.len() as u32)
     }
+}
 
-    fn edit(&mut self, op: Op, name: &str, value: &[u8]) -> Edit {
-        let name = self.store(name.as_bytes());
-        Edit { op, name, value: store_value(&mut self.text, value) }
+/// Does what an edit of this name says: writes its line, and forgets those before it that it takes the place of.
+fn put(text: &mut Vec<u8>, edits: &mut Vec<Edit>, op: Op, name: &str, value: &[u8]) {
+    if op != Op::Add {
+        forget(text, edits, name.as_bytes());
     }
+    edits.push(line(text, op, name.as_bytes(), value));
+}
 
-    fn forget(text: &[u8], edits: &mut Vec<Edit>, name: &str) {
-        edits.retain(|edit| !is_of(text, edit, name.as_bytes()));
+/// Writes a line. A value must never end it: what a token or a query brought here is still a peer's byte.
+#[inline]
+fn line(text: &mut Vec<u8>, op: Op, name: &[u8], value: &[u8]) -> Edit {
+    let at = text.len();
+    bytes::put(text, [name, b": ", value, b"\r\n"]);
+    if !bytes::is_one_line(value) {
+        let from = at + name.len() + 2;
+        let broken = text[from..from + value.len()].iter_mut().filter(|b| b.is_ascii_control() && **b != b'\t');
+        broken.for_each(|b| *b = b' ');
+    }
+    let (name_len, value_len) = (name.len() as u32, value.len() as u32);
+    Edit { op, mark: mark(name), at: at as u32, name_len, value_len }
+}
+
+/// Writes a line that adds the value of `edit` under another name.
+fn again(text: &mut Vec<u8>, name: &[u8], edit: &Edit) -> Edit {
+    let (at, from) = (text.len() as u32, (edit.at + edit.name_len) as usize);
+    text.extend_from_slice(name);
+    // Colon and line end come along.
+    text.extend_from_within(from..from + edit.value_len as usize + 4);
+    Edit { op: Op::Add, mark: mark(name), at, name_len: name.len() as u32, ..*edit }
+}
+
+/// Copies the lines of all edits but those that only take away; one copy for lines that stand together, as most do.
+fn write(text: &[u8], edits: &[Edit], out: &mut Vec<u8>) {
+    let mut run = 0..0;
+    for edit in edits.iter().filter(|edit| edit.op != Op::Remove) {
+        let from = edit.at as usize;
+        let to = from + edit.name_len as usize + edit.value_len as usize + 4;
+        if from != run.end {
+            out.extend_from_slice(&text[run]);
+            run = from..from;
+        }
+        run.end = to;
+    }
+    out.extend_from_slice(&text[run]);
+}
+
+#[inline]
+fn forget(text: &[u8], edits: &mut Vec<Edit>, name: &[u8]) {
+    let mark = mark(name);
+    if edits.iter().any(|edit| edit.mark == mark) {
+        edits.retain(|edit| !is_of(text, edit, name));
     }
 }
 
-/// A value must never end the line it stands on: what a token or a query brought here is still a peer's byte.
-fn store_value(text: &mut Vec<u8>, value: &[u8]) -> (u32, u32) {
-    let from = text.len() as u32;
-    text.extend(value.iter().map(|&b| if b < b' ' && b != b'\t' || b == 0x7f { b' ' } else { b }));
-    (from, text.len() as u32)
-}
-
+#[inline]
 fn is_of(text: &[u8], edit: &Edit, name: &[u8]) -> bool {
-    text[edit.name.0 as usize..edit.name.1 as usize].eq_ignore_ascii_case(name)
+    edit.mark == mark(name) && name_of(text, edit).eq_ignore_ascii_case(name)
+}
+
+fn name_of<'t>(text: &'t [u8], edit: &Edit) -> &'t [u8] {
+    let at = edit.at as usize;
+    &text[at..at + edit.name_len as usize]
+}
+
+fn value_of<'t>(text: &'t [u8], edit: &Edit) -> &'t [u8] {
+    let at = (edit.at + edit.name_len) as usize + 2;
+    &text[at..at + edit.value_len as usize]
 }
 
 fn values<'s>(text: &'s [u8], edits: &'s [Edit], head: HeadRef<'s>, name: &'s [u8]) -> impl Iterator<Item = &'s [u8]> {
     let replaced = edits.iter().any(|edit| edit.op != Op::Add && is_of(text, edit, name));
     let written = edits.iter().filter(move |edit| edit.op != Op::Remove && is_of(text, edit, name));
-    let written = written.map(|edit| &text[edit.value.0 as usize..edit.value.1 as usize]);
+    let written = written.map(|edit| value_of(text, edit));
     head.find_all(name).filter(move |_| !replaced).chain(written)
 }
 
@@ -437,28 +503,24 @@ fn rename(
     if values(text, edits, head, old_bytes).next().is_none() {
         return false;
     }
-    let from = text.len() as u32;
-    text.extend_from_slice(new_bytes);
-    let name = (from, text.len() as u32);
     let same = old.eq_ignore_ascii_case(new);
     let replaced = edits.iter().any(|edit| edit.op != Op::Add && is_of(text, edit, old_bytes));
     if !same {
-        edits.retain(|edit| !is_of(text, edit, new_bytes));
+        forget(text, edits, new_bytes);
     }
     // What is left of edits of `old` becomes the last of `new`; before it stands what the head has under it.
     let first = edits.len();
     if !new_is_ours {
-        edits.push(Edit { op: Op::Remove, name, value: (0, 0) });
+        edits.push(line(text, Op::Remove, new_bytes, b""));
         if !replaced {
             for value in head.find_all(old_bytes) {
-                let value = store_value(text, value);
-                edits.push(Edit { op: Op::Add, name, value });
+                edits.push(line(text, Op::Add, new_bytes, value));
             }
         }
         for at in 0..first {
             if edits[at].op != Op::Remove && is_of(text, &edits[at], old_bytes) {
-                let value = edits[at].value;
-                edits.push(Edit { op: Op::Add, name, value });
+                let edit = again(text, new_bytes, &edits[at]);
+                edits.push(edit);
             }
         }
     }
@@ -468,9 +530,7 @@ fn rename(
         at > first || !is_of(text, edit, old_bytes)
     });
     if !same && !old_is_ours {
-        let from = text.len() as u32;
-        text.extend_from_slice(old_bytes);
-        edits.push(Edit { op: Op::Remove, name: (from, text.len() as u32), value: (0, 0) });
+        edits.push(line(text, Op::Remove, old_bytes, b""));
     }
     true
 }

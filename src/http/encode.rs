@@ -123,7 +123,7 @@ mod tests {
             let text = format!("GET / HTTP/1.1\r\n{}\r\n", lines.replace('|', "\r\n"));
             let head = parsed(text.as_bytes());
             let on = head.on(text.as_bytes());
-            let drop = Drop::of_request(on).expect("within limits");
+            let drop = Drop::of_request(on, 0).expect("within limits");
             let mut out = Vec::new();
             fields(on, &drop, &mut out);
             assert_eq!(String::from_utf8_lossy(&out), want.replace('|', "\r\n"), "{lines}");

@@ -95,11 +95,28 @@ const _: () = assert!(NAMES.len() < 64, "`Other` must have a bit in a u64 too");
 
 impl Known {
     /// The id of a name, in any case. `Other` for what we do not know, tokens or not. O(1).
+    #[inline]
     pub fn classify(name: &[u8]) -> Known {
-        let id = lookup(words(name), name.len());
+        if name.len() > NAME_BYTES_MAX {
+            return Known::Other;
+        }
+        let as_sent = words_of(name);
+        let folds = match name.len() {
+            len @ 0..8 => (FOLD & !(u64::MAX << (8 * len)), 0, 0),
+            8 => (FOLD, 0, 0),
+            9..=16 => (FOLD, FOLD, 0),
+            _ => (FOLD, FOLD, FOLD),
+        };
+        let id = lookup((as_sent.0 | folds.0, as_sent.1 | folds.1, as_sent.2 | folds.2), name.len());
         // The words fold case by setting a bit, which also folds some bytes that no token holds; the parser has
         // validated its names, a caller from elsewhere has not.
-        if id != Known::Other && name.eq_ignore_ascii_case(id.name().as_bytes()) {
+        let added = |word: u64, fold: u64| !word & fold & !upper(word);
+        let beyond = added(as_sent.0, folds.0) | added(as_sent.1, folds.1) | added(as_sent.2, folds.2);
+        // `_` is folded too.
+        const SPELLED: u64 = Known::bits(&[Known::ContentLengthLookalike, Known::TransferEncodingLookalike]);
+        if beyond == 0 && SPELLED & id.bit() == 0
+            || id != Known::Other && name.eq_ignore_ascii_case(id.name().as_bytes())
+        {
             return id;
         }
         Known::Other
@@ -151,6 +168,36 @@ const fn words(name: &[u8]) -> Words {
         17..=NAME_BYTES_MAX => (word(name, 0, 8), word(name, len - 8, len), word(name, 8, 16)),
         _ => (0, 0, 0),
     }
+}
+
+/// The bit of case of every byte of `word` that is an upper-case letter.
+#[inline(always)]
+fn upper(word: u64) -> u64 {
+    const EACH: u64 = u64::MAX / 255;
+    let low = word & (0x7f * EACH);
+    let (from_a, beyond_z) = (low + (0x80 - b'A' as u64) * EACH, low + (0x7f - b'Z' as u64) * EACH);
+    (from_a & !beyond_z & !word & (0x80 * EACH)) >> 2
+}
+
+/// [`words`] of a name of at most [`NAME_BYTES_MAX`] as it was sent, in two or three reads, which overlap where the name
+/// is not as long as they are.
+#[inline(always)]
+fn words_of(name: &[u8]) -> Words {
+    let (len, word) = (name.len(), |bytes: &[u8; 8]| u64::from_le_bytes(*bytes));
+    if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+        return match len {
+            8 => (word(first), 0, 0),
+            9..=16 => (word(first), word(last), 0),
+            _ => (word(first), word(last), name[8..].first_chunk().map_or(0, word)),
+        };
+    }
+    let half = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
+    let word = match (name.first_chunk(), name.last_chunk()) {
+        (Some(first), Some(last)) => half(first) | half(last) << (8 * (len - 4)),
+        _ if len == 0 => 0,
+        _ => [0, len / 2, len - 1].iter().fold(0, |word, &at| word | u64::from(name[at]) << (8 * at)),
+    };
+    (word, 0, 0)
 }
 
 /// [`words`] of `buf[at..at + len]`, reading eight bytes at once wherever the buffer has them.
@@ -320,14 +367,14 @@ impl Drop {
         Drop::default()
     }
 
-    /// What ends here of a request: hop-by-hop fields and those that Connection lists.
+    /// What ends here of a request: hop-by-hop fields, those that Connection lists, and `ids` ([`Known::bits`]).
     ///
     /// Content-Length stays, in its normal form. Te and Upgrade go; the caller writes its own when it means them.
     ///
     /// # Errors
     /// [`Fault::ConnectionTooLong`]: each listed name costs a pass over the fields, so their number has a bound.
-    pub fn of_request(head: HeadRef<'_>) -> Result<Drop, Fault> {
-        Drop::of(head, HOP_BY_HOP)
+    pub fn of_request(head: HeadRef<'_>, ids: u64) -> Result<Drop, Fault> {
+        Drop::of(head, HOP_BY_HOP | ids)
     }
 
     /// What ends here of a reply: as for requests, and Content-Length where RFC 9110 §8.6 forbids one (1xx, 204).
@@ -336,10 +383,10 @@ impl Drop {
     ///
     /// # Errors
     /// As [`Drop::of_request`].
-    pub fn of_reply(head: HeadRef<'_>) -> Result<Drop, Fault> {
+    pub fn of_reply(head: HeadRef<'_>, ids: u64) -> Result<Drop, Fault> {
         let status = head.head.status;
         let more = if status < 200 || status == 204 { Known::ContentLength.bit() } else { 0 };
-        Drop::of(head, HOP_BY_HOP | more)
+        Drop::of(head, HOP_BY_HOP | more | ids)
     }
 
     fn of(head: HeadRef<'_>, ids: u64) -> Result<Drop, Fault> {
@@ -377,10 +424,12 @@ impl Drop {
     }
 
     /// Drops every field of this name, in any case. O(fields).
+    #[inline]
     pub fn add_name(&mut self, head: HeadRef<'_>, name: &[u8]) {
         for (i, field) in head.head.fields.iter().enumerate() {
-            let same = field.name_len as usize == name.len() && field.name(head.buf).eq_ignore_ascii_case(name);
-            self.lines |= u128::from(same) << (i & 127);
+            if field.name_len as usize == name.len() && field.name(head.buf).eq_ignore_ascii_case(name) {
+                self.add_line(i);
+            }
         }
     }
 
@@ -482,8 +531,17 @@ mod tests {
             assert_eq!(Known::classify(name.to_ascii_uppercase().as_bytes()), IDS[i]);
             assert_eq!((IDS[i] as usize, IDS[i].name()), (i, *name));
         }
-        for name in ["", "x", "hos", "hosts", "content-lengtH1", "content length", "content\rlength", "x-forwarded-foo"]
-        {
+        for name in [
+            "",
+            "x",
+            "hos",
+            "hosts",
+            "content-lengtH1",
+            "content length",
+            "content\rlength",
+            "x-forwarded-foo",
+            "content\x7flength",
+        ] {
             assert_eq!(Known::classify(name.as_bytes()), Known::Other, "{name:?}");
         }
         assert_eq!(Known::Other.name(), "");
@@ -497,6 +555,20 @@ mod tests {
             if name.len() <= NAME_BYTES_MAX {
                 prop_assert_eq!(words_in(&buf, before, name.len()), words(name.as_bytes()));
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_is_known_by_all_its_bytes(nth in 0..IDS.len(), at in 0usize..30, byte: u8, upper: bool) {
+            let mut name = NAMES[nth].as_bytes().to_vec();
+            if upper {
+                name.make_ascii_uppercase();
+            }
+            let at = at % name.len();
+            name[at] = byte;
+            let want = NAMES.iter().position(|held| held.as_bytes().eq_ignore_ascii_case(&name));
+            prop_assert_eq!(Known::classify(&name), want.map_or(Known::Other, |nth| IDS[nth]));
         }
     }
 
@@ -554,22 +626,22 @@ mod tests {
         ];
         for (lines, want) in rows {
             let (head, buf) = head(lines);
-            check(Drop::of_request(head.on(&buf)), &head, &buf, want);
+            check(Drop::of_request(head.on(&buf), 0), &head, &buf, want);
         }
         let (mut reply, buf) = head(&[("Content-Length", "0"), ("Server", "s"), ("Connection", "x"), ("X", "1")]);
         reply.status = 204;
-        check(Drop::of_reply(reply.on(&buf)), &reply, &buf, "Server");
+        check(Drop::of_reply(reply.on(&buf), 0), &reply, &buf, "Server");
         reply.status = 304;
-        check(Drop::of_reply(reply.on(&buf)), &reply, &buf, "Content-Length Server");
+        check(Drop::of_reply(reply.on(&buf), 0), &reply, &buf, "Content-Length Server");
     }
 
     #[test]
     fn connection_may_not_list_without_end() {
         let names = |count: usize| vec!["x"; count].join(",");
         let (within, buf) = head(&[("Connection", &names(limits::CONNECTION_TOKENS_MAX))]);
-        assert!(Drop::of_request(within.on(&buf)).is_ok());
+        assert!(Drop::of_request(within.on(&buf), 0).is_ok());
         let (beyond, buf) = head(&[("Connection", &names(limits::CONNECTION_TOKENS_MAX + 1))]);
-        assert_eq!(Drop::of_request(beyond.on(&buf)), Err(Fault::ConnectionTooLong));
+        assert_eq!(Drop::of_request(beyond.on(&buf), 0), Err(Fault::ConnectionTooLong));
     }
 
     #[test]

@@ -101,7 +101,6 @@ pub(super) fn request(
     }
     put(out, [b"\r\n"]);
 
-    let mut drop = Drop::of_request(head)?;
     let mut ids = REWRITTEN;
     for id in FORWARDED {
         if !(parts.trusted && head.has(id)) {
@@ -112,7 +111,7 @@ pub(super) fn request(
     if !certificate::passes(plan.node.tls.forwarded, certified.is_some()) {
         ids |= Known::XForwardedClientCert.bit();
     }
-    drop.add_bits(head, ids);
+    let mut drop = Drop::of_request(head, ids)?;
     let dress = &plan.node.dress;
     if let Some(name) = &dress.request_id_upstream {
         drop.add_name(head, name.as_bytes());
@@ -187,9 +186,7 @@ pub(super) fn request(
     if let Some(name) = &dress.request_id_upstream {
         field(out, name, facts.request_id.as_bytes());
     }
-    for edit in edits.of_request().iter().filter(|edit| edit.op != Op::Remove) {
-        raw_field(out, edits.name(edit), edits.value(edit));
-    }
+    edits.write_request(out);
     match framing {
         Framing::None => {}
         Framing::Fixed(bytes) => number_field(out, "Content-Length", bytes),
@@ -251,7 +248,6 @@ pub(super) fn answer(
         Some(status) => encode::status_line(Version::H11, status, reply::reason(status).as_bytes(), out),
         None => encode::status_line(Version::H11, head.status, reply_head.reason(), out),
     }
-    let mut drop = Drop::of_reply(reply_head)?;
     let mut ids = Known::Via.bit() | Known::ContentLengthLookalike.bit() | Known::TransferEncodingLookalike.bit();
     if to.length != Length::None || to.resized {
         ids |= Known::ContentLength.bit();
@@ -259,7 +255,7 @@ pub(super) fn answer(
     if !parts.trailers {
         ids |= Known::Trailer.bit();
     }
-    drop.add_bits(reply_head, ids);
+    let mut drop = Drop::of_reply(reply_head, ids)?;
     if let Some(name) = &dress.request_id_client {
         drop.add_name(reply_head, name.as_bytes());
     }
@@ -297,7 +293,7 @@ pub(super) fn answer(
         field(out, name, &record.id);
     }
     debug_fields(dress, parts, out);
-    reply_edits(edits, out);
+    edits.write_reply(out);
     out.extend_from_slice(b"\r\n");
     Ok(())
 }
@@ -308,7 +304,7 @@ pub(super) fn answer(
 /// As [`answer`].
 pub(super) fn interim(reply_head: HeadRef<'_>, out: &mut Vec<u8>) -> Result<(), Fault> {
     encode::status_line(Version::H11, reply_head.head.status, reply_head.reason(), out);
-    let drop = Drop::of_reply(reply_head)?;
+    let drop = Drop::of_reply(reply_head, 0)?;
     encode::fields(reply_head, &drop, out);
     out.extend_from_slice(b"\r\n");
     Ok(())
@@ -357,17 +353,6 @@ pub(super) fn debug_fields(dress: &Dress, parts: &Parts<'_>, out: &mut Vec<u8>) 
             checked_field(out, service_name, name.as_bytes());
         }
     }
-}
-
-/// What plugins add to an answer.
-pub(super) fn reply_edits(edits: &Edits, out: &mut Vec<u8>) {
-    for edit in edits.of_reply().iter().filter(|edit| edit.op != Op::Remove) {
-        raw_field(out, edits.name(edit), edits.value(edit));
-    }
-}
-
-fn raw_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    put(out, [name, b": ", value, b"\r\n"]);
 }
 
 /// A field whose value comes from a configuration or a plugin: it must not end its line.

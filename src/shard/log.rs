@@ -4,6 +4,7 @@
 use super::look::Parts;
 use super::request::Record;
 use super::serve::Client;
+use crate::base::bytes::{is_plain_json, put};
 use crate::hook::Identity;
 use crate::plan::{LogField, Plan};
 use std::borrow::Cow;
@@ -41,13 +42,7 @@ impl Ring {
         }
         line.extend_from_slice(b"}\n");
         // Whole lines only: the writer never has to look for where one ends.
-        match ring.write_chunk_uninit(line.len()) {
-            Ok(chunk) => {
-                chunk.fill_from_iter(line.iter().copied());
-                true
-            }
-            Err(_) => false,
-        }
+        ring.push_entire_slice(line).is_ok()
     }
 }
 
@@ -170,21 +165,21 @@ fn iso8601(line: &mut Vec<u8>, wall_ms: u64) {
 /// forge or break a line.
 pub(super) fn text(line: &mut Vec<u8>, bytes: &[u8]) {
     let bytes = &bytes[..bytes.len().min(VALUE_BYTES_MAX)];
+    if is_plain_json(bytes) {
+        put(line, [b"\"", bytes, b"\""]);
+        return;
+    }
     line.push(b'"');
-    if bytes.iter().all(|&b| (b' '..0x7f).contains(&b) && b != b'"' && b != b'\\') {
-        line.extend_from_slice(bytes);
-    } else {
-        for chunk in bytes.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                match c {
-                    '"' => line.extend_from_slice(b"\\\""),
-                    '\\' => line.extend_from_slice(b"\\\\"),
-                    c if (c as u32) < 0x20 || c as u32 == 0x7f => escape(line, c as u32),
-                    c => line.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-                }
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '"' => line.extend_from_slice(b"\\\""),
+                '\\' => line.extend_from_slice(b"\\\\"),
+                c if (c as u32) < 0x20 || c as u32 == 0x7f => escape(line, c as u32),
+                c => line.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
             }
-            chunk.invalid().iter().for_each(|&b| escape(line, b.into()));
         }
+        chunk.invalid().iter().for_each(|&b| escape(line, b.into()));
     }
     line.push(b'"');
 }

@@ -202,12 +202,12 @@ pub(super) fn render(
         ReplyBody::Message(_) | ReplyBody::Noted if is_call => "application/grpc".into(),
         ReplyBody::Message(message) => {
             let format = format_of(head, dress, told.transport);
-            template(format, message, &record.id, &mut body);
+            template(format, message.as_bytes(), &record.id, &mut body);
             format.content_type().into()
         }
         ReplyBody::Noted => {
             let format = format_of(head, dress, told.transport);
-            template(format, edits.message(), &record.id, &mut body);
+            template(format, edits.message_bytes(), &record.id, &mut body);
             format.content_type().into()
         }
         ReplyBody::Json(text) => {
@@ -265,7 +265,7 @@ pub(super) fn render(
     if let Some(parts) = parts {
         forward::debug_fields(dress, parts, out);
     }
-    forward::reply_edits(edits, out);
+    edits.write_reply(out);
     edits.clear();
     out.extend_from_slice(b"\r\n");
     if !is_head && !bodyless {
@@ -323,17 +323,17 @@ fn format_of(head: Option<crate::http::HeadRef<'_>>, dress: &Dress, transport: b
 }
 
 /// The error template in one of its four forms.
-fn template(format: Format, message: &str, id: &[u8; 32], out: &mut Vec<u8>) {
+fn template(format: Format, message: &[u8], id: &[u8; 32], out: &mut Vec<u8>) {
     match format {
         Format::Json => {
             out.extend_from_slice(b"{\n  \"message\":");
-            super::log::text(out, message.as_bytes());
+            super::log::text(out, message);
             out.extend_from_slice(b",\n  \"request_id\":\"");
             out.extend_from_slice(id);
             out.extend_from_slice(b"\"\n}");
         }
         Format::Plain => {
-            out.extend_from_slice(message.as_bytes());
+            out.extend_from_slice(message);
             out.extend_from_slice(b"\nrequest_id: ");
             out.extend_from_slice(id);
             out.push(b'\n');
@@ -356,13 +356,13 @@ fn template(format: Format, message: &str, id: &[u8; 32], out: &mut Vec<u8>) {
     }
 }
 
-fn escape_markup(text: &str, out: &mut Vec<u8>) {
-    for c in text.chars() {
-        match c {
-            '<' => out.extend_from_slice(b"&lt;"),
-            '>' => out.extend_from_slice(b"&gt;"),
-            '&' => out.extend_from_slice(b"&amp;"),
-            c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+fn escape_markup(text: &[u8], out: &mut Vec<u8>) {
+    for &byte in text {
+        match byte {
+            b'<' => out.extend_from_slice(b"&lt;"),
+            b'>' => out.extend_from_slice(b"&gt;"),
+            b'&' => out.extend_from_slice(b"&amp;"),
+            _ => out.push(byte),
         }
     }
 }

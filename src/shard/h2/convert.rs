@@ -155,7 +155,7 @@ pub(super) fn trailers(fields: Option<&HeaderMap>, out: &mut Vec<u8>) -> Result<
 /// # Errors
 /// [`Malformed`] where it cannot be said in HTTP/2; a fault of whoever wrote it.
 pub(super) fn response(head: HeadRef<'_>, websocket: bool) -> Result<Response<()>, Malformed> {
-    let drop = Drop::of_reply(head).map_err(|_| Malformed)?;
+    let drop = Drop::of_reply(head, 0).map_err(|_| Malformed)?;
     let mut response = Response::new(());
     let switched = head.head.status == 101;
     *response.status_mut() = match switched && websocket {
@@ -186,7 +186,7 @@ pub(super) fn response(head: HeadRef<'_>, websocket: bool) -> Result<Response<()
 /// # Errors
 /// [`Malformed`] where it cannot be said in HTTP/2, such as a path that no URI can hold.
 pub(super) fn upstream_request(head: HeadRef<'_>, secure: bool) -> Result<Request<()>, Malformed> {
-    let drop = Drop::of_request(head).map_err(|_| Malformed)?;
+    let drop = Drop::of_request(head, 0).map_err(|_| Malformed)?;
     let bytes = Bytes::copy_from_slice(&head.buf[..head.head.len]);
     let part = |at: usize, len: usize| bytes.slice(at..at + len);
     let target = head.head.target_part;
