@@ -316,6 +316,12 @@ pub const ADMIN_SCALE_MAX: usize = 99;
 /// Tags that one filter may name; each is a pass over the tags of every entity.
 pub const ADMIN_TAGS_MAX: usize = 5;
 
+/// Steps of the path of a fault that are told apart. A document is nested no deeper, but a key with dots in it looks so.
+pub const ADMIN_FAULT_STEPS_MAX: usize = DOC_DEPTH_MAX;
+
+/// Places of lists that one answer writes out to say where its faults are; 5 bytes each, 32 while it is written.
+pub const ADMIN_FAULT_PLACES_MAX: usize = 1_000_000;
+
 /// Fields of one form, and how deep their names may nest. Forms are written by hand; more is somebody's attack.
 pub const ADMIN_FORM_FIELDS_MAX: usize = 1000;
 /// See [`ADMIN_FORM_FIELDS_MAX`].
@@ -368,6 +374,9 @@ pub const DOC_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Deepest nesting of a configuration document. The deepest real path, a plugin's map below a nested route, is 12;
 /// larger lets a hostile document take the stack.
 pub const DOC_DEPTH_MAX: usize = 64;
+
+/// Longest word that it is asked of what was probably meant, characters. Names are shorter; measuring costs the square.
+pub const NEAREST_CHARS_MAX: usize = 64;
 
 /// Most nodes of a configuration document with its aliases written out. Anchors of anchors grow a few lines into
 /// gigabytes ("billion laughs"); 100,000 routes written out are 3 million.

@@ -1,13 +1,21 @@
 //! Which name was probably meant: edit distance over short words.
 
-/// The name of `names` that `word` was probably meant to be; none where all are too far.
+use super::limits::NEAREST_CHARS_MAX;
+
+/// The name of `names` that `word` was probably meant to be; none where all are too far, or where no name is so long.
 ///
-/// O(n · l²) for n names of length l; for messages, not for requests.
+/// O(n · l²) for n names of about its length l; for messages, not for requests.
 pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     // A third of the letters, at least one: `pats` is `paths`, but `foo` is not `host`.
-    let far = (word.chars().count() / 3).max(1);
-    let measured = names.into_iter().map(|name| (distance(&word, &name.to_lowercase()), name));
+    let length = word.chars().take(NEAREST_CHARS_MAX + 1).count();
+    if length > NEAREST_CHARS_MAX {
+        return None;
+    }
+    let far = (length / 3).max(1);
+    // As many letters as one is longer than the other are away at least.
+    let near = names.into_iter().filter(|name| name.chars().take(length + far + 1).count().abs_diff(length) <= far);
+    let measured = near.map(|name| (distance(&word, &name.to_lowercase()), name));
     measured.filter(|(away, _)| *away <= far).min_by_key(|(away, _)| *away).map(|(_, name)| name)
 }
 
@@ -53,5 +61,12 @@ mod tests {
         for (word, want) in rows {
             assert_eq!(nearest(word, NAMES), want, "{word:?}");
         }
+    }
+
+    #[test]
+    fn what_is_longer_than_any_name_is_near_to_none() {
+        let long = "a".repeat(1_000_000);
+        assert_eq!(nearest(&long, [long.as_str()]), None);
+        assert_eq!(nearest("host", [long.as_str(), "hosts"]), Some("hosts"));
     }
 }

@@ -368,6 +368,25 @@ fn a_large_configuration_is_taken_in_either_form() {
 }
 
 #[test]
+fn a_key_that_looks_like_a_deep_path_is_refused_and_no_more() {
+    let mut gateway = Setup::kong("_format_version: \"3.0\"\n").start();
+    let deep = |levels| format!("a{}", ".a".repeat(levels));
+    let rows = [
+        ("/config", deep(500_000)),
+        ("/config?flatten_errors=1", deep(500_000)),
+        ("/config", "services[4294967294]".to_owned()),
+        ("/schemas/services/validate", deep(30_000)),
+    ];
+    for (path, key) in rows {
+        let body = format!("{{\"_format_version\": \"3.0\", \"{key}\": 1}}");
+        let answer = crate::harness::client::post(gateway.admin, path, "application/json", &body);
+        assert_eq!(answer.head.status(), 400, "{path}: {}", String::from_utf8_lossy(&answer.body[..200]));
+        assert!(gateway.runs(), "{}", gateway.said());
+    }
+    assert_eq!(gateway.status()["phase"], "serving");
+}
+
+#[test]
 fn lists_are_walked_by_their_next_pages() {
     let names: String = (0..25).map(|n| format!("- {{name: s{n}, host: h, tags: [even]}}\n")).collect();
     let gateway = Setup::kong(format!("_format_version: \"3.0\"\nservices:\n{names}")).start();

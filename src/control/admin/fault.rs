@@ -1,6 +1,7 @@
 //! Findings as the Admin API tells them: nested by field (`fields`), as one sentence (`message`), and by entity
 //! (`flattened_errors`). What the rules say is `config`'s; here it only changes its shape.
 
+use crate::base::limits;
 use crate::config::Shape;
 use crate::plan::report::{Finding, Severity};
 use serde_json::{json, Map, Value};
@@ -28,16 +29,26 @@ impl Step {
     }
 }
 
-/// Takes a path apart. Keys of maps that hold dots or brackets come out as several steps.
+/// Takes a path apart, as far as the deepest true one goes: keys are the sender's, and what follows stays one key. Keys of
+/// maps that hold dots or brackets come out as several steps.
 fn steps(path: &str) -> Vec<Step> {
-    let mut steps = Vec::new();
-    for part in path.split('.').filter(|part| !part.is_empty()) {
-        let mut pieces = part.split('[');
-        steps.extend(pieces.next().filter(|key| !key.is_empty()).map(|key| Step::Key(key.to_owned())));
-        for piece in pieces {
-            let index = piece.strip_suffix(']').and_then(|digits| digits.parse().ok());
-            steps.push(index.map_or_else(|| Step::Key(piece.to_owned()), Step::Index));
+    let (mut steps, mut rest) = (Vec::new(), path);
+    while !rest.is_empty() {
+        if steps.len() == limits::ADMIN_FAULT_STEPS_MAX {
+            steps.push(Step::Key(rest.to_owned()));
+            break;
         }
+        let bracketed = rest.strip_prefix('[');
+        let begun = bracketed.unwrap_or(rest);
+        let (piece, after) = begun.split_at(begun.find(['.', '[']).unwrap_or(begun.len()));
+        // No document has room for more places than 32 bits count.
+        let index = || piece.strip_suffix(']')?.parse::<u32>().ok();
+        match bracketed.and_then(|_| index()) {
+            Some(index) => steps.push(Step::Index(index as usize)),
+            None if bracketed.is_none() && piece.is_empty() => {}
+            None => steps.push(Step::Key(piece.to_owned())),
+        }
+        rest = after.strip_prefix('.').unwrap_or(after);
     }
     steps
 }
@@ -105,17 +116,30 @@ impl Faults {
         }
     }
 
-    /// As JSON: lists by position, with null where nothing is wrong.
+    /// As JSON: lists by position, with null where nothing is wrong; by number where that would be too many nulls.
     pub(super) fn json(&self) -> Value {
+        let mut places = limits::ADMIN_FAULT_PLACES_MAX;
+        self.json_within(&mut places)
+    }
+
+    /// `places`: how many of lists may still be written.
+    fn json_within(&self, places: &mut usize) -> Value {
         let held = match self {
             Faults::Text(text) => return text.as_str().into(),
             Faults::Within(held) => held,
         };
         let last = held.keys().map(|step| if let Step::Index(ix) = step { Some(*ix) } else { None }).max().flatten();
         let only_indexes = held.keys().all(|step| matches!(step, Step::Index(_)));
-        match last.filter(|_| only_indexes) {
-            Some(last) => (0..=last).map(|ix| held.get(&Step::Index(ix)).map_or(Value::Null, Faults::json)).collect(),
-            None => Value::Object(held.iter().map(|(step, faults)| (step.shown(), faults.json())).collect()),
+        match last.filter(|last| only_indexes && *last < *places) {
+            Some(last) => {
+                *places -= last;
+                let at = |ix| held.get(&Step::Index(ix)).map_or(Value::Null, |faults| faults.json_within(places));
+                (0..=last).map(at).collect()
+            }
+            None => {
+                let entry = |(step, faults): (&Step, &Faults)| (step.shown(), faults.json_within(places));
+                Value::Object(held.iter().map(entry).collect())
+            }
         }
     }
 
@@ -372,6 +396,33 @@ mod tests {
             let faults = Faults::of_entity(&report(findings));
             assert_eq!((faults.sentence().as_str(), faults.json().to_string().as_str()), (*sentence, *fields));
         }
+    }
+
+    #[test]
+    fn paths_are_taken_apart_as_far_as_they_can_be_true() {
+        let key = |text: &str| Step::Key(text.to_owned());
+        let rows: &[(&str, &[Step])] = &[
+            ("", &[]),
+            ("a.b", &[key("a"), key("b")]),
+            ("a[0][2].b", &[key("a"), Step::Index(0), Step::Index(2), key("b")]),
+            ("[1]", &[Step::Index(1)]),
+            (".a..b.", &[key("a"), key("b")]),
+            ("a[x].c[", &[key("a"), key("x]"), key("c"), key("")]),
+            ("a[4294967296]", &[key("a"), key("4294967296]")]),
+        ];
+        for (path, want) in rows {
+            assert_eq!(steps(path), *want, "{path:?}");
+        }
+        let deep = steps(&"a.".repeat(100_000));
+        assert_eq!(deep.len(), limits::ADMIN_FAULT_STEPS_MAX + 1);
+        let written = deep.iter().map(|step| step.shown().len() + 1).sum::<usize>();
+        assert_eq!(written, 200_001, "nothing of it is lost");
+    }
+
+    #[test]
+    fn a_place_far_down_a_list_is_told_by_its_number() {
+        let faults = Faults::of_entity(&report(&[("a[1]", "no"), ("b[4294967295]", "no"), ("b[0]", "neither")]));
+        assert_eq!(faults.json().to_string(), r#"{"a":[null,"no"],"b":{"1":"neither","4294967296":"no"}}"#);
     }
 
     #[test]
