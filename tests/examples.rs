@@ -5,6 +5,7 @@ use ringway::hook::Shelf;
 use ringway::plan::balancing::HashOn;
 use ringway::plan::{Plan, Secret, Upstream};
 use ringway::shard::Tables;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,7 +35,29 @@ fn plan(files: &[&str]) -> Plan {
     let loaded = run(files, &[]);
     let said: Vec<String> = loaded.report.findings.iter().map(ToString::to_string).collect();
     assert_eq!(said, Vec::<String>::new(), "{files:?}");
-    loaded.plan.expect("a report without faults has a plan")
+    let plan = loaded.plan.expect("a report without faults has a plan");
+    none_asks_itself(&plan);
+    plan
+}
+
+/// No service of an example is the gateway that serves it, or its Admin API, which a route would publish.
+#[track_caller]
+fn none_asks_itself(plan: &Plan) {
+    let own: Vec<_> = plan.listeners.iter().map(|listener| &listener.bind).chain(&plan.node.admin).collect();
+    for target in plan.upstreams.iter().flat_map(|upstream| &upstream.targets) {
+        let local = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        let addresses = match (plan.node.hosts.get(&target.host), target.host.parse::<IpAddr>()) {
+            (Some(addresses), _) => addresses.clone(),
+            (None, Ok(address)) => vec![address],
+            (None, Err(_)) if target.host == "localhost" => local.to_vec(),
+            (None, Err(_)) => Vec::new(),
+        };
+        for address in addresses {
+            let takes = |own: IpAddr| own == address || (own.is_unspecified() && address.is_loopback());
+            let itself = own.iter().find(|bind| bind.addr.port() == target.port && takes(bind.addr.ip()));
+            assert!(itself.is_none(), "{}:{} is {}", target.host, target.port, itself.map_or("", |bind| &bind.at));
+        }
+    }
 }
 
 fn names(plan: &Plan) -> Vec<&str> {
@@ -265,6 +288,9 @@ fn kong_yml_is_served_with_secrets_and_hosts_beside_it() {
         .collect();
     assert_eq!(owners, [Some("mobile-app"), Some("web-app")]);
     assert_eq!(plan.node.hosts.len(), 2);
+    let targets = plan.upstreams.iter().flat_map(|upstream| &upstream.targets);
+    let asked: Vec<(&str, u16)> = targets.map(|target| (target.host.as_str(), target.port)).collect();
+    assert_eq!(asked, [("user-service", 8000), ("product-service", 8001)]);
     // Neither file needs the others to be well-formed, but for the consumers that the secrets name.
     assert!(run(&["kong.yml"], &[]).report.is_clean());
     assert!(run(&["jwt-secrets.yml"], &[]).plan.is_none());
