@@ -29,7 +29,7 @@ pub(super) fn main(args: &Args) -> ExitCode {
     let plan = loaded.plan.as_ref();
     match args.json {
         true => say(&format!("{:#}\n", report::as_json(&loaded.report, plan))),
-        false => say(&report::as_text(&loaded.report, plan, loaded.files.len())),
+        false => say(&report::as_text(&loaded.report, plan, loaded.files.paths.len())),
     }
     match report::is_good(&loaded.report, plan) {
         true => ExitCode::SUCCESS,

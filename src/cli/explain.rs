@@ -51,7 +51,7 @@ Exit code 0: a route matches and the request would be sent on. 1: it would not, 
 pub(super) fn main(args: &Args) -> ExitCode {
     let loaded = seam::load(&args.files, None, &Overrides::default(), &seam::Shelf::default());
     let Some(plan) = loaded.plan.as_ref().filter(|_| loaded.report.is_clean()) else {
-        eprint!("{}", report::as_text(&loaded.report, None, loaded.files.len()));
+        eprint!("{}", report::as_text(&loaded.report, None, loaded.files.paths.len()));
         return ExitCode::FAILURE;
     };
     let told = Asked::read(&args.request, &args.headers, plan)

@@ -52,7 +52,7 @@ pub(super) fn main(args: &Args) -> ExitCode {
 pub(super) fn begin(loaded: Loaded) -> Result<(First, Reopen, Option<Journal>), ExitCode> {
     let Loaded { plan, report, files, written } = loaded;
     if !report::is_good(&report, plan.as_ref()) {
-        eprint!("{}", report::as_text(&report, plan.as_ref(), files.len()));
+        eprint!("{}", report::as_text(&report, plan.as_ref(), files.paths.len()));
         return Err(ExitCode::FAILURE);
     }
     let Some(plan) = plan else { return Err(ExitCode::FAILURE) };

@@ -7,11 +7,14 @@ use super::sources::{Files, Overrides};
 use crate::config::{self, gather, Sources};
 use crate::control::journal::Journal;
 use crate::control::sink::Reopen;
-use crate::control::{First, Inbox, Line, Load, Loaded};
+use crate::control::{look, First, Inbox, Line, Load, Loaded, Look, Watched};
 use crate::hook::Descriptor;
 use crate::plan::report::Report;
 use crate::plan::Plan;
 use crate::shard::secure::Secure;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -52,8 +55,13 @@ pub(super) fn load(files: &Files, posted: Option<&str>, overrides: &Overrides, s
     let env: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let open = |path: &str| std::fs::read(path);
-    let gather::Loaded { plan, mut report, watch, written } =
+    let looks: RefCell<HashMap<PathBuf, Look>> = RefCell::default();
+    let open = |path: &str| {
+        let path = PathBuf::from(path);
+        looks.borrow_mut().entry(path.clone()).or_insert_with(|| look(&path));
+        std::fs::read(path)
+    };
+    let gather::Loaded { plan, mut report, watch, own, written } =
         gather::load(&named, posted, &env, &open, descriptors(), &mut random);
     // A copy: the plan was made piece by piece between pieces of the text, and is what stays.
     let mut plan = plan.map(|plan| crate::io::runtime::apart(|| plan.clone()));
@@ -61,7 +69,8 @@ pub(super) fn load(files: &Files, posted: Option<&str>, overrides: &Overrides, s
         overrides.apply(plan);
     }
     let plan = plan.filter(|plan| is_secure(plan, shelf, &mut report));
-    Loaded { plan, report, files: watch.into_iter().map(Into::into).collect(), written }
+    let files = Watched::new(watch.into_iter().map(Into::into).collect(), own, &looks.borrow());
+    Loaded { plan, report, files, written }
 }
 
 fn random(bytes: &mut [u8]) {
@@ -75,7 +84,7 @@ pub(super) fn load_text(name: &str, text: &str, posted: Option<&str>) -> Loaded 
     let sources = Sources { files: &files, conf: None, env: &[], read: &read };
     let config::Reading { plan, mut report, written } = config::read(&sources, posted, descriptors(), &mut random);
     let plan = plan.filter(|plan| is_secure(plan, &Shelf::default(), &mut report));
-    Loaded { plan, report, files: Vec::new(), written }
+    Loaded { plan, report, files: Watched::default(), written }
 }
 
 /// Says what is wrong with the keys and certificates of a plan; `false` where it cannot be served.

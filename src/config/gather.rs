@@ -24,8 +24,11 @@ pub struct Gathered {
     pub files: Vec<(String, String)>,
     /// Name and text of a node's settings.
     pub conf: Option<(String, String)>,
-    /// Every file whose change changes the configuration; those that could not be read too.
+    /// Every file whose change changes the configuration; those that could not be read too. Those that are the
+    /// configuration itself come first.
     pub watch: Vec<String>,
+    /// How many those are.
+    pub own: usize,
 }
 
 /// What came of files.
@@ -35,8 +38,10 @@ pub struct Loaded {
     pub plan: Option<Plan>,
     /// Everything that was found.
     pub report: Report,
-    /// As [`Gathered::watch`].
+    /// As [`Gathered::watch`], and what entities and settings name.
     pub watch: Vec<String>,
+    /// As [`Gathered::own`].
+    pub own: usize,
     /// The entities as they were written.
     pub written: Written,
 }
@@ -62,7 +67,7 @@ pub fn load(
     };
     let super::Reading { plan, report: said, written } =
         super::read(&found.sources(env, &read), posted, descriptors, random);
-    let mut watch = found.watch;
+    let (mut watch, own) = (found.watch, found.own);
     for path in named_within.into_inner() {
         if !watch.contains(&path) {
             watch.push(path);
@@ -71,7 +76,7 @@ pub fn load(
     // A file that could not be read may hold what the others refer to, or what forbids something: nothing without it.
     let plan = plan.filter(|_| report.is_clean());
     report.findings.extend(said.findings);
-    Loaded { plan, report, watch, written }
+    Loaded { plan, report, watch, own, written }
 }
 
 impl Gathered {
@@ -121,7 +126,9 @@ pub fn gather(named: &[String], env: &[(String, String)], open: Open<'_>, report
             report.fault(&Span::nowhere(), "", "there is no configuration", hint);
         }
     }
-    found.watch.extend(settings.declarative.into_iter().chain(settings.hosts_file).map(|path| path.value));
+    found.watch.extend(settings.declarative.map(|path| path.value));
+    found.own = found.watch.len();
+    found.watch.extend(settings.hosts_file.map(|path| path.value));
     found
 }
 

@@ -14,7 +14,7 @@ use super::restart::{self, SetUp};
 use super::roster::{self, Roster};
 use super::sink::Reopen;
 use super::store::Store;
-use super::watch::{stamp, Stamp, Stir, Watch};
+use super::watch::{stamp, Stir, Watch, Watched};
 use super::{systemd, First, Hands, Line, Load, Loaded};
 use crate::base::limits;
 use crate::base::rng::Rng;
@@ -24,8 +24,7 @@ use crate::bus::{Endpoints, FromShard, Shards};
 use crate::plan::record::Written;
 use crate::plan::report::{Finding, Report, Severity};
 use crate::plan::Plan;
-use std::collections::{BTreeSet, VecDeque};
-use std::path::PathBuf;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -70,7 +69,8 @@ pub(super) enum Signal {
 
 /// A configuration that was handed in: a declarative text whose entities take the place of the files'.
 ///
-/// It goes the way of a reload. The files win again when one of them changes, on SIGHUP, and after a restart.
+/// It goes the way of a reload. The files win again when one of them changes, on SIGHUP, and after a restart; when a file
+/// changes that is only named, by a setting or by the text, the text is read again.
 #[derive(Debug)]
 pub(super) struct Post {
     /// The text.
@@ -118,10 +118,31 @@ enum Step {
     Publishing { next: Next, endpoints: Arc<Endpoints> },
 }
 
+/// Where a configuration comes from.
+enum Origin {
+    /// From the files.
+    Files,
+    /// From a text that is served already: something that it names has changed.
+    Renewed(Arc<str>),
+    /// From a text that was handed in.
+    Posted(Arc<str>),
+}
+
+impl Origin {
+    fn text(&self) -> Option<&Arc<str>> {
+        match self {
+            Origin::Files => None,
+            Origin::Renewed(text) | Origin::Posted(text) => Some(text),
+        }
+    }
+}
+
 /// A configuration that sets out when the one on its way has arrived.
 enum Wanted {
     /// That of the files.
     Files,
+    /// What is served, read again.
+    Renewed,
     /// One that was handed in.
     Posted(Post),
 }
@@ -133,6 +154,8 @@ struct Next {
     store: Arc<Store>,
     questions: BTreeSet<Question>,
     is_first: bool,
+    /// What it was read from, where that is to be watched once it is served.
+    files: Option<Watched>,
     /// Who handed it in and waits.
     reply: Option<Reply>,
 }
@@ -186,16 +209,17 @@ struct Life {
     served: Arc<Plan>,
     /// Invariant: the endpoints that every shard was given last.
     sent: Arc<Endpoints>,
-    files: Vec<PathBuf>,
-    stamp: Stamp,
+    files: Watched,
+    /// The text that is served in the place of the files' entities, where one is; it may be as large as a file.
+    posted: Option<Arc<str>>,
     step: Step,
     /// Are new addresses on their way to the shards? One post at a time, of addresses or of tables, so that an older one
     /// never arrives after a newer.
     refreshing: bool,
     /// Has an answer come in that the shards and the board have not seen?
     names_changed: bool,
-    /// Is the configuration on its way one that was handed in?
-    is_posted: bool,
+    /// Where the configuration on its way comes from.
+    origin: Origin,
     /// Is there an Admin API that entities are shown by? Reloads do not change that.
     is_shown: bool,
     /// What was asked for meanwhile, in that order; of each kind once.
@@ -221,8 +245,11 @@ impl Life {
         let line = inbox.line;
         listen_to_signals(&line);
         let (mut watch, stir) = Watch::new();
-        let stamp = stamp(&files);
-        watch.follow(&files);
+        watch.follow(&files.paths);
+        if stamp(&files.paths) != files.stamp {
+            // Since it was read; nobody watched it then.
+            line.say(Event::Stirred);
+        }
         tokio::spawn(pass_on(stir, line.clone()));
         let board = Arc::new(Board::new(
             View {
@@ -231,7 +258,7 @@ impl Life {
                 is_posted: false,
                 store: store.clone(),
                 endpoints: Arc::default(),
-                files: files.clone(),
+                files: files.paths.clone(),
                 published: None,
                 reloads: Reloads::default(),
                 restart: Vec::new(),
@@ -265,11 +292,11 @@ impl Life {
             served: plan.clone(),
             sent: Arc::default(),
             files,
-            stamp,
+            posted: None,
             step: Step::Rest,
             refreshing: false,
             names_changed: false,
-            is_posted: false,
+            origin: Origin::Files,
             is_shown,
             wanted: VecDeque::new(),
             introduce_by: None,
@@ -277,7 +304,15 @@ impl Life {
             expiry_at: Millis(limits::EXPIRY_WARNING_MS),
             drain_by: None,
         };
-        life.resolve(Next { plan, report, store, questions: BTreeSet::new(), is_first: true, reply: None });
+        life.resolve(Next {
+            plan,
+            report,
+            store,
+            questions: BTreeSet::new(),
+            is_first: true,
+            files: None,
+            reply: None,
+        });
         Ok((life, inbox.events))
     }
 
@@ -311,13 +346,7 @@ impl Life {
                 self.reopen.all();
                 tracing::info!("log files are opened anew");
             }
-            Event::Stirred => {
-                // Folders hold other files, too; a stamp is far cheaper than reading and linking everything.
-                if stamp(&self.files) != self.stamp {
-                    tracing::info!("a config file has changed");
-                    self.reload();
-                }
-            }
+            Event::Stirred => self.on_stirred(),
             Event::Posted(post) => self.on_post(post),
             Event::Loaded(loaded, store, reply) => self.on_loaded(*loaded, store, reply),
             Event::Answered(question, answer) => self.on_answered(&question, answer),
@@ -335,6 +364,18 @@ impl Life {
 
     // ---- A configuration on its way ----
 
+    fn on_stirred(&mut self) {
+        // Folders hold other files, too; a stamp is far cheaper than reading and linking everything.
+        let (now, own) = (stamp(&self.files.paths), self.files.own);
+        if now[..own] != self.files.stamp[..own] {
+            tracing::info!("a config file has changed");
+            self.reload();
+        } else if now != self.files.stamp {
+            tracing::info!("a file that the configuration names has changed");
+            self.renew();
+        }
+    }
+
     fn reload(&mut self) {
         if self.drain_by.is_some() {
             return;
@@ -345,14 +386,30 @@ impl Life {
             }
             return;
         }
-        self.read(None);
+        self.read(Origin::Files, None);
+    }
+
+    /// Has what is served read again, wherever it comes from.
+    fn renew(&mut self) {
+        if !matches!(self.step, Step::Rest) {
+            if !self.wanted.iter().any(|wanted| matches!(wanted, Wanted::Renewed)) {
+                self.wanted.push_back(Wanted::Renewed);
+            }
+            return;
+        }
+        match &self.posted {
+            Some(text) if self.drain_by.is_none() => self.read(Origin::Renewed(text.clone()), None),
+            _ => self.reload(),
+        }
     }
 
     fn on_post(&mut self, post: Post) {
         if self.drain_by.is_some() {
             return answer(Some(post.reply), || Posted::Ending);
         }
-        if self.is_posted || self.wanted.iter().any(|wanted| matches!(wanted, Wanted::Posted(_))) {
+        if matches!(self.origin, Origin::Posted(_))
+            || self.wanted.iter().any(|wanted| matches!(wanted, Wanted::Posted(_)))
+        {
             return answer(Some(post.reply), || Posted::Busy);
         }
         if !matches!(self.step, Step::Rest) {
@@ -360,21 +417,25 @@ impl Life {
         }
         let Post { text, reply } = post;
         tracing::info!(bytes = text.len(), "a configuration was handed in");
-        self.read(Some((text, reply)));
+        self.read(Origin::Posted(text.into()), Some(reply));
     }
 
-    /// Has the files read, or what was handed in beside their settings.
-    fn read(&mut self, posted: Option<(String, Reply)>) {
+    /// Has the files read, or a text beside their settings.
+    fn read(&mut self, origin: Origin, reply: Option<Reply>) {
         self.step = Step::Loading;
-        self.is_posted = posted.is_some();
-        if posted.is_none() {
-            // Before the files are read: a change while they are being read then shows as one more change. What is
-            // handed in leaves the stamp alone: a file that has changed since is still to be noticed.
-            self.stamp = stamp(&self.files);
-        }
+        // What is seen now is being read, and no reason to read it once more. A text leaves the files alone whose change
+        // ends it: one that has changed since is still to be noticed.
+        let now = stamp(&self.files.paths);
+        let read_from = match origin {
+            Origin::Files => 0,
+            Origin::Renewed(_) => self.files.own,
+            Origin::Posted(_) => now.len(),
+        };
+        self.files.stamp[read_from..].copy_from_slice(&now[read_from..]);
+        let text = origin.text().cloned();
+        self.origin = origin;
         let (load, line, files, is_shown) = (self.load.clone(), self.line.clone(), self.files.clone(), self.is_shown);
         tokio::spawn(async move {
-            let (text, reply) = posted.unzip();
             let read = move || {
                 let mut loaded = load(text.as_deref());
                 let written = std::mem::take(&mut loaded.written);
@@ -391,12 +452,12 @@ impl Life {
     }
 
     fn on_loaded(&mut self, loaded: Loaded, store: Arc<Store>, reply: Option<Reply>) {
-        if loaded.files != self.files {
-            self.stamp = stamp(&loaded.files);
-            self.files = loaded.files;
+        // A text may still be refused when tables are made of it. Files are watched at once: they are mended by changing them.
+        let is_sound = loaded.plan.is_some() && loaded.report.is_clean();
+        let mut files = Some(loaded.files);
+        if let Some(read) = files.take_if(|_| !is_sound || matches!(self.origin, Origin::Files)) {
+            self.note(read, is_sound);
         }
-        // Even the same files may be reached by other folders now.
-        self.watch.follow(&self.files);
         if self.drain_by.is_some() {
             return answer(reply, || Posted::Ending);
         }
@@ -408,7 +469,12 @@ impl Life {
         if plan.hash == self.served.hash {
             tracing::info!(hash = plan.hash, "the configuration is the one being served");
             let report = loaded.report;
+            if let Some(read) = files {
+                self.note(read, true);
+            }
+            self.posted = self.origin.text().cloned();
             self.board.change(|view| {
+                view.is_posted = self.posted.is_some();
                 view.reloads.unchanged += 1;
                 view.reloads.last = Some(LastReload::now(true, &report.sorted(), &[]));
             });
@@ -416,7 +482,33 @@ impl Life {
             return self.rest();
         }
         let (plan, questions) = (Arc::new(plan), BTreeSet::new());
-        self.resolve(Next { plan, report: loaded.report, store, questions, is_first: false, reply });
+        self.resolve(Next { plan, report: loaded.report, store, questions, is_first: false, files, reply });
+    }
+
+    /// Watches the files that were read for the configuration on its way.
+    fn note(&mut self, mut read: Watched, is_sound: bool) {
+        if !is_sound && !matches!(self.origin, Origin::Files) {
+            // A text that is refused leaves what is served as it is, and its files watched.
+            let looks: HashMap<_, _> = read.paths.iter().zip(&read.stamp).collect();
+            let named = self.files.paths.iter().zip(&mut self.files.stamp).skip(self.files.own);
+            for (path, seen) in named.filter(|_| matches!(self.origin, Origin::Renewed(_))) {
+                *seen = looks.get(path).map_or(*seen, |look| **look);
+            }
+            return;
+        }
+        // Even the same files may be reached by other folders now.
+        self.watch.follow(&read.paths);
+        if stamp(&read.paths) != read.stamp {
+            // Since it was read; nobody may have watched it then.
+            self.line.say(Event::Stirred);
+        }
+        if !matches!(self.origin, Origin::Files) {
+            for (path, seen) in read.paths.iter().zip(&mut read.stamp).take(read.own) {
+                let held = self.files.paths.iter().take(self.files.own).position(|held| held == path);
+                *seen = held.map_or(*seen, |at| self.files.stamp[at]);
+            }
+        }
+        self.files = read;
     }
 
     fn refuse(&mut self, report: Report, more: Vec<String>, reply: Option<Reply>) {
@@ -463,7 +555,12 @@ impl Life {
     }
 
     fn on_published(&mut self, result: Result<(), Vec<String>>) -> Option<Ending> {
-        let Step::Publishing { next, endpoints } = std::mem::replace(&mut self.step, Step::Rest) else { return None };
+        let Step::Publishing { mut next, endpoints } = std::mem::replace(&mut self.step, Step::Rest) else {
+            return None;
+        };
+        if let Some(read) = next.files.take() {
+            self.note(read, result.is_ok());
+        }
         if let Err(reasons) = result {
             for reason in &reasons {
                 tracing::error!("{reason}");
@@ -495,15 +592,16 @@ impl Life {
         let plan = &self.served;
         let (routes, services, plugins) = (plan.routes.len(), plan.services.len(), plan.plugins.len());
         tracing::info!(hash = plan.hash, routes, services, plugins, "the configuration is served");
+        self.posted = self.origin.text().cloned();
         self.board.change(|view| {
             if view.phase == Phase::Starting {
                 view.phase = Phase::Serving;
             }
             view.plan = self.served.clone();
-            view.is_posted = self.is_posted;
+            view.is_posted = self.posted.is_some();
             view.store = next.store.clone();
             view.endpoints = self.sent.clone();
-            view.files.clone_from(&self.files);
+            view.files.clone_from(&self.files.paths);
             view.published = Some(SystemTime::now());
             view.reloads.success += u64::from(!next.is_first);
             view.reloads.last = Some(LastReload::now(true, &next.report.sorted(), &[]));
@@ -528,11 +626,12 @@ impl Life {
     /// The configuration has arrived or was refused; the next one may set out.
     fn rest(&mut self) {
         self.step = Step::Rest;
-        self.is_posted = false;
+        self.origin = Origin::Files;
         // What was read and what it was read from are gone, or will be with the last request that knows the old tables.
         tokio::task::spawn_blocking(crate::io::runtime::release_memory);
         match self.wanted.pop_front() {
             Some(Wanted::Files) => self.reload(),
+            Some(Wanted::Renewed) => self.renew(),
             Some(Wanted::Posted(post)) => self.on_post(post),
             None => {}
         }

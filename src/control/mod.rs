@@ -37,6 +37,7 @@ mod tests;
 mod watch;
 
 pub use board::Reading;
+pub use watch::{look, Look, Watched};
 
 use crate::auth::issuer::Issuers;
 use crate::bus::{FromShard, Shards};
@@ -50,7 +51,6 @@ use journal::Journal;
 use sink::Reopen;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
@@ -94,7 +94,7 @@ pub struct First {
     /// What was found in it, warnings only.
     pub report: Report,
     /// The files it came from.
-    pub files: Vec<PathBuf>,
+    pub files: Watched,
     /// Its entities as they were written.
     pub written: Written,
 }
@@ -106,8 +106,8 @@ pub struct Loaded {
     pub plan: Option<Plan>,
     /// Everything that was found.
     pub report: Report,
-    /// The files to watch, readable or not.
-    pub files: Vec<PathBuf>,
+    /// The files to watch.
+    pub files: Watched,
     /// The entities as they were written.
     pub written: Written,
 }

@@ -12,7 +12,7 @@ use crate::plan::{Bind, LogPath, Target};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Mutex;
 use std::thread::{self, JoinHandle};
@@ -98,7 +98,8 @@ fn copy(loaded: &Loaded) -> Loaded {
     Loaded {
         plan: loaded.plan.clone(),
         report: loaded.report.clone(),
-        files: loaded.files.clone(),
+        // As if it had been read just now.
+        files: Watched::new(loaded.files.paths.clone(), loaded.files.own, &HashMap::new()),
         written: loaded.written.clone(),
     }
 }
@@ -129,6 +130,7 @@ impl Node {
             finishes: AtomicBool::new(true),
         });
         let files: Vec<PathBuf> = files.iter().map(|file| file.to_path_buf()).collect();
+        let files = Watched::new(files, 1, &HashMap::new());
         let loads = Arc::new(Mutex::new(Loaded {
             plan: Some(plan.clone()),
             report: Report::default(),
@@ -370,7 +372,7 @@ fn a_reload_is_published_refused_or_left_alone() {
         *loaded = Loaded {
             plan: Some(plain_plan()),
             report: Report::default(),
-            files: Vec::new(),
+            files: Watched::default(),
             written: Written::default(),
         }
     });
@@ -502,13 +504,13 @@ fn an_address_in_use_is_an_end_before_the_start() {
         load: Arc::new(|_| Loaded {
             plan: None,
             report: Report::default(),
-            files: Vec::new(),
+            files: Watched::default(),
             written: Written::default(),
         }),
         first: First {
             plan: Arc::new(plan),
             report: Report::default(),
-            files: Vec::new(),
+            files: Watched::default(),
             written: Written::default(),
         },
         inbox,

@@ -6,7 +6,7 @@
 
 use crate::base::limits;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -113,18 +113,43 @@ fn first_link(path: &Path) -> Option<(PathBuf, PathBuf)> {
     None
 }
 
-/// What files looked like at one moment: identity, size and times, per file in order.
-pub(super) type Stamp = Vec<Option<[i64; 6]>>;
+/// What a file looked like at one moment: identity, size and times; `None` where there was none.
+pub type Look = Option<[i64; 6]>;
 
-/// Stamps files, links followed. Taken before they are read: a change during the reading then differs from it.
+/// Looks at a file, links followed.
+pub fn look(file: &Path) -> Look {
+    let meta = std::fs::metadata(file).ok()?;
+    let size = i64::try_from(meta.size()).unwrap_or(i64::MAX);
+    // Device and inode are compared for equality only.
+    Some([meta.dev() as i64, meta.ino() as i64, size, meta.mtime(), meta.mtime_nsec(), meta.ctime_nsec()])
+}
+
+/// What files looked like, in order.
+pub(super) type Stamp = Vec<Look>;
+
+/// Looks at all of them.
 pub(super) fn stamp(files: &[PathBuf]) -> Stamp {
-    let of = |file: &PathBuf| {
-        let meta = std::fs::metadata(file).ok()?;
-        let size = i64::try_from(meta.size()).unwrap_or(i64::MAX);
-        // Device and inode are compared for equality only.
-        Some([meta.dev() as i64, meta.ino() as i64, size, meta.mtime(), meta.mtime_nsec(), meta.ctime_nsec()])
-    };
-    files.iter().map(of).collect()
+    files.iter().map(|file| look(file)).collect()
+}
+
+/// The files that a configuration was read from, readable or not.
+#[derive(Clone, Debug, Default)]
+pub struct Watched {
+    /// Those that are the configuration itself, then those that it names: certificates, hosts, types of messages.
+    pub paths: Vec<PathBuf>,
+    /// Invariant: how many are the configuration itself, at most as many as there are.
+    pub(super) own: usize,
+    /// Invariant: one per path.
+    pub(super) stamp: Stamp,
+}
+
+impl Watched {
+    /// These; `own` are the configuration itself. `looks` are from before they were read, so that a change during the
+    /// reading differs from them; those that nobody has read are looked at now.
+    pub fn new(paths: Vec<PathBuf>, own: usize, looks: &HashMap<PathBuf, Look>) -> Watched {
+        let stamp = paths.iter().map(|path| looks.get(path).copied().unwrap_or_else(|| look(path))).collect();
+        Watched { own: own.min(paths.len()), paths, stamp }
+    }
 }
 
 #[cfg(test)]

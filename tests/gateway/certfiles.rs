@@ -98,6 +98,39 @@ fn changed_files_are_shown_to_whoever_comes_next() {
 }
 
 #[test]
+fn a_renewed_certificate_leaves_what_was_handed_in_serving() {
+    let upstream = Upstream::start();
+    let dir = folder("posted", &[("a.test.pem", "a.test.key"), ("w.test.pem", "w.test.key")]);
+    let data = dir.join("..data");
+    let mut setup = Setup::open_to(upstream.addr);
+    setup.listen = "ssl".into();
+    let (cert, key) = (data.join("tls.crt"), data.join("tls.key"));
+    setup.node.push(format!("tls: {{certificates: [{{cert: {}, key: {}}}]}}", cert.display(), key.display()));
+    let gateway = setup.clone().start();
+    let posted = setup.kong.replace("paths: [/]", "paths: [/posted]");
+    assert_eq!(gateway.post_config("", &posted).0, 201);
+    let get = |path| curl(&gateway, "a.test", &["-k", &format!("https://a.test:{}{path}", gateway.proxy.port())]).1;
+    let is_posted = || {
+        assert_eq!(get("/posted"), "GET /posted");
+        assert_eq!(gateway.status()["configuration"]["handed_in"], true);
+    };
+    is_posted();
+    point(&dir, 1);
+    gateway.wait_until("the new one is shown", || subject(&gateway, "other.test") == "subject=CN=w.test");
+    is_posted();
+    // One that is refused does not end the watch over what is served.
+    for refused in ["services: [{name: s}]", "plugins: [{name: rate-limiting, config: {minute: 1, error_code: 100}}]"] {
+        assert_eq!(gateway.post_config("", &format!("_format_version: \"3.0\"\n{refused}\n")).0, 400, "{refused}");
+    }
+    point(&dir, 0);
+    gateway.wait_until("the first one is shown", || subject(&gateway, "other.test") == "subject=CN=a.test");
+    is_posted();
+    gateway.put_kong(&setup.kong.replace("paths: [/]", "paths: [/file]"));
+    gateway.wait_until("the files win", || get("/file") == "GET /file");
+    assert_eq!(gateway.status()["configuration"]["handed_in"], false);
+}
+
+#[test]
 fn entities_may_name_files() {
     let upstream = Upstream::start();
     let dir = folder("entity", &[("a.test.pem", "a.test.key"), ("alt.pem", "alt.key")]);
