@@ -6,7 +6,7 @@
 
 use crate::base::limits;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +19,8 @@ use tokio::time::{timeout, Instant};
 pub(super) struct Watch {
     /// `None` where the system refuses to watch.
     watcher: Option<RecommendedWatcher>,
-    folders: BTreeSet<PathBuf>,
+    /// What is watched, and which folder had that name when the watch began: one that takes its place is another.
+    folders: BTreeMap<PathBuf, Option<(u64, u64)>>,
 }
 
 /// Wakes after something happened in a watched folder and it has been quiet since.
@@ -50,34 +51,48 @@ impl Watch {
         let watcher = watcher
             .inspect_err(|error| tracing::warn!(%error, "cannot watch config files; send SIGHUP to reload them"))
             .ok();
-        (Watch { watcher, folders: BTreeSet::new() }, stir)
+        (Watch { watcher, folders: BTreeMap::new() }, stir)
     }
 
     /// Watches the folders on the way to these files, and no others.
     pub(super) fn follow(&mut self, files: &[PathBuf]) {
         let Some(watcher) = &mut self.watcher else { return };
-        let wanted: BTreeSet<PathBuf> = files.iter().flat_map(|file| folders_of(file)).collect();
-        for gone in self.folders.difference(&wanted) {
-            // A folder that no longer exists has taken its watch with it.
-            let _ = watcher.unwatch(gone);
+        let mut wanted: BTreeMap<PathBuf, _> = BTreeMap::new();
+        for folder in files.iter().flat_map(|file| folders_of(file)) {
+            wanted.entry(folder).or_insert_with_key(|folder| identity(folder));
         }
-        let mut watched: BTreeSet<PathBuf> = self.folders.intersection(&wanted).cloned().collect();
-        for folder in wanted.difference(&self.folders) {
-            match watcher.watch(folder, RecursiveMode::NonRecursive) {
+        self.folders.retain(|folder, held| {
+            let stays = wanted.get(folder) == Some(held);
+            if !stays {
+                // A folder that no longer exists has taken its watch with it.
+                let _ = watcher.unwatch(folder);
+            }
+            stays
+        });
+        for (folder, identity) in wanted {
+            if self.folders.contains_key(&folder) {
+                continue;
+            }
+            match watcher.watch(&folder, RecursiveMode::NonRecursive) {
                 Ok(()) => {
-                    watched.insert(folder.clone());
+                    self.folders.insert(folder, identity);
                 }
                 Err(error) => {
                     tracing::warn!(folder = %folder.display(), %error, "cannot watch a folder of config files; send SIGHUP to reload them");
                 }
             }
         }
-        self.folders = watched;
     }
 }
 
-/// Every folder in which an entry on the way to `file` stands that could be swapped: those of symbolic links, and that of
-/// the file itself.
+/// Device and inode of a folder.
+fn identity(folder: &Path) -> Option<(u64, u64)> {
+    let meta = std::fs::metadata(folder).ok()?;
+    Some((meta.dev(), meta.ino()))
+}
+
+/// Every folder in which an entry on the way to `file` stands that could be swapped: those of symbolic links, that of
+/// the file itself, and the one around that. Folders further out are not watched: half the machine writes to them.
 fn folders_of(file: &Path) -> BTreeSet<PathBuf> {
     let mut folders = BTreeSet::new();
     let mut path = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
@@ -89,9 +104,7 @@ fn folders_of(file: &Path) -> BTreeSet<PathBuf> {
         path = folder.join(to).join(rest).components().collect();
         folders.insert(folder);
     }
-    if let Some(folder) = path.parent() {
-        folders.insert(folder.to_owned());
-    }
+    folders.extend(path.ancestors().skip(1).take(2).map(Path::to_owned));
     folders
 }
 
@@ -226,11 +239,38 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_in_the_place_of_another_is_noticed_and_followed() {
+        let folder = folder("watch-folder");
+        let (conf, file) = (folder.join("conf"), folder.join("conf/a.yml"));
+        let make = |name: &str, text: &str| {
+            fs::create_dir(folder.join(name)).unwrap();
+            fs::write(folder.join(name).join("a.yml"), text).unwrap();
+        };
+        make("conf", "1");
+        make("conf.new", "22");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let files = vec![file.clone()];
+        runtime.block_on(async {
+            let woke = async |stir: &Stir| timeout(Duration::from_secs(3), stir.next()).await.is_ok();
+            let (mut watch, stir) = Watch::new();
+            watch.follow(&files);
+            let before = stamp(&files);
+            fs::rename(&conf, folder.join("conf.old")).unwrap();
+            fs::rename(folder.join("conf.new"), &conf).unwrap();
+            assert!(woke(&stir).await && stamp(&files) != before);
+            watch.follow(&files);
+            fs::write(&file, "333").unwrap();
+            assert!(woke(&stir).await, "the new one is watched as the old one was");
+        });
+    }
+
+    #[test]
     fn a_ring_of_links_has_an_end() {
         let folder = folder("watch-ring");
         symlink("b", folder.join("a")).unwrap();
         symlink("a", folder.join("b")).unwrap();
-        assert_eq!(folders_of(&folder.join("a")), BTreeSet::from([folder]));
+        let around = folder.parent().unwrap().to_owned();
+        assert_eq!(folders_of(&folder.join("a")), BTreeSet::from([around, folder]));
     }
 
     #[test]
