@@ -1,4 +1,7 @@
 //! Files that settings of TLS name: their texts take the place of their names, when all settings have been read.
+//!
+//! A setting may hold the text itself, as PEM or as that in base64. What is neither is a path where it looks like one, and
+//! is not repeated where it does not: it may be a key that lost a letter.
 
 use crate::base::span::Span;
 use crate::plan::draft::Draft;
@@ -6,6 +9,8 @@ use crate::plan::node::NodeDraft;
 use crate::plan::report::Report;
 use crate::plan::schema::Read;
 use crate::plan::tls::{PemPair, TlsOptions};
+use base64::engine::general_purpose::STANDARD;
+use base64::Engine;
 
 struct Reading<'a> {
     read: Read<'a>,
@@ -25,9 +30,16 @@ pub(super) fn resolve(
     let tls = &mut node.node.tls;
     reading.options(&mut tls.listeners, &at);
     reading.pairs(&mut tls.admin, &at);
-    reading.text(&mut tls.upstream_authorities, &at);
+    for mut authorities in std::mem::take(&mut node.upstream_authorities) {
+        reading.text(&mut authorities, "authorities", false, &at);
+        if !authorities.trim().is_empty() {
+            tls.upstream_authorities += authorities.trim_end();
+            tls.upstream_authorities.push('\n');
+        }
+    }
     for secret in &mut tls.ticket_secrets {
-        reading.file(&mut secret.0, &at);
+        let path = secret.0.clone();
+        reading.file(&mut secret.0, &path, &at);
         if !secret.0.is_empty() && secret.0.trim().len() < 32 {
             let message = "a secret of session tickets needs 32 characters at least";
             reading.report.fault(&at, "tls.ticket_keys", message, "make one: head -c 48 /dev/urandom | base64");
@@ -58,7 +70,7 @@ pub(super) fn entities(
             pair.files = named.join(" ").trim().to_owned();
             for text in [&mut pair.chain, &mut pair.key.0].into_iter().filter(|text| text.starts_with('/')) {
                 *text = text.trim().to_owned();
-                reading.file(text, &at);
+                reading.file(text, &text.clone(), &at);
             }
         }
     }
@@ -69,49 +81,65 @@ impl Reading<'_> {
         self.pairs(&mut options.default, at);
         let of_names = options.of_names.iter_mut().map(|(_, client)| client);
         for client in std::iter::once(&mut options.client).chain(of_names) {
-            self.text(&mut client.authorities, at);
-            self.text(&mut client.revoked, at);
+            self.text(&mut client.authorities, "authorities", false, at);
+            self.text(&mut client.revoked, "list", false, at);
         }
     }
 
     fn pairs(&mut self, pairs: &mut [PemPair], at: &Span) {
         for pair in pairs {
-            let named = [pair.chain.as_str(), pair.key.0.as_str()].map(|text| if is_pem(text) { "" } else { text });
-            pair.files = named.join(" ").trim().to_owned();
-            self.text(&mut pair.chain, at);
-            self.text(&mut pair.key.0, at);
+            let named = [
+                self.text(&mut pair.chain, "certificate", pair.is_secret, at),
+                self.text(&mut pair.key.0, "key", pair.is_secret, at),
+            ];
+            pair.files = named.into_iter().flatten().collect::<Vec<_>>().join(" ");
             if !pair.staple_file.is_empty() {
-                pair.staple = self.bytes(&pair.staple_file, at).unwrap_or_default();
+                pair.staple = self.bytes(&pair.staple_file, &pair.staple_file, at).unwrap_or_default();
             }
         }
     }
 
-    /// A text that is PEM already stays.
-    fn text(&mut self, text: &mut String, at: &Span) {
-        if !is_pem(text) {
-            self.file(text, at);
+    /// A text that is PEM already stays; the file it was read from, otherwise. `noun`: what it ought to be.
+    fn text(&mut self, text: &mut String, noun: &str, is_secret: bool, at: &Span) -> Option<String> {
+        if text.is_empty() || is_pem(text) {
+            return None;
         }
+        if let Some(pem) = of_base64(text) {
+            *text = pem;
+            return None;
+        }
+        // A reference may hold anything; what begins at the root is no key.
+        if !is_path(text) || (is_secret && !text.starts_with('/')) {
+            let message = format!("the {noun} is neither PEM, nor PEM in base64, nor the path of a file");
+            self.report.fault(at, "", message, "");
+            text.clear();
+            return None;
+        }
+        let path = text.clone();
+        self.file(text, if is_secret { "the file that is referred to" } else { &path }, at);
+        Some(path)
     }
 
-    fn file(&mut self, text: &mut String, at: &Span) {
+    /// Reads the file that `text` names; messages call it `shown`.
+    fn file(&mut self, text: &mut String, shown: &str, at: &Span) {
         if text.is_empty() {
             return;
         }
-        let held = self.bytes(text, at).unwrap_or_default();
+        let held = self.bytes(text, shown, at).unwrap_or_default();
         *text = String::from_utf8(held).unwrap_or_else(|_| {
-            self.report.fault(at, "", format!("cannot read {text}: it is no text; PEM is asked for"), "");
+            self.report.fault(at, "", format!("cannot read {shown}: it is no text; PEM is asked for"), "");
             String::new()
         });
     }
 
-    fn bytes(&mut self, path: &str, at: &Span) -> Option<Vec<u8>> {
+    fn bytes(&mut self, path: &str, shown: &str, at: &Span) -> Option<Vec<u8>> {
         match (self.read)(path) {
             Ok(held) => {
                 (self.hash)(&held);
                 Some(held)
             }
             Err(why) => {
-                self.report.fault(at, "", format!("cannot read {path}: {why}"), "");
+                self.report.fault(at, "", format!("cannot read {shown}: {why}"), "");
                 None
             }
         }
@@ -120,4 +148,62 @@ impl Reading<'_> {
 
 fn is_pem(text: &str) -> bool {
     text.contains("-----BEGIN")
+}
+
+/// PEM that was written in base64.
+fn of_base64(text: &str) -> Option<String> {
+    let letters: String = text.split_ascii_whitespace().collect();
+    let bytes = STANDARD.decode(letters).ok()?;
+    String::from_utf8(bytes).ok().filter(|text| is_pem(text))
+}
+
+/// May this name a file? A key in base64 has 150 letters at least, and does not begin as a path does.
+fn is_path(text: &str) -> bool {
+    let is_rooted = ["/", "./", "../"].iter().any(|start| text.starts_with(start));
+    let is_short = text.len() <= if is_rooted { 4096 } else { 100 };
+    is_short && !text.contains(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::tls::Hidden;
+
+    const PEM: &str = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQ==\n-----END EC PRIVATE KEY-----\n";
+
+    /// What becomes of a key that is written so, and what is said.
+    fn read(written: &str, is_secret: bool) -> (String, String) {
+        let mut pair = [PemPair { key: Hidden(written.to_owned()), is_secret, ..PemPair::default() }];
+        let read = |path: &str| match path {
+            "/a.key" | "a.key" => Ok(PEM.as_bytes().to_vec()),
+            _ => Err("there is none".to_owned()),
+        };
+        let mut report = Report::default();
+        Reading { read: &read, report: &mut report, hash: &mut |_| () }.pairs(&mut pair, &Span::nowhere());
+        let said = report.findings.iter().map(|finding| finding.message.clone()).collect();
+        (pair[0].key.0.clone(), said)
+    }
+
+    #[test]
+    fn a_key_is_a_file_or_a_text_and_never_repeated() {
+        let letters = STANDARD.encode(PEM.repeat(3));
+        let neither = "the key is neither PEM, nor PEM in base64, nor the path of a file";
+        let rows = [
+            ("/a.key", false, PEM, ""),
+            ("/a.key", true, PEM, ""),
+            ("a.key", false, PEM, ""),
+            ("/b.key", true, "", "cannot read the file that is referred to: there is none"),
+            ("a.key", true, "", neither),
+            ("/b.key", false, "", "cannot read /b.key: there is none"),
+            ("b.key", false, "", "cannot read b.key: there is none"),
+            (PEM, true, PEM, ""),
+            (&STANDARD.encode(PEM), true, PEM, ""),
+            (&letters, false, &PEM.repeat(3), ""),
+            (&letters[1..], false, "", neither),
+            (&PEM.replace("BEGIN", "BEGN"), false, "", neither),
+        ];
+        for (written, is_secret, want, said) in rows {
+            assert_eq!(read(written, is_secret), (want.to_owned(), said.to_owned()), "{written}");
+        }
+    }
 }

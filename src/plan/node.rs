@@ -19,6 +19,8 @@ pub struct NodeDraft {
     pub admin: Vec<At<Bind>>,
     /// Where the node's TLS was written.
     pub tls_at: Span,
+    /// Who vouches for upstreams, as it was written: files, or texts in their place.
+    pub upstream_authorities: Vec<String>,
 }
 
 impl NodeDraft {

@@ -23,6 +23,8 @@ pub struct PemPair {
     pub key: Hidden,
     /// The files it was read from; empty: from none. Where they are broken later, what they held before is shown on.
     pub files: String,
+    /// Was it only referred to? Then messages do not repeat what stands there.
+    pub is_secret: bool,
     /// The file of what its authority says of it (OCSP), which is shown with it; empty: none.
     pub staple_file: String,
     /// What that holds, DER.

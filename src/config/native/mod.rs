@@ -99,6 +99,7 @@ pub fn defaults() -> NodeDraft {
         listeners: vec![At::new(Listener { name: format!("proxy {}", proxy.addr), bind: proxy }, Span::nowhere())],
         admin: vec![At::new(bind([127, 0, 0, 1], 8001), Span::nowhere())],
         tls_at: Span::nowhere(),
+        upstream_authorities: Vec::new(),
     }
 }
 

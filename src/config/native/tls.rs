@@ -45,7 +45,7 @@ pub(super) fn node(doc: &Node, path: &str, draft: &mut NodeDraft, report: &mut R
                 tls.ticket_secrets = texts.map(|path| Hidden(path.to_owned())).collect();
             }
             "upstream_authorities" => {
-                tls.upstream_authorities = text(value, &field, report).unwrap_or_default().to_owned();
+                draft.upstream_authorities = text(value, &field, report).map(str::to_owned).into_iter().collect();
             }
             "forward_client_cert" => {
                 let word = show(value);

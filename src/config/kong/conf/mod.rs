@@ -438,7 +438,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Certificates for clients that name no other, or their keys: files or PEM, side by side.
+    /// Certificates for clients that name no other, or their keys: files, PEM, or that in base64, side by side.
     fn certificates(&mut self, key: &str, s: &Setting) {
         self.conf.node.tls_at = s.span.clone();
         let tls = &mut self.conf.node.node.tls;
@@ -448,6 +448,7 @@ impl<'a> Reader<'a> {
             if pairs.len() <= ix {
                 pairs.push(PemPair::default());
             }
+            pairs[ix].is_secret |= s.secret;
             match are_chains {
                 true => text.clone_into(&mut pairs[ix].chain),
                 false => text.clone_into(&mut pairs[ix].key.0),
@@ -455,17 +456,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Who vouches for upstreams: the word `system`, and one file.
+    /// Who vouches for upstreams: the word `system`, and files, PEM, or that in base64.
     fn authorities(&mut self, s: &Setting) {
         self.conf.node.tls_at = s.span.clone();
-        let all: Vec<&str> = s.value.split(',').map(str::trim).collect();
-        let tls = &mut self.conf.node.node.tls;
-        tls.system_authorities = all.contains(&"system");
-        let mut files = all.iter().filter(|one| **one != "system");
-        tls.upstream_authorities = files.next().map(|file| (*file).to_owned()).unwrap_or_default();
-        if files.next().is_some() {
-            self.bad(s, "more than one file", "put the authorities into one file");
-        }
+        let (system, named): (Vec<&str>, Vec<&str>) =
+            s.value.split(',').map(str::trim).filter(|one| !one.is_empty()).partition(|one| *one == "system");
+        self.node().tls.system_authorities = !system.is_empty();
+        self.conf.node.upstream_authorities = named.into_iter().map(str::to_owned).collect();
     }
 
     /// A path of a log, and the name of a format after it.

@@ -250,6 +250,9 @@ fn certificates_and_their_keys_stand_side_by_side() {
     let names: Vec<_> = tls.default.iter().map(|pair| (pair.chain.as_str(), pair.key.0.as_str())).collect();
     assert_eq!(names, [("a.pem", "a.key"), ("b.pem", "b.key")]);
     assert!(tls.tls13_only && !format!("{tls:?}").contains("a.key"));
+    let (conf, report) = load("lua_ssl_trusted_certificate = /a.pem, system,/b.pem");
+    assert!(report.findings.is_empty() && conf.node.node.tls.system_authorities);
+    assert_eq!(conf.node.upstream_authorities, ["/a.pem", "/b.pem"]);
 }
 
 #[test]
