@@ -40,9 +40,9 @@ pub(super) fn needed(running: &SetUp, read: &Plan) -> Vec<&'static str> {
     names
 }
 
-/// What a socket was opened with; what its TLS is set to is taken by its next handshake.
+/// What a socket was opened with: not where that is written, nor what its TLS is set to, which its next handshake takes.
 fn socket(bind: &Bind) -> Bind {
-    Bind { options: None, ..bind.clone() }
+    Bind { options: None, at: String::new(), ..bind.clone() }
 }
 
 /// A setting of [`Runtime`] that threads, rings and pools are made with, and its value as text.
@@ -74,6 +74,8 @@ mod tests {
             (|plan| plan.upstreams[0].targets[0].weight = 7, &[]),
             (|plan| plan.node.runtime.header_timeout_ms = 1, &[]),
             (|plan| plan.node.log_level = crate::plan::Level::Debug, &[]),
+            (|plan| plan.node.admin[0].at = "n.yaml:2:5".to_owned(), &[]),
+            (|plan| plan.node.admin[0].backlog = 7, &["admin"]),
             (|plan| plan.node.runtime.driver = Driver::Epoll, &["runtime.driver"]),
             (
                 |plan| {
@@ -83,7 +85,16 @@ mod tests {
                 &["access_log", "error_log"],
             ),
         ];
-        let running = plan_of(&[("up", &[target("a.test", 80, 1)])]);
+        let mut running = plan_of(&[("up", &[target("a.test", 80, 1)])]);
+        running.node.admin = vec![Bind {
+            addr: ([127, 0, 0, 1], 8001).into(),
+            tls: false,
+            http2: false,
+            proxy_protocol: false,
+            backlog: 16,
+            at: "n.yaml:1:5".to_owned(),
+            options: None,
+        }];
         for (change, want) in rows {
             let mut read = running.clone();
             change(&mut read);
