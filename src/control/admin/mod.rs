@@ -43,6 +43,7 @@ use crate::plan::{Bind, LogPath, Node};
 use answer::{as_json, message};
 use axum::body::HttpBody;
 use axum::extract::{Request, State};
+use axum::http::uri::Authority;
 use axum::http::{header, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{from_fn_with_state, Next};
 use axum::response::{IntoResponse, Response};
@@ -276,6 +277,7 @@ async fn around(
     next: Next,
 ) -> Response {
     let started = Instant::now();
+    let is_strange = is_from_a_strange_page(request.method(), request.uri(), request.headers());
     // `/routes/` is `/routes`.
     if let Some(uri) = without_slash(request.uri()) {
         *request.uri_mut() = uri;
@@ -284,7 +286,7 @@ async fn around(
     let (bytes_max, ms_max) = bounds(&method, &path);
     let body_min = request.body().size_hint().lower();
     let asked = request.headers().clone();
-    let mut response = if is_from_a_strange_page(&method, &asked) {
+    let mut response = if is_strange {
         message(StatusCode::FORBIDDEN, "A page of another site asks this")
     } else if body_min > bytes_max as u64 {
         message(StatusCode::PAYLOAD_TOO_LARGE, "Payload too large")
@@ -313,14 +315,24 @@ async fn around(
     response
 }
 
-/// Does a page of another site make a browser ask this (Fetch Metadata, `Sec-Fetch-Site`)? A form there could hand this node
-/// a configuration, and a script could read its keys, while the operator looks at that page. A manager on another port of
-/// the same host is of the same site, and only browsers send the field.
-fn is_from_a_strange_page(method: &Method, asked: &HeaderMap) -> bool {
-    let is = |name: &str, value: &[u8]| asked.get(name).is_some_and(|held| held.as_bytes() == value);
-    // A link that is followed shows the answer to the operator and to nobody else.
-    let is_followed = method.is_safe() && is("sec-fetch-mode", b"navigate");
-    is("sec-fetch-site", b"cross-site") && !is_followed
+/// Does a page of another site make a browser ask this? A form there could hand this node a configuration, and a script
+/// could read its keys, while the operator looks at that page. A manager on another port of the same host is of the same
+/// site. A page whose own name leads to this address (DNS rebinding) cannot be told from one of ours.
+fn is_from_a_strange_page(method: &Method, uri: &Uri, asked: &HeaderMap) -> bool {
+    // Fetch Metadata, which browsers send to whom they reach over TLS or the loopback interface.
+    if let Some(site) = asked.get("sec-fetch-site") {
+        // A link that is followed shows the answer to the operator and to nobody else.
+        let mode = asked.get("sec-fetch-mode").map(HeaderValue::as_bytes);
+        return site.as_bytes() == b"cross-site" && !(method.is_safe() && mode == Some(b"navigate"));
+    }
+    // Everybody else hears from them who asks to change something, or to be shown it: RFC 6454 §7.
+    let Some(origin) = asked.get(header::ORIGIN) else { return false };
+    let host_of = |text: &[u8]| Some(Authority::try_from(text).ok()?.host().to_ascii_lowercase());
+    let host = asked.get(header::HOST).and_then(|host| host_of(host.as_bytes()));
+    let host = host.or_else(|| Some(uri.host()?.to_ascii_lowercase()));
+    // `null` is a page that has lost its name.
+    let scheme = origin.as_bytes().windows(3).position(|part| part == b"://");
+    host.is_none() || scheme.and_then(|at| host_of(&origin.as_bytes()[at + 3..])) != host
 }
 
 fn without_slash(uri: &Uri) -> Option<Uri> {
