@@ -274,7 +274,9 @@ impl Fleet {
 
 impl Shards for Fleet {
     fn publish(&self, plan: Arc<Plan>, endpoints: Arc<Endpoints>) -> Result<(), Vec<String>> {
-        let tables = Arc::new(Tables::compile(plan, descriptors(), &self.shelf)?);
+        let tables = Tables::compile(plan, descriptors(), &self.shelf)
+            .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let tables = Arc::new(tables);
         let soonest = tables.secure.expiries.iter().map(|(_, end)| *end).min().unwrap_or(0);
         self.expiry.store(u64::try_from(soonest).unwrap_or(0), Ordering::Relaxed);
         *self.expiries.lock().unwrap_or_else(PoisonError::into_inner) = tables.secure.expiries.clone();

@@ -3,6 +3,7 @@
 use super::sources::{Files, Overrides};
 use super::{report, say, seam};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
@@ -25,8 +26,12 @@ Exit code 0: it can be served, warnings or not. 1: it cannot.";
 
 /// Runs it.
 pub(super) fn main(args: &Args) -> ExitCode {
-    let loaded = seam::load(&args.files, None, &Overrides::default(), &seam::Shelf::default());
-    let plan = loaded.plan.as_ref();
+    let mut loaded = seam::load(&args.files, None, &Overrides::default(), &seam::Shelf::default());
+    let plan = loaded.plan.map(Arc::new);
+    if let Some(plan) = plan.as_ref().filter(|_| loaded.report.is_clean()) {
+        seam::compile(plan, &mut loaded.report);
+    }
+    let plan = plan.as_deref();
     match args.json {
         true => say(&format!("{:#}\n", report::as_json(&loaded.report, plan))),
         false => say(&report::as_text(&loaded.report, plan, loaded.files.paths.len())),

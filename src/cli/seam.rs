@@ -12,6 +12,7 @@ use crate::hook::Descriptor;
 use crate::plan::report::Report;
 use crate::plan::Plan;
 use crate::shard::secure::Secure;
+use crate::shard::Tables;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -101,6 +102,16 @@ fn is_secure(plan: &Plan, shelf: &Shelf, report: &mut Report) -> bool {
         }
     }
     is_sound
+}
+
+/// Says what only shows when the tables are made, as they are before shards are given them: what constructors of plugins
+/// and expressions of routes refuse.
+pub(super) fn compile(plan: &Arc<Plan>, report: &mut Report) {
+    if let Err(faults) = Tables::compile(plan.clone(), descriptors(), &Shelf::default()) {
+        for finding in faults {
+            report.fault(&finding.at, "", finding.what, "");
+        }
+    }
 }
 
 /// The JSON Schema of the native dialect.

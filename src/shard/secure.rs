@@ -26,6 +26,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 /// A finding: where it was written, and what is wrong there.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The entity, or the socket.
     pub at: crate::base::span::Span,
@@ -33,6 +34,19 @@ pub struct Finding {
     pub what: String,
     /// Can it not be served?
     pub is_fault: bool,
+}
+
+impl Finding {
+    /// What cannot be served.
+    pub(super) fn fault(at: &crate::base::span::Span, what: String) -> Finding {
+        Finding { at: at.clone(), what, is_fault: true }
+    }
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.at, self.what)
+    }
 }
 
 /// Handshakes of a generation.

@@ -3,7 +3,7 @@
 
 use super::count::{RouteCount, Sample};
 use super::greeting::Asking;
-use super::secure::Secure;
+use super::secure::{Finding, Secure};
 use super::upstream::Group;
 use super::Shard;
 use crate::balance::round_robin::{Turn, Turns};
@@ -68,8 +68,8 @@ impl Tables {
     /// Compiles `plan`. Tens of milliseconds for ten thousand routes and consumers: keep it off the shards.
     ///
     /// # Errors
-    /// What route expressions and plugins' constructors refused, each with its place.
-    pub fn compile(plan: Arc<Plan>, descriptors: &'static [Descriptor], shelf: &Shelf) -> Result<Tables, Vec<String>> {
+    /// What route expressions, plugins' constructors and keys of TLS refused: faults.
+    pub fn compile(plan: Arc<Plan>, descriptors: &'static [Descriptor], shelf: &Shelf) -> Result<Tables, Vec<Finding>> {
         let mut faults = Vec::new();
         let directory = Directory::of(&plan).loaded_at(crate::io::clock::wall_exact());
         let generation = Shelf::default();
@@ -77,13 +77,13 @@ impl Tables {
         let mut plugins = Vec::with_capacity(plan.plugins.len());
         for instance in &plan.plugins {
             let Some(row) = rows.get(instance.name.as_str()) else {
-                faults.push(format!("{}: there is no plugin {:?}", instance.at, instance.name));
+                faults.push(Finding::fault(&instance.at, format!("there is no plugin {:?}", instance.name)));
                 continue;
             };
             let env = Env { plan: &plan, directory: &directory, instance, shelf, generation: &generation };
             match (row.build)(&instance.config, &env) {
                 Ok(plugin) => plugins.push((plugin, row.hooks)),
-                Err(what) => faults.push(format!("{}: plugin {}: {what}", instance.at, instance.name)),
+                Err(what) => faults.push(Finding::fault(&instance.at, format!("plugin {}: {what}", instance.name))),
             }
         }
         let routes = route::Table::compile(&plan.routes);
@@ -91,9 +91,8 @@ impl Tables {
             (Ok(routes), true) => routes,
             (Ok(_), false) => return Err(faults),
             (Err(more), _) => {
-                faults.extend(
-                    more.into_iter().map(|fault| format!("{}: {}", plan.routes[fault.route.ix()].at, fault.what)),
-                );
+                let at = |route: RouteIx| &plan.routes[route.ix()].at;
+                faults.extend(more.into_iter().map(|fault| Finding::fault(at(fault.route), fault.what)));
                 return Err(faults);
             }
         };
@@ -102,10 +101,8 @@ impl Tables {
             Some(Asking { hints: plugin.asks_certificate()?, scope: instance.scope })
         };
         let asking: Vec<Asking> = plugins.iter().zip(&plan.plugins).filter_map(asks).collect();
-        let (secure, _) = Secure::compile_for(&plan, shelf, now, &asking).map_err(|findings| {
-            let faults = findings.into_iter().filter(|finding| finding.is_fault);
-            faults.map(|finding| format!("{}: {}", finding.at, finding.what)).collect::<Vec<_>>()
-        })?;
+        let (secure, _) = Secure::compile_for(&plan, shelf, now, &asking)
+            .map_err(|findings| findings.into_iter().filter(|finding| finding.is_fault).collect::<Vec<_>>())?;
         let chains = Chains::of(&plan, |name| rows.get(name).map_or(0, |row| row.priority));
         let turns: Arc<Turns> = shelf.take_or(Turns::default);
         let turns = plan.upstreams.iter().map(|upstream| turns.of(&upstream.name)).collect();

@@ -716,6 +716,22 @@ fn check_tells_every_fault_with_its_place() {
 }
 
 #[test]
+fn check_refuses_what_run_would_refuse() {
+    let plugins = [
+        "{name: mtls-auth, config: {ca_certificates: [4f2a1dd2-6ba5-4b2c-8f0a-1d1b8a8c1e11]}}",
+        "{name: rate-limiting, config: {minute: 1, error_code: 100}}",
+    ];
+    for plugin in plugins {
+        let text =
+            format!("_format_version: \"3.0\"\nservices:\n- {{name: s, url: \"http://h\"}}\nplugins:\n- {plugin}\n");
+        let file = kong_file("refused", &text);
+        let (code, out, err) = ringway(&["check", "-c", &file]);
+        assert!(code == 1 && out.contains("kong.yml:5:3: plugin "), "{plugin}: {code} {out}{err}");
+        assert!(Setup::kong(text).try_start().is_err(), "{plugin}: it starts");
+    }
+}
+
+#[test]
 fn explain_tells_which_route_and_why_not_the_others() {
     let file = kong_file(
         "explain",
