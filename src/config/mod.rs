@@ -161,6 +161,7 @@ pub fn read(
         [(Dialect::Kong, _, text)] => Some(*text),
         _ => None,
     };
+    let is_absent = ready.is_empty();
     let mut draft = Draft::new(node);
     let mut reader = kong::Reader {
         draft: &mut draft,
@@ -185,7 +186,7 @@ pub fn read(
         digest_bytes(&mut hash, made);
     }
     let hash = hash.finish().as_ref().iter().map(|b| format!("{b:02x}")).collect();
-    let written = Written { records: std::mem::take(&mut draft.records), digest };
+    let written = Written { records: std::mem::take(&mut draft.records), digest, is_absent };
     let (plan, report) = link::link(draft, hash, report);
     Reading { plan, report, written }
 }

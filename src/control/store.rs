@@ -30,6 +30,8 @@ pub(super) struct Store {
     loaded: WallMs,
     /// SHA-256 of the text they came from; `None` where there were several.
     pub(super) digest: Option<[u8; 32]>,
+    /// Is there no text that they could have come from?
+    pub(super) is_absent: bool,
 }
 
 impl std::fmt::Debug for Store {
@@ -66,11 +68,11 @@ impl Store {
     ///
     /// O(entities). References that lead nowhere, which a load with faults may hold, are shown as null.
     pub(super) fn of(written: Written, now: WallMs) -> Store {
-        let Written { records, digest } = written;
+        let Written { records, digest, is_absent } = written;
         let index = Index::of(&records);
         let mut snis = index.names_of_certificates();
         let fields: Vec<Vec<String>> = records.shapes().iter().map(row::fields).collect();
-        let mut store = Store { kinds: BTreeMap::new(), fields, loaded: now, digest };
+        let mut store = Store { kinds: BTreeMap::new(), fields, loaded: now, digest, is_absent };
         for (&table, range) in &index.kinds {
             let mut held = Rows::default();
             // (place of the parent, place) of each column.
@@ -306,7 +308,7 @@ mod tests {
         ];
         let mut records = Records::default();
         all.iter().for_each(|record| records.push(record));
-        Store::of(Written { records, digest: None }, WallMs(5_250))
+        Store::of(Written { records, ..Written::default() }, WallMs(5_250))
     }
 
     #[test]
@@ -338,7 +340,7 @@ mod tests {
             let key_fields = json!({"key": format!("k{n:031}"), "ttl": null, "tags": null});
             records.push(&record(Table::Keys, key, key_fields, owner));
         }
-        let store = Store::of(Written { records, digest: None }, WallMs(5_250));
+        let store = Store::of(Written { records, ..Written::default() }, WallMs(5_250));
         let bytes = |held: &Rows| {
             let children: usize = held.columns.iter().map(|column| column.children.capacity() * 4).sum();
             held.rows.capacity() * 20 + held.texts.capacity() + held.names.capacity() * 4 + children

@@ -232,7 +232,6 @@ fn a_node_starts_answers_and_ends() {
         ("/shards/1/cpu", Value::from(1)),
         ("/shards/0/state", Value::from("ready")),
         ("/server/connections_accepted", Value::from(6)),
-        ("/database/reachable", Value::from(true)),
         ("/reload/last_successful", Value::from(true)),
     ] {
         assert_eq!(status.pointer(pointer), Some(&want), "{pointer} of {status:#}");

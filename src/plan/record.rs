@@ -20,6 +20,8 @@ pub struct Written {
     pub records: Records,
     /// SHA-256 of the one text that holds them; `None` where they come from several.
     pub digest: Option<[u8; 32]>,
+    /// Is there no such text at all, not even an empty one? The node then waits to be given its configuration.
+    pub is_absent: bool,
 }
 
 /// A column that refers to another entity: its name, the kind it refers to, and to which.

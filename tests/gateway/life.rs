@@ -192,18 +192,27 @@ fn a_node_without_files_is_given_its_configuration() {
         .unwrap();
     let (proxy, admin) = (SocketAddr::from(([127, 0, 0, 1], proxy)), SocketAddr::from(([127, 0, 0, 1], admin)));
     let end = Instant::now() + PATIENCE;
-    while std::net::TcpStream::connect(admin).is_err() && Instant::now() < end {
+    let ask = |path: &str| match crate::harness::client::try_get(admin, path) {
+        Ok(answer) => format!("{} {}", answer.head.status(), String::from_utf8_lossy(&answer.body)),
+        Err(_) => String::new(),
+    };
+    let waiting = "503 {\"message\":\"no configuration available (empty configuration present)\"}";
+    while ask("/status/ready") != waiting && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(10));
     }
-    // It may still be starting: what is handed in then is served as soon as it has.
+    let before = [ask("/status/ready"), ask("/status")];
     let answer = std::panic::catch_unwind(|| {
         crate::harness::client::post(admin, "/config", "text/yaml", &routes(upstream.addr, &["/"]))
     });
     let status = try_get_quick(proxy);
+    let after = [ask("/status/ready"), ask("/status")];
     child.kill().ok();
     child.wait().ok();
+    let zeros = format!("\"configuration_hash\":\"{}\"", "0".repeat(32));
+    assert!(before[0] == waiting && before[1].contains(&zeros), "{before:?}");
     assert_eq!(answer.unwrap().head.status(), 201);
     assert_eq!(status, Some(200));
+    assert!(after[0] == "200 {\"message\":\"ready\"}" && !after[1].contains(&zeros), "{after:?}");
 }
 
 fn try_get_quick(addr: SocketAddr) -> Option<u16> {

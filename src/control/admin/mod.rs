@@ -400,7 +400,11 @@ async fn status(State(desk): State<Desk>, request: Request) -> Response {
 }
 
 async fn ready(State(desk): State<Desk>) -> Response {
-    match desk.board.view().phase {
+    let view = desk.board.view();
+    match view.phase {
+        Phase::Serving if view.store.is_absent => {
+            message(StatusCode::SERVICE_UNAVAILABLE, "no configuration available (empty configuration present)")
+        }
         Phase::Serving => message(StatusCode::OK, "ready"),
         Phase::Starting => message(StatusCode::SERVICE_UNAVAILABLE, "no configuration is served yet"),
         Phase::Draining => message(StatusCode::SERVICE_UNAVAILABLE, "draining"),

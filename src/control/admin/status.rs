@@ -1,5 +1,5 @@
-//! `/status`: the node as one JSON document. The members `server`, `database` and `configuration_hash` have the names and
-//! meanings that monitoring of other gateways looks for; the rest is ours.
+//! `/status`: the node as one JSON document. The members `server` and `configuration_hash` have the names and meanings that
+//! monitoring of other gateways looks for; the rest is ours. As there is no database, there is no member `database`.
 //!
 //! `unit` and `scale` say how memory is written, in `workers_lua_vms`: `?unit=k&scale=0`. `resident_bytes` is what it says.
 
@@ -55,6 +55,9 @@ impl Writing {
     }
 }
 
+/// In the place of a hash where no configuration was read, and none was handed in.
+const NO_CONFIGURATION: &str = "00000000000000000000000000000000";
+
 /// The document.
 pub(super) fn show(board: &Board, view: &View, snapshots: &[Snapshot], writing: Writing) -> Value {
     let plan = &view.plan;
@@ -96,7 +99,8 @@ pub(super) fn show(board: &Board, view: &View, snapshots: &[Snapshot], writing: 
         "version": env!("CARGO_PKG_VERSION"),
         "phase": view.phase.word(),
         "uptime_s": board.uptime().as_secs(),
-        "configuration_hash": plan.hash,
+        // What asks wants to know whether the node was given its configuration.
+        "configuration_hash": if view.store.is_absent { NO_CONFIGURATION } else { &plan.hash },
         "configuration": {
             "files": view.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>(),
             // If so, the files give the settings only, until one of them changes.
@@ -128,8 +132,6 @@ pub(super) fn show(board: &Board, view: &View, snapshots: &[Snapshot], writing: 
             "connections_handled": accepted,
             "total_requests": served,
         },
-        // There is none to be out of reach; what asks wants to know whether the node can work.
-        "database": { "reachable": true },
         "memory": memory(writing),
         "latency_us": {
             "request": percentiles(snapshots, Of::Request),
