@@ -18,7 +18,7 @@ use crate::bus::{Endpoint, Endpoints};
 use crate::plan::balancing::{Active, Probe};
 use crate::plan::tls::{NodeTls, PemPair};
 use crate::plan::{Plan, Upstream};
-use crate::tls::certs::Pair;
+use crate::tls::certs::{Kept, Pair};
 use crate::tls::settings::{self, Client};
 use crate::tls::{ClientConfig, RootCertStore};
 use std::collections::HashMap;
@@ -69,6 +69,8 @@ struct Settings {
     roots: Option<Arc<RootCertStore>>,
     /// By whether a certificate is verified, whether HTTP/2 is spoken, and what is shown.
     made: HashMap<(bool, bool, Option<PemPair>), Tls>,
+    /// What files held when it last could be read, by their names: shown on while they are broken, as requests show it.
+    kept: Kept,
 }
 
 /// Sessions that probes of one kind remember.
@@ -82,7 +84,7 @@ impl Settings {
             return None;
         }
         if self.node != *node {
-            *self = Settings { node: node.clone(), ..Settings::default() };
+            *self = Settings { node: node.clone(), kept: std::mem::take(&mut self.kept), ..Settings::default() };
         }
         let verify = active.verify && node.upstream_verify;
         let key = (verify, http2, shown.cloned());
@@ -98,8 +100,7 @@ impl Settings {
             false => None,
         };
         let alpn = if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() };
-        // What is wrong with a pair was found when the configuration was compiled.
-        let identity = shown.and_then(|pem| Pair::read(&pem.chain, &pem.key.0, None).ok());
+        let identity = shown.and_then(|pem| self.pair(pem));
         let client = Client { roots, depth: None, identity, alpn: vec![alpn] };
         match client.build(SESSIONS_MAX) {
             Ok(config) => {
@@ -111,6 +112,15 @@ impl Settings {
                 None
             }
         }
+    }
+
+    /// What is shown; what is wrong with a pair was found when the configuration was compiled.
+    fn pair(&mut self, pem: &PemPair) -> Option<Pair> {
+        let Ok(pair) = Pair::read(&pem.chain, &pem.key.0, None) else { return self.kept.find(&pem.files) };
+        if !pem.files.is_empty() {
+            self.kept.put(&pem.files, &pair);
+        }
+        Some(pair)
     }
 
     /// Who vouches for targets. Reads the system's authorities, some milliseconds, once.
@@ -324,6 +334,26 @@ mod tests {
         };
         let endpoints = (0..targets).map(endpoint).collect();
         Arc::new(Ward { upstream: name.to_owned(), host_header: None, active, endpoints, tls: None })
+    }
+
+    #[test]
+    fn while_a_pair_is_half_renewed_the_one_before_it_is_shown() {
+        let pem = |files: &str| {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let cert = rcgen::CertificateParams::new(vec!["a.test".to_owned()]).unwrap().self_signed(&key).unwrap();
+            let key = crate::plan::tls::Hidden(key.serialize_pem());
+            PemPair { chain: cert.pem(), key, files: files.to_owned(), ..PemPair::default() }
+        };
+        let (good, other) = (pem("a.pem a.key"), pem("b.pem b.key"));
+        let broken = |files: &str| PemPair { chain: other.chain.clone(), files: files.to_owned(), ..good.clone() };
+        let active = Active { probe: Probe::Https, ..active(1000, 1000) };
+        let mut settings = Settings::default();
+        let mut shows = |pem: &PemPair| {
+            let tls = settings.of(&NodeTls::default(), &active, Some(pem)).unwrap();
+            tls.0.client_auth_cert_resolver.has_certs()
+        };
+        let [same, another, none] = ["a.pem a.key", "c.pem c.key", ""].map(broken);
+        assert_eq!([&good, &same, &another, &none].map(&mut shows), [true, true, false, false]);
     }
 
     #[test]
