@@ -29,7 +29,7 @@ pub(super) fn resolve(
     let at = node.tls_at.clone();
     let tls = &mut node.node.tls;
     reading.options(&mut tls.listeners, &at);
-    reading.pairs(&mut tls.admin, &at);
+    reading.pairs(&mut tls.admin);
     for mut authorities in std::mem::take(&mut node.upstream_authorities) {
         reading.text(&mut authorities, "authorities", false, &at);
         if !authorities.trim().is_empty() {
@@ -78,7 +78,7 @@ pub(super) fn entities(
 
 impl Reading<'_> {
     fn options(&mut self, options: &mut TlsOptions, at: &Span) {
-        self.pairs(&mut options.default, at);
+        self.pairs(&mut options.default);
         let of_names = options.of_names.iter_mut().map(|(_, client)| client);
         for client in std::iter::once(&mut options.client).chain(of_names) {
             self.text(&mut client.authorities, "authorities", false, at);
@@ -86,8 +86,9 @@ impl Reading<'_> {
         }
     }
 
-    fn pairs(&mut self, pairs: &mut [PemPair], at: &Span) {
+    fn pairs(&mut self, pairs: &mut [PemPair]) {
         for pair in pairs {
+            let at = &pair.at;
             let named = [
                 self.text(&mut pair.chain, "certificate", pair.is_secret, at),
                 self.text(&mut pair.key.0, "key", pair.is_secret, at),
@@ -179,7 +180,7 @@ mod tests {
             _ => Err("there is none".to_owned()),
         };
         let mut report = Report::default();
-        Reading { read: &read, report: &mut report, hash: &mut |_| () }.pairs(&mut pair, &Span::nowhere());
+        Reading { read: &read, report: &mut report, hash: &mut |_| () }.pairs(&mut pair);
         let said = report.findings.iter().map(|finding| finding.message.clone()).collect();
         (pair[0].key.0.clone(), said)
     }

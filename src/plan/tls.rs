@@ -25,6 +25,8 @@ pub struct PemPair {
     pub files: String,
     /// Was it only referred to? Then messages do not repeat what stands there.
     pub is_secret: bool,
+    /// Where a setting names it; nowhere in an entity, which has a place of its own.
+    pub at: Span,
     /// The file of what its authority says of it (OCSP), which is shown with it; empty: none.
     pub staple_file: String,
     /// What that holds, DER.

@@ -125,7 +125,7 @@ impl Compiling<'_> {
         side: &str,
     ) -> Option<Greeting> {
         let nowhere = Span::nowhere();
-        let default: Vec<Pair> = options.default.iter().filter_map(|pem| self.pair(pem, &nowhere)).collect();
+        let default: Vec<Pair> = options.default.iter().filter_map(|pem| self.pair(pem, &pem.at)).collect();
         let names = match (default.is_empty(), names.has_default()) {
             (false, false) => Arc::new(names.with_default(default)),
             (_, true) => names.clone(),

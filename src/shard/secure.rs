@@ -348,18 +348,20 @@ impl Compiling<'_> {
                 kept.put(&pem.files, &pair);
                 pair
             }
-            Err(what) => match kept.find(&pem.files) {
-                Some(pair) => {
-                    let what = format!("{what} ({}); what was there before is shown on", pem.files);
-                    self.say(at, what, false);
-                    self.broken += 1;
-                    pair
-                }
-                None => {
+            Err(what) => {
+                let what = match (pem.files.as_str(), pem.is_secret) {
+                    ("", _) => what,
+                    (_, true) => format!("{what} (files that are referred to)"),
+                    (files, false) => format!("{what} ({files})"),
+                };
+                let Some(pair) = kept.find(&pem.files) else {
                     self.say(at, what, true);
                     return None;
-                }
-            },
+                };
+                self.say(at, format!("{what}; what was there before is shown on"), false);
+                self.broken += 1;
+                pair
+            }
         };
         self.expiry(&pair.identity, at);
         Some(pair)

@@ -280,3 +280,15 @@ fn testssl_finds_no_weakness() {
         assert!(finding.contains("not"), "{id}: {finding}");
     }
 }
+
+#[test]
+fn a_pair_that_does_not_fit_is_told_with_its_place_and_files() {
+    let path = certs().join("misfit.yaml");
+    let (cert, key) = (file("w.test.pem"), file("a.test.key"));
+    let text =
+        format!("listeners: [\"127.0.0.1:8443 ssl\"]\ntls:\n  certificates:\n  - {{cert: {cert}, key: {key}}}\n");
+    std::fs::write(&path, text).unwrap();
+    let (code, out, err) = crate::harness::gateway::ringway(&["check", "-c", &path.display().to_string()]);
+    let want = format!("misfit.yaml:4:5: certificate does not match key ({cert} {key})");
+    assert!(code == 1 && out.contains(&want), "{code} {out}{err}");
+}

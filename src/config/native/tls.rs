@@ -214,7 +214,7 @@ fn early_data(doc: &Node) -> Result<u32, String> {
 }
 
 fn pair(doc: &Node, path: &str, report: &mut Report) -> Option<PemPair> {
-    let mut pair = PemPair::default();
+    let mut pair = PemPair { at: doc.span.clone(), ..PemPair::default() };
     for (key, value) in map(doc, path, report)? {
         let field = join(path, &key.text);
         match key.text.as_str() {

@@ -446,7 +446,7 @@ impl<'a> Reader<'a> {
         let are_chains = !key.ends_with("_key");
         for (ix, text) in s.value.split(',').map(str::trim).enumerate() {
             if pairs.len() <= ix {
-                pairs.push(PemPair::default());
+                pairs.push(PemPair { at: s.span.clone(), ..PemPair::default() });
             }
             pairs[ix].is_secret |= s.secret;
             match are_chains {
