@@ -107,6 +107,23 @@ fn the_same_files_have_the_same_hash_and_ids() {
 }
 
 #[test]
+fn what_has_no_name_keeps_its_id() {
+    let text = "_format_version: '3.0'\nservices:\n\
+                - {url: 'http://h', routes: [{paths: [/a]}, {paths: [/b]}, {paths: [/b]}]}\n";
+    let ids = |text: &str| -> BTreeMap<String, Vec<_>> {
+        let plan = read(&[("k.yml".to_owned(), text.to_owned())]).0.unwrap();
+        let mut ids: BTreeMap<String, Vec<_>> = BTreeMap::new();
+        plan.routes.iter().for_each(|route| ids.entry(format!("{:?}", route.paths)).or_default().push(route.id));
+        ids
+    };
+    let (one, two) =
+        (ids(text), ids(&text.replace("- {url", "- {url: 'http://first', routes: [{paths: [/c]}]}\n- {url")));
+    assert_eq!((one.len(), two.len()), (2, 3));
+    one.iter().for_each(|(paths, ids)| assert_eq!(&two[paths], ids));
+    assert!(one.values().any(|ids| ids.len() == 2 && ids[0] != ids[1]));
+}
+
+#[test]
 fn no_text_brings_the_reader_down() {
     const SEED: u64 = 0x5eed;
     let mut rng = Rng::new(SEED);

@@ -111,6 +111,12 @@ impl Turn {
 pub struct Turns(Mutex<HashMap<String, Arc<Turn>>>);
 
 impl Turns {
+    /// Forgets the cursors that no tables hold.
+    pub fn forget_unused(&self) {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+    }
+
     /// The cursor of an upstream.
     pub fn of(&self, upstream: &str) -> Arc<Turn> {
         let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);

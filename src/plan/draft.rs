@@ -11,6 +11,7 @@ use super::spoken::ProxyVersion;
 use super::tls::{PemPair, ServiceTls};
 use super::{Algorithm, HeaderMatch, HostPattern, Ordering, PathPattern, Protocol, Secret};
 use crate::base::span::{At, Span};
+use std::collections::HashMap;
 use uuid::Uuid;
 
 /// Everything that was written, in order.
@@ -44,6 +45,8 @@ pub struct Draft {
     pub others: Vec<OtherDraft>,
     /// All of these as they were written; not linked.
     pub records: Records,
+    /// How many entities without a name would have an id: of those that are alike, one has it.
+    pub unnamed: HashMap<Uuid, u32>,
 }
 
 impl Draft {
@@ -64,6 +67,7 @@ impl Draft {
             pems: Vec::new(),
             others: Vec::new(),
             records: Records::default(),
+            unnamed: HashMap::new(),
         }
     }
 }

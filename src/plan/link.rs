@@ -50,6 +50,7 @@ fn linked(draft: Draft, hash: String, report: &mut Report) -> Plan {
         pems,
         others,
         records: _,
+        unnamed: _,
     } = draft;
     let (node, listeners) = node.finish(report);
 

@@ -104,8 +104,9 @@ impl Tables {
         let (secure, _) = Secure::compile_for(&plan, shelf, now, &asking)
             .map_err(|findings| findings.into_iter().filter(|finding| finding.is_fault).collect::<Vec<_>>())?;
         let chains = Chains::of(&plan, |name| rows.get(name).map_or(0, |row| row.priority));
-        let turns: Arc<Turns> = shelf.take_or(Turns::default);
-        let turns = plan.upstreams.iter().map(|upstream| turns.of(&upstream.name)).collect();
+        let all_turns: Arc<Turns> = shelf.take_or(Turns::default);
+        let turns = plan.upstreams.iter().map(|upstream| all_turns.of(&upstream.name)).collect();
+        all_turns.forget_unused();
         let mut tables =
             Tables { directory, secure, routes, chains, plugins, labels: Vec::new(), ways: Vec::new(), turns, plan };
         let all = || (0..tables.plan.routes.len()).map(|ix| Some(RouteIx(ix as u32))).chain([None]);

@@ -423,7 +423,7 @@ impl Reader<'_> {
         Some(At::new(reference, value.span.clone()))
     }
 
-    /// The id of an entity that has none: of its unique key, or random.
+    /// The id of an entity that has none: of its unique key, of what it is for, or random.
     fn id(
         &mut self,
         noun: &Noun,
@@ -466,7 +466,28 @@ impl Reader<'_> {
             Table::Members => Some(of(&[refer("consumer_group"), refer("consumer")])),
             Table::Certificates | Table::Authorities => None,
         };
-        id.unwrap_or_else(|| self.random_id())
+        let alike: &[&str] = match noun.table {
+            Table::Services => &["url", "protocol", "host", "port", "path"],
+            Table::Routes => &["protocols", "methods", "hosts", "paths", "headers", "snis", "sources", "destinations"],
+            _ => &[],
+        };
+        match id {
+            Some(id) => id,
+            None if alike.is_empty() => self.random_id(),
+            // What it is asked for stands for its name, so that it is the same one after a reload: its counters go on.
+            None => {
+                let held = alike.iter().map(|field| values.get(*field).map_or(String::new(), Json::to_string));
+                // No name begins so.
+                let columns = ["\n".to_owned(), refer("service").unwrap_or_default()].into_iter().chain(held);
+                let id = of(&columns.map(Some).collect::<Vec<_>>());
+                let before = self.draft.unnamed.entry(id).or_default();
+                *before += 1;
+                match *before {
+                    1 => id,
+                    nth => Uuid::new_v5(&id, &nth.to_be_bytes()),
+                }
+            }
+        }
     }
 
     /// A random id (RFC 9562 §5.4).
