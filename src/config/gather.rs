@@ -104,9 +104,9 @@ pub fn gather(named: &[String], env: &[(String, String)], open: Open<'_>, report
     }
     // One that is named and cannot be read is no reason to look elsewhere.
     let unnamed = found.files.is_empty() && report.is_clean();
-    // The key at the start of a line: a sketch of what `load` sees in the tree, good enough to look for one file more.
+    // The key in any line but remarks: a sketch of what `load` sees in the tree, good enough to look for one file more.
     let is_declarative =
-        |text: &str| text.lines().any(|line| line.trim_start_matches(['{', '"', ' ']).starts_with(kong::VERSION_KEY));
+        |text: &str| text.lines().any(|line| line.contains(kong::VERSION_KEY) && !line.trim_start().starts_with('#'));
     if found.conf.is_none() && (unnamed || found.files.iter().any(|(_, text)| is_declarative(text))) {
         if let Some(path) = conf::CONF_PATHS.into_iter().find(|path| exists(open, path)) {
             found.conf = found.read(path, open, report).map(|text| (path.to_owned(), text));
@@ -191,6 +191,14 @@ mod tests {
             run(&["k.yml", "n.yaml"], &[declarative, native, ("/etc/kong.conf", "")], &[]),
             "k.yml\nn.yaml\n[/etc/kong.conf]\nwatch k.yml n.yaml /etc/kong.conf"
         );
+        let json = ("k.json", "{\"services\": [],\n\t\"_format_version\": \"3.0\"}");
+        let one_line = ("k.json", r#"{"services": [], "_format_version": "3.0"}"#);
+        for json in [json, one_line] {
+            let want = "k.json\n[/etc/kong.conf]\nwatch k.json /etc/kong.conf";
+            assert_eq!(run(&["k.json"], &[json, ("/etc/kong.conf", "")], &[]), want);
+        }
+        let remark = ("n.yaml", "# no _format_version\nruntime: {}");
+        assert_eq!(run(&["n.yaml"], &[remark, settings], &[]), "n.yaml\nwatch n.yaml");
         assert_eq!(run(&[], &[settings], &[]), "[/etc/kong/kong.conf]\nwatch /etc/kong/kong.conf /k.yml");
         assert_eq!(run(&[], &[], &[("KONG_DECLARATIVE_CONFIG", "/k.yml")]), "watch /k.yml");
         assert_eq!(run(&[], &[(usual, "")], &[("KONG_DATABASE", "postgres")]), format!("{usual}\nwatch {usual}"));
