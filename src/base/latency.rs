@@ -49,6 +49,14 @@ impl Latencies {
         }
     }
 
+    /// Adds all of another one's.
+    pub fn merge(&mut self, other: &Latencies) {
+        for of in [Of::Request, Of::Upstream] {
+            (0..BUCKETS).for_each(|at| self.add(of, at, other.counts[at][of as usize]));
+        }
+        self.carries.extend_from_slice(&other.carries);
+    }
+
     /// Buckets that hold something: a value from the middle of the bucket, µs, and how many.
     pub fn recorded(&self, of: Of) -> impl Iterator<Item = (u64, u64)> + '_ {
         let whole = move |at: usize| {

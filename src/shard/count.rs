@@ -3,7 +3,7 @@
 use crate::base::latency::{Latencies, Of};
 use crate::bus::{Gauges, RefusalSnapshot, RouteSnapshot, Snapshot};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use uuid::Uuid;
 
@@ -157,40 +157,66 @@ impl RouteCount {
 
     /// Adds one request.
     pub(super) fn add(&self, sample: Sample) {
-        let Counted { traffic, latencies, more, .. } = &mut *self.0.borrow_mut();
-        traffic.bytes_in += sample.bytes_in;
-        traffic.bytes_out += sample.bytes_out;
-        let is_its = |at: &usize| traffic.statuses[*at] == sample.status || traffic.times[*at] == 0;
-        match (0..STATUSES).find(is_its) {
-            Some(at) => {
-                traffic.statuses[at] = sample.status;
-                traffic.times[at] += 1;
-            }
-            None => match more.iter_mut().find(|(status, _)| *status == sample.status) {
-                Some((_, times)) => *times += 1,
-                None => more.push((sample.status, 1)),
-            },
-        }
-        latencies.record(Of::Request, sample.latency_us);
+        let counted = &mut *self.0.borrow_mut();
+        counted.traffic.bytes_in += sample.bytes_in;
+        counted.traffic.bytes_out += sample.bytes_out;
+        counted.answered(sample.status, 1);
+        counted.latencies.record(Of::Request, sample.latency_us);
         if let Some(us) = sample.upstream_us {
-            latencies.record(Of::Upstream, us);
+            counted.latencies.record(Of::Upstream, us);
         }
+    }
+
+    /// Adds all of another one's.
+    fn merge(&self, other: &RouteCount) {
+        let (counted, other) = (&mut *self.0.borrow_mut(), other.0.borrow());
+        counted.traffic.bytes_in += other.traffic.bytes_in;
+        counted.traffic.bytes_out += other.traffic.bytes_out;
+        other.statuses().for_each(|(status, times)| counted.answered(status, times));
+        counted.latencies.merge(&other.latencies);
     }
 
     fn snapshot(&self) -> RouteSnapshot {
         let counted = self.0.borrow();
         let traffic = &counted.traffic;
-        let here = traffic.statuses.iter().copied().zip(traffic.times);
         RouteSnapshot {
             route: counted.route.clone(),
             service: counted.service.clone(),
-            statuses: here.chain(counted.more.iter().copied()).filter(|&(_, times)| times > 0).collect(),
+            statuses: counted.statuses().collect(),
             bytes_in: traffic.bytes_in,
             bytes_out: traffic.bytes_out,
             latencies: counted.latencies.clone(),
         }
     }
 }
+
+impl Counted {
+    fn answered(&mut self, status: u16, more_times: u64) {
+        let Counted { traffic, more, .. } = self;
+        let is_its = |at: &usize| traffic.statuses[*at] == status || traffic.times[*at] == 0;
+        match (0..STATUSES).find(is_its) {
+            Some(at) => {
+                traffic.statuses[at] = status;
+                traffic.times[at] += more_times;
+            }
+            None => match more.iter_mut().find(|(held, _)| *held == status) {
+                Some((_, times)) => *times += more_times,
+                None => more.push((status, more_times)),
+            },
+        }
+    }
+
+    fn statuses(&self) -> impl Iterator<Item = (u16, u64)> + '_ {
+        let here = self.traffic.statuses.iter().copied().zip(self.traffic.times);
+        here.chain(self.more.iter().copied()).filter(|&(_, times)| times > 0)
+    }
+}
+
+/// Under this id stands what was counted of routes that are gone.
+const GONE: Uuid = Uuid::max();
+
+/// What metrics call it, as they call routes that have no lines of their own.
+const OTHER: &str = "other";
 
 /// The counters of all routes that have served, by the route's id: they outlive a reload.
 #[derive(Default)]
@@ -201,6 +227,23 @@ impl RouteCounts {
     pub(super) fn of(&self, id: Uuid, route: &str, service: &str) -> Rc<RouteCount> {
         let mut all = self.0.borrow_mut();
         all.entry(id).or_insert_with(|| Rc::new(RouteCount::new(route, service))).clone()
+    }
+
+    /// Puts the counters of routes that are gone into one row where there are more counters than `routes`: they have a bound,
+    /// and no sum shrinks. Those that requests still hold follow the next time.
+    pub(super) fn settle(&self, routes: impl ExactSizeIterator<Item = Uuid>) {
+        if self.0.borrow().len() <= routes.len() + 1 {
+            return;
+        }
+        let there: HashSet<Uuid> = routes.chain([GONE]).collect();
+        let gone = self.of(GONE, OTHER, OTHER);
+        self.0.borrow_mut().retain(|id, count| {
+            let stays = there.contains(id) || Rc::strong_count(count) > 1;
+            if !stays {
+                gone.merge(count);
+            }
+            stays
+        });
     }
 
     /// Everything, for the control thread.
@@ -238,6 +281,30 @@ mod tests {
         assert_eq!((seen.statuses, seen.bytes_in, seen.bytes_out), (expected.to_vec(), 18, 27));
         assert_eq!(seen.latencies.recorded(Of::Request).collect::<Vec<_>>(), [(9, 9)]);
         assert_eq!(seen.latencies.recorded(Of::Upstream).collect::<Vec<_>>(), [(7, 2)]);
+    }
+
+    #[test]
+    fn what_gone_routes_have_counted_stays_in_the_sum() {
+        let counts = RouteCounts::default();
+        let sample = |status| Sample { status, bytes_in: 1, bytes_out: 2, latency_us: 9, upstream_us: None };
+        let ids: Vec<Uuid> = (0..10).map(Uuid::from_u128).collect();
+        for (id, status) in ids.iter().zip(200..) {
+            counts.of(*id, "r", "s").add(sample(status));
+        }
+        let held = counts.of(ids[9], "r", "s");
+        counts.settle(ids[..2].iter().copied());
+        held.add(sample(209));
+        assert_eq!(counts.0.borrow().len(), 4, "two that are there, one that is held, and the rest");
+        drop(held);
+        counts.settle(ids[..2].iter().copied());
+        let gone = counts.of(GONE, "", "").snapshot();
+        assert_eq!((gone.route.as_str(), gone.service.as_str()), ("other", "other"));
+        assert_eq!((gone.bytes_in, gone.bytes_out), (9, 18));
+        let mut statuses = gone.statuses;
+        statuses.sort_unstable();
+        let want: Vec<(u16, u64)> = (202..209).map(|status| (status, 1)).chain([(209, 2)]).collect();
+        assert_eq!(statuses, want);
+        assert_eq!(gone.latencies.recorded(Of::Request).collect::<Vec<_>>(), [(9, 9)]);
     }
 
     #[test]

@@ -295,7 +295,9 @@ impl Shard {
         groups.retain(|name, _| tables.plan.upstreams.iter().any(|upstream| upstream.name == *name));
         drop(groups);
         self.keep_clients(&tables.secure);
-        *self.world.borrow_mut() = Rc::new(World::new(tables, of_plan));
+        let world = Rc::new(World::new(tables, of_plan));
+        *self.world.borrow_mut() = world.clone();
+        self.counts.settle(world.tables.counted());
     }
 
     fn relocate(&self, endpoints: Arc<Endpoints>) {

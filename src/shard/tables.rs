@@ -152,6 +152,11 @@ impl Tables {
         Label { id: route.id, route: named(&route.name, route.id), service }
     }
 
+    /// The ids that requests are counted by.
+    pub(super) fn counted(&self) -> impl ExactSizeIterator<Item = Uuid> + '_ {
+        self.labels.iter().map(|label| label.id)
+    }
+
     /// The plugins of a route, or those of requests that no route matched.
     pub(super) fn chain(&self, route: Option<RouteIx>) -> &[Step] {
         route.map_or(&self.chains.unmatched, |ix| &self.chains.routes[ix.ix()])

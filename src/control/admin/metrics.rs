@@ -5,7 +5,7 @@
 //! are precise to some per cent; a value within that of a bound may be counted one bucket higher.
 //!
 //! Series are bounded: the first [`limits::METRIC_ROUTES_MAX`] pairs of service and route that serve a request get lines
-//! of their own and keep them for the life of the process; the rest are summed under `other`, so no counter ever shrinks.
+//! of their own and keep them as long as shards count them apart; the rest are summed under `other`, so no counter shrinks.
 
 use super::super::board::{by_route, Board, Phase, View};
 use super::super::health::{self as targets, AddressHealth};
@@ -352,7 +352,11 @@ impl Buckets {
 
 fn routes(text: &mut Text, snapshots: &[Snapshot], series: &mut Series) {
     let mut all: BTreeMap<(&str, &str), Sums> = BTreeMap::new();
-    for ((service, route), shards) in by_route(snapshots) {
+    let counted = by_route(snapshots);
+    if series.routes.len() >= limits::METRIC_ROUTES_MAX {
+        series.routes.retain(|(service, route)| counted.contains_key(&(service.as_str(), route.as_str())));
+    }
+    for ((service, route), shards) in counted {
         let pair = if series.admits_route(service, route) { (service, route) } else { (OTHER, OTHER) };
         let sums = all.entry(pair).or_default();
         shards.into_iter().for_each(|shard| sums.add(shard));
@@ -503,5 +507,10 @@ mod tests {
         for line in first.lines().filter(|line| line.starts_with("ringway_requests_total{")) {
             assert!(second.contains(line), "{line} has gone");
         }
+        // Seven are gone, and make room for others.
+        let mut snapshot = many(10);
+        snapshot.routes.push(route("s", "new", &[(200, 1)], &[]));
+        let third = text_of(&[snapshot], &mut series);
+        assert!(third.contains("route=\"new\"") && !third.contains("route=\"other\""));
     }
 }
