@@ -132,6 +132,7 @@ impl Plugin for Bridge {
         let Some(message) = outcome.body() else {
             return Verdict::Reply(Box::new(Reply::message(413, "Payload too large")));
         };
+        let message = cx.edits.body().unwrap_or(message);
         let mut body = Vec::with_capacity(frames::HEAD_BYTES + message.len());
         frames::put(0, message, &mut body);
         cx.edits.set_body(body);
@@ -212,6 +213,9 @@ mod tests {
         };
         assert_eq!(ask(json!({"upgrade_protobuf_to_grpc": true}), ALONE), framed("-"));
         assert_eq!(ask(json!({"upgrade_protobuf_to_grpc": true, "ignore_query_parameters": true}), ALONE), framed(""));
+        let mut hidden = Rig::new(&DESCRIPTOR, json!({"upgrade_protobuf_to_grpc": true}));
+        hidden.left = Some("b");
+        assert_eq!(hidden.ask(ALONE).body().as_deref(), Some("\0\0\0\0\u{1}b"), "as a plugin before has left it");
     }
 
     /// Status, grpc-status, grpc-message and body of an answer.

@@ -51,6 +51,8 @@ pub(super) struct Rig {
     pub(super) matched: bool,
     /// Groups of the route's expression: their names, and the words of the path that they match; the first is also group 1.
     pub(super) captures: Vec<(&'static str, &'static str)>,
+    /// What a plugin before this one has left of the body, where it has changed it.
+    pub(super) left: Option<&'static str>,
     /// Fields of the upstream's answer.
     pub(super) reply: Vec<(&'static str, &'static str)>,
     /// What comes behind its body.
@@ -134,6 +136,7 @@ impl Rig {
             identity: Identity::default(),
             matched: true,
             captures: Vec::new(),
+            left: None,
             reply: Vec::new(),
             trailers: "",
             redis: VecDeque::new(),
@@ -218,6 +221,9 @@ impl Rig {
             asked_sleep: None,
             edits: Edits::default(),
         };
+        if let Some(left) = self.left {
+            seen.edits.set_body(left.into());
+        }
         let groups = &self.captures;
         let captures = |group: Group<'_>| {
             let (_, word) = match group {

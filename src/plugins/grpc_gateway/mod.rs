@@ -128,6 +128,8 @@ impl Plugin for GrpcGateway {
             return Verdict::Reply(Box::new(Reply::message(413, "Payload too large")));
         };
         let Some((binding, bound)) = self.binding(cx) else { return Verdict::Next };
+        // As the plugins before have left it: a key that was hidden is no field of the message.
+        let body = cx.edits.body().unwrap_or(body);
         let message = match self.message(cx, binding, &bound, body) {
             Ok(message) => message,
             Err(why) => return refused(&why),

@@ -66,6 +66,11 @@ fn a_request_becomes_a_message() {
         Ok((r#"{"shelf":"shelves/3","book":{"id":"5","fullTitle":"T","authors":["A","B"]},"requestId":"r"}"#, create)),
     );
     check(json!({}), "POST /v1/shelves/3/books", Ok((r#"{"shelf":"shelves/3"}"#, create)));
+    let mut hidden = rig(json!({}));
+    hidden.left = Some(r#"{"full_title":"T"}"#);
+    let seen = hidden.ask("POST /v1/shelves/3/books\n\n{\"full_title\":\"T\",\"id\":\"5\"}");
+    let want = r#"{"shelf":"shelves/3","book":{"fullTitle":"T"}}"#;
+    assert_eq!(told(create, &seen), want, "what a plugin before has taken out of the body stays out");
     let mv = "/library.v1.Library/Move";
     let want = r#"{"book":{"id":"7","fullTitle":"T"},"toShelf":"s"}"#;
     check(

@@ -132,7 +132,7 @@ impl Plugin for GrpcWeb {
             return Verdict::Reply(Box::new(Reply::message(413, "Payload too large")));
         };
         let Some(media) = cx.head.find(b"content-type").and_then(Media::of) else { return Verdict::Next };
-        match self.upstream(cx, media, body) {
+        match self.upstream(cx, media, cx.edits.body().unwrap_or(body)) {
             Ok(body) => {
                 cx.edits.set_body(body);
                 Verdict::Next

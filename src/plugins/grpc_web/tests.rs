@@ -41,6 +41,10 @@ fn a_call_goes_on_as_one_of_grpc() {
     let json = String::from_utf8(framed(0, br#"{"name":"Al"}"#)).unwrap();
     assert_eq!(ask(types(), "application/grpc-web+json", &json), next(Some(message)));
     assert_eq!(ask(types(), "application/grpc-web-text+json", &STANDARD.encode(&json)), next(Some(message)));
+    let mut hidden = Rig::new(&DESCRIPTOR, types());
+    hidden.left = Some(r#"{"name": "Al"}"#);
+    let seen = hidden.ask("POST /helloworld.Greeter/SayHello\nContent-Type: application/json\n\n{\"name\": \"Bo\"}");
+    assert_eq!(seen.body().as_deref(), Some(message), "the body is what a plugin before has left of it");
     assert_eq!(ask(json!({"pass_stripped_path": true}), "application/grpc-web", "").3, "-");
 
     let refused = [

@@ -184,10 +184,14 @@ impl RequestTransformer {
         }
         // What the arguments are before any step: those of the path's template, the client's, those of the form.
         let form = match media(edits, head).and_then(Kind::of) {
-            Some(Kind::Form) if self.merges => body.filter(|body| !body.is_empty()),
+            // As the plugins before have left it: a key that is hidden in a body must not come back in a query.
+            Some(Kind::Form) if self.merges => {
+                body.map(|body| edits.body().unwrap_or(body)).filter(|body| !body.is_empty())
+            }
             _ => None,
         };
-        if asks_other || form.is_some() {
+        asks_other |= form.is_some();
+        if asks_other {
             arguments.read(query, |_| false);
             let gone = |name: &[u8]| edits.dropped_query_args().any(|dropped| dropped == name);
             arguments.add_all(edits.query().or(facts.query).unwrap_or(b""), gone);
@@ -219,7 +223,7 @@ impl RequestTransformer {
                 Err(body::Fault::Unsafe) => return refused(),
             }
         }
-        if asks_other || form.is_some() {
+        if asks_other {
             edits.set_query(query);
         }
         Verdict::Next

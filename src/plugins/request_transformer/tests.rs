@@ -84,6 +84,10 @@ fn method_path_and_query_are_changed() {
         let seen = ask(config.clone(), request);
         assert_eq!((seen.said().as_str(), seen.aim()), ("next", want.map(str::to_owned)), "{config} {request}");
     }
+    let mut rig = Rig::new(&DESCRIPTOR, json!({"http_method": "GET"}));
+    rig.left = Some("b=2");
+    let seen = rig.ask("POST /?a=1\nContent-Type: application/x-www-form-urlencoded\n\napikey=secret&b=2");
+    assert_eq!(seen.aim()[2], "a=1&b=2", "what was taken out of the form is not in the query");
     assert_eq!(
         ask(json!({"add": {"headers": ["x:$(10 * headers.x)"]}}), "GET /\nX: a").said(),
         "500 E(An unexpected error occurred)"
