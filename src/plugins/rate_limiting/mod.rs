@@ -172,6 +172,11 @@ impl Plugin for RateLimiting {
 impl RateLimiting {
     /// Counts on this node.
     fn count_here(&self, cx: &mut Ctx<'_>) -> Verdict {
+        self.take_here(cx).unwrap_or_else(|refused| refused)
+    }
+
+    /// The same; `Err` with the verdict where nothing was taken, which lets pass all the same where `shadow` is set.
+    fn take_here(&self, cx: &mut Ctx<'_>) -> Result<Verdict, Verdict> {
         let (_, rows) = self.rows_of(cx);
         let (cost, naming) = (self.cost_of(cx), self.who.naming(&self.bank, cx));
         let mut found: All = [None; Period::ALL.len()];
@@ -185,14 +190,14 @@ impl RateLimiting {
             *slot = Some(Found { key, left, reset_s, taken });
         }
         if full {
-            return self.refuse(cx, rows, cost, &mut found);
+            return Err(self.refuse(cx, rows, cost, &mut found));
         }
         self.tell(cx, rows, &found);
-        match wait_ms {
+        Ok(match wait_ms {
             0 => Verdict::Next,
             _ if self.shadow => Verdict::Next,
             wait_ms => Verdict::Need(Need::Sleep(wait_ms)),
-        }
+        })
     }
 
     /// The limits for whoever sends this, and which of the tiers they are, from 1; 0: of none.

@@ -137,18 +137,20 @@ impl Shared {
             return Some(limiter.deny(cx, rows, &found, 1));
         }
         // The other shards of this node have admitted what the table does not know: the node's own count does.
-        let verdict = limiter.count_here(cx);
-        if let Verdict::Next = verdict {
-            for found in found.iter_mut().flatten() {
-                table.borrow_mut().add(found.key, cost);
-                found.left = found.left.saturating_sub(cost);
-            }
-            limiter.tell(cx, rows, &found);
+        let verdict = match limiter.take_here(cx) {
+            Ok(verdict) => verdict,
+            Err(refused) => return Some(refused),
+        };
+        for found in found.iter_mut().flatten() {
+            table.borrow_mut().add(found.key, cost);
+            found.left = found.left.saturating_sub(cost);
         }
+        limiter.tell(cx, rows, &found);
         Some(verdict)
     }
 
-    /// Keeps what Redis said for the time up to the next exchange.
+    /// Keeps what Redis said, less what is given back of it, for the time up to the next exchange.
+    #[expect(clippy::too_many_arguments, reason = "each is a piece of the answer")]
     fn learn(
         &self,
         every_ms: u64,
@@ -157,6 +159,7 @@ impl Shared {
         cx: &mut Ctx<'_>,
         call: &Call,
         answers: &[Answer],
+        given_back: i64,
     ) {
         let table = sync::table(cx.locals, &self.server, every_ms);
         let (asked, naming) = (WallMs(call.note), limiter.who.naming(&limiter.bank, cx));
@@ -164,7 +167,7 @@ impl Shared {
         let counts = answers.iter().flat_map(|answer| &answer.list()[1..]);
         for ((row, name), count) in rows.iter().zip(names).zip(counts) {
             let key = naming.clone().part(&[row.limit.period as u8]).key();
-            let used = count.integer().unwrap_or(0).clamp(0, i64::from(u32::MAX)) as u32;
+            let used = (count.integer().unwrap_or(0) - given_back).clamp(0, i64::from(u32::MAX)) as u32;
             table.borrow_mut().learn(key, row.limit.period.window(asked), name, used);
         }
     }
@@ -203,11 +206,16 @@ impl Shared {
         }
         let was_taken = |answer: &Answer| answer.list().first().and_then(Answer::integer) == Some(1);
         let all = answers.iter().all(was_taken);
+        let cost = limiter.cost_of(cx);
         if let Some(every_ms) = self.every_ms {
-            self.learn(every_ms, limiter, rows, cx, call, answers);
-            // The node's own count is to hold what it has admitted, whoever counted it.
-            if all {
-                limiter.count_here(cx);
+            // The node's own count is to hold what it has admitted, whoever counted it; and it knows of other shards what
+            // Redis does not know yet.
+            let here = if all { limiter.take_here(cx) } else { Ok(Verdict::Next) };
+            let given_back = if here.is_err() { i64::from(cost) } else { 0 };
+            self.learn(every_ms, limiter, rows, cx, call, answers, given_back);
+            if let Err(refused) = here {
+                self.give_back(cx, call, cost, answers.iter().map(was_taken));
+                return refused;
             }
         }
         if all {
@@ -215,7 +223,6 @@ impl Shared {
             return Verdict::Next;
         }
         if answers.len() > 1 {
-            let cost = limiter.cost_of(cx);
             self.give_back(cx, call, cost, answers.iter().map(was_taken));
         }
         if let Some(end_s) = end_s {
@@ -250,7 +257,7 @@ impl Shared {
         call
     }
 
-    /// Gives back what was taken of periods whose request is refused for another; nobody waits for it.
+    /// Gives back what was taken for a request that is refused for another period, or by the node; nobody waits for it.
     fn give_back(&self, cx: &mut Ctx<'_>, call: &Call, cost: u32, taken: impl Iterator<Item = bool>) {
         let cost = cost.to_string();
         let commands: Vec<Command> = call
@@ -258,9 +265,8 @@ impl Shared {
             .iter()
             .zip(taken)
             .filter(|(_, taken)| *taken)
-            .filter_map(|(command, _)| {
-                Some(Command::script(&GIVE_BACK, 1, Shape::Integer).arg(command.key()?).arg(cost.as_bytes()))
-            })
+            .flat_map(|(command, _)| command.args().take(command.keys as usize))
+            .map(|key| Command::script(&GIVE_BACK, 1, Shape::Integer).arg(key).arg(cost.as_bytes()))
             .collect();
         if !commands.is_empty() {
             let call = Call { server: self.server.clone(), commands, note: 0 };

@@ -7,7 +7,7 @@ use crate::base::time::WallMs;
 use crate::hook::{Identity, Shelf};
 use crate::limit::rule;
 use crate::limit::window::Window;
-use crate::redis::{Fault, Reply as Answer};
+use crate::redis::{Command, Fault, Reply as Answer};
 use serde_json::json;
 use std::net::IpAddr;
 
@@ -312,6 +312,39 @@ fn in_a_cluster_what_was_taken_is_given_back() {
     rig.now = WallMs(NOON.0 + 1000);
     rig.redis.push_back(Ok(vec![said(&[1, 3]), said(&[1, 9])]));
     assert_eq!(rig.ask("GET /").said(), "next");
+}
+
+#[test]
+fn what_the_node_refuses_is_refused_on_a_shard_that_does_not_know_the_key() {
+    for (shadow, want) in [(false, "429 E(API rate limit exceeded)"), (true, "next")] {
+        let shelf = Shelf::default();
+        let shard = || {
+            let redis = json!({"host": "r.test"});
+            let config =
+                json!({"minute": 3, "hour": 9, "policy": "redis", "sync_rate": 10, "redis": redis, "shadow": shadow});
+            Rig::with(&DESCRIPTOR, config, &shelf, Vec::new())
+        };
+        let (mut one, mut two) = (shard(), shard());
+        one.redis.push_back(Ok(vec![said(&[1, 1, 1])]));
+        assert_eq!([0; 3].map(|_| one.ask("GET /").said()), ["next"; 3]);
+        // Redis knows of the first one only.
+        two.redis.push_back(Ok(vec![said(&[1, 2, 2])]));
+        let seen = two.ask("GET /");
+        let refused = (seen.client("Retry-After").is_some(), seen.client("X-RateLimit-Shadow").is_some());
+        assert_eq!((seen.said().as_str(), refused), (want, (!shadow, shadow)));
+        assert_eq!(seen.client("X-RateLimit-Remaining-Minute"), Some("0"));
+        // What Redis has taken for it is given back, of every period.
+        let outbox = std::mem::take(&mut two.locals.of(crate::hook::Outbox::default).0);
+        let keys: Vec<_> = outbox.iter().flat_map(|call| &call.commands).filter_map(Command::key).collect();
+        assert_eq!(keys, two.asked[0].commands[0].args().take(2).collect::<Vec<_>>());
+        // By now the key is known, and the node still has the say.
+        assert_eq!(two.ask("GET /").said(), want);
+        let tally = two.locals.of(Tally::default);
+        assert_eq!(
+            tally.rows().map(|row| (row.by, row.count)).collect::<Vec<_>>(),
+            if shadow { vec![("consumer", 2)] } else { vec![] }
+        );
+    }
 }
 
 #[test]
