@@ -141,8 +141,10 @@ pub struct Outbox(pub Vec<Box<Call>>);
 /// What a plugin has to exchange with Redis now and then, on a shard; requests do not wait for it.
 pub trait Chore {
     /// The call to make now, if it is time for one; with `ending` whatever must not be lost, as the process is about to
-    /// end. Asked for a hundred times a second, as long as the shard uses Redis at all.
+    /// end. Asked for a hundred times a second, until it rests and nobody has used Redis for two minutes.
     fn due(&mut self, now: WallMs, ending: bool) -> Option<Box<Call>>;
+    /// Will nothing be due before a request has asked Redis again?
+    fn rests(&self) -> bool;
     /// How a call of [`Chore::due`] ended.
     fn on_answer(&mut self, call: &Call, answers: Result<&[Answer], Fault>);
 }

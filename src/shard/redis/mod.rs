@@ -156,6 +156,16 @@ impl Redis {
         client
     }
 
+    /// Forgets servers that no configuration names any more, once their connections have gone. Is there nothing left to look
+    /// after, until somebody asks again?
+    fn rests(&self, now: Millis, chores: &Chores) -> bool {
+        // Who waits for an answer holds the client: its deadline may be longer than anybody's patience here.
+        let is_over = |client: &Rc<Client>| client.is_idle(now) && Rc::strong_count(client) == 1;
+        let mut clients = self.clients.borrow_mut();
+        clients.retain(|client| !is_over(client));
+        clients.is_empty() && chores.0.iter().all(|chore| chore.borrow().rests())
+    }
+
     /// Adds what was counted here to a snapshot.
     pub(super) fn count_into(&self, snapshot: &mut Snapshot) {
         let clients = self.clients.borrow();
@@ -179,6 +189,11 @@ impl Redis {
 }
 
 impl Client {
+    /// May it be forgotten? Nobody has asked it for long.
+    fn is_idle(&self, now: Millis) -> bool {
+        now.0.saturating_sub(self.used.get().0) > 2 * limits::REDIS_IDLE_MS
+    }
+
     fn each_conn(&self, each: &mut dyn FnMut(&Rc<Conn>)) {
         match &self.group {
             Group::Single(conn) => each(conn),
@@ -188,22 +203,19 @@ impl Client {
     }
 }
 
-/// Looks for calls that wait too long and for connections that nobody needs, as long as there are any.
+/// Looks for calls that wait too long, for connections that nobody needs and for chores that are due, as long as there may
+/// be any.
 async fn tick(shard: Rc<Shard>) {
     loop {
         crate::io::sleep_ms(limits::REDIS_TICK_MS).await;
         let now = clock::millis();
         let clients = shard.redis.clients.borrow().clone();
         clients.iter().for_each(|client| client.each_conn(&mut |conn| conn.tick(now)));
+        drop(clients);
         chores(&shard, false).into_iter().for_each(crate::io::spawn);
-        // A server that no configuration names any more is forgotten once its connections have gone.
-        let idle = |client: &Client| now.0.saturating_sub(client.used.get().0) > 2 * limits::REDIS_IDLE_MS;
-        if clients.iter().any(|client| idle(client)) {
-            shard.redis.clients.borrow_mut().retain(|client| !idle(client));
-            if shard.redis.clients.borrow().is_empty() {
-                shard.redis.ticking.set(false);
-                return;
-            }
+        if shard.redis.rests(now, shard.locals.borrow_mut().of(Chores::default)) {
+            shard.redis.ticking.set(false);
+            return;
         }
     }
 }
@@ -231,5 +243,49 @@ async fn locate(shard: &Shard, host: &Host, by: Millis) -> Vec<SocketAddr> {
             (shard.report)(crate::bus::FromShard::Wanted { name: host.name.clone() });
         }
         crate::io::sleep_ms(limits::REDIS_TICK_MS).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::time::WallMs;
+    use crate::hook::Chore;
+    use crate::redis::Login;
+
+    struct Exchange {
+        rests: bool,
+    }
+
+    impl Chore for Exchange {
+        fn due(&mut self, _: WallMs, _: bool) -> Option<Box<Call>> {
+            None
+        }
+
+        fn rests(&self) -> bool {
+            self.rests
+        }
+
+        fn on_answer(&mut self, _: &Call, _: Result<&[Reply], Fault>) {}
+    }
+
+    #[test]
+    fn it_looks_after_chores_and_calls_however_long_nobody_asks() {
+        let (place, login) = (Place::Single(Host::new("127.0.0.1", 1)), Login::default());
+        let server =
+            Arc::new(Server { place, login, secure: None, database: 0, connect_ms: 1, send_ms: 1, read_ms: 1 });
+        let conn = Conn::new(Host::new("127.0.0.1", 1), Kind::Server, server.clone());
+        let (redis, label, used) = (Redis::default(), server.label(), Cell::new(Millis(0)));
+        let client = Rc::new(Client { server, label, used, group: Group::Single(conn) });
+        redis.clients.borrow_mut().push(client.clone());
+        let exchange = Rc::new(RefCell::new(Exchange { rests: false }));
+        let chores = Chores(vec![exchange.clone()]);
+        let late = Millis(2 * limits::REDIS_IDLE_MS + 1);
+        assert!(!redis.rests(late, &chores) && redis.clients.borrow().len() == 1, "a call is under way");
+        drop(client);
+        assert!(!redis.rests(Millis(late.0 - 1), &chores) && redis.clients.borrow().len() == 1);
+        assert!(!redis.rests(late, &chores) && redis.clients.borrow().is_empty(), "there is something to exchange");
+        exchange.borrow_mut().rests = true;
+        assert!(redis.rests(late, &chores));
     }
 }
