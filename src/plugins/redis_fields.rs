@@ -96,7 +96,7 @@ pub(super) fn check(config: &Value, fault: &mut impl FnMut(&str, String)) {
         // A value that is the default may be one that nobody wrote: then the older name has the say.
         let is_default = serde_json::from_str::<Value>(field.default).is_ok_and(|default| default == *new);
         if !old.is_null() && !new.is_null() && !is_default && old != new {
-            let (name, old, new) = (field.name, plain(old), plain(new));
+            let (name, old, new) = (field.name, shown(field, old), shown(field, new));
             fault(
                 "",
                 format!(
@@ -200,7 +200,10 @@ pub(super) fn server(config: &Value) -> Option<Arc<Server>> {
     }))
 }
 
-/// A value as it stands in a sentence: text without its quotes.
-fn plain(value: &Value) -> String {
+/// A value as it stands in a sentence: text without its quotes, and nothing of what is secret.
+fn shown(field: &Field, value: &Value) -> String {
+    if field.rules.iter().any(|rule| matches!(rule, Rule::Referenceable)) {
+        return "***".to_owned();
+    }
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -235,6 +235,14 @@ fn redis_must_be_somewhere() {
         (json!({"redis": {"host": "a"}, "sync_rate": 0.02}), ""),
         (json!({"redis": {"host": "a"}, "sync_rate": 0.01}), "sync_rate|must be -1, or 0.02 seconds or more"),
         (json!({"redis": {"host": "a", "database": -1}}), "redis.database|there is no such database"),
+        (
+            json!({"redis": {"host": "a", "password": "one"}, "redis_password": "two"}),
+            "|both deprecated and new field are used but their values mismatch: redis_password = *** vs redis.password = ***",
+        ),
+        (
+            json!({"redis": {"host": "a", "username": "one"}, "redis_username": "two"}),
+            "|both deprecated and new field are used but their values mismatch: redis_username = *** vs redis.username = ***",
+        ),
     ];
     for (mut config, want) in rows {
         config["minute"] = json!(1);
