@@ -589,8 +589,8 @@ pub const REDIS_DENIALS_MAX: usize = 65_536;
 /// with each request.
 pub const REDIS_SYNCED_MAX: usize = 65_536;
 
-/// Counts of answers that a shard knows from Redis, some 40 bytes each; of more it does not know what answers that came at
-/// once have used, until the next request tells.
+/// Counts of answers that a shard knows from Redis, some 40 bytes each; of those it has not asked about for the last half as
+/// many it does not know what answers that come late have used, until the next request tells.
 pub const REDIS_KNOWN_MAX: usize = 65_536;
 
 /// Counts of one exchange; more follow in the next. One command each, half of what may wait for answers.

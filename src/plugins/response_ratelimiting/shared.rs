@@ -74,7 +74,7 @@ impl Shared {
         for ((name, limit), count) in each(&limiter.names).zip(counts) {
             let used = count.text().and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
             let used = used.clamp(0, i64::from(u32::MAX)) as u32;
-            known.put(name.key(&who, limit), limit.period.window(asked), used, cx.now.seconds());
+            known.put(name.key(&who, limit), limit.period.window(asked), used);
         }
     }
 
@@ -83,7 +83,7 @@ impl Shared {
         let who = limiter.who.naming(&limiter.bank, cx);
         let known = cx.locals.of(Known::default);
         for (name, limit) in each(&limiter.names) {
-            known.of.remove(&name.key(&who, limit));
+            known.forget(name.key(&who, limit));
         }
     }
 
@@ -148,12 +148,16 @@ pub(super) fn used(locals: &mut Locals, key: Key, window: Window) -> Option<u32>
 }
 
 /// Counts as Redis told them, and what answers have used since, on this shard.
+///
+/// What was asked about last is always there. When half of the bound is new, the half before it is forgotten: at once, and
+/// nothing is looked through.
 #[derive(Default)]
 struct Known {
-    of: HashMap<Key, Count, ahash::RandomState>,
-    /// When it was last looked through for what is over, s.
-    swept_s: u64,
+    new: Counts,
+    old: Counts,
 }
+
+type Counts = HashMap<Key, Count, ahash::RandomState>;
 
 #[derive(Clone, Copy)]
 struct Count {
@@ -163,35 +167,39 @@ struct Count {
 }
 
 impl Known {
+    fn count(&self, key: Key) -> Option<&Count> {
+        self.new.get(&key).or_else(|| self.old.get(&key))
+    }
+
     /// What is used of a window; of one that follows the known one nothing.
     fn used(&self, key: Key, window: Window) -> Option<u32> {
-        let count = self.of.get(&key)?;
+        let count = self.count(key)?;
         Some(if count.end_s < window.end_s { 0 } else { count.used })
     }
 
-    fn put(&mut self, key: Key, window: Window, used: u32, now_s: u64) {
-        if let Some(count) = self.of.get(&key).filter(|count| count.end_s >= window.end_s) {
-            // What an answer has used meanwhile may not have been counted in Redis when it was asked; counts only grow.
-            if count.end_s > window.end_s || count.used >= used {
-                return;
-            }
-        } else if self.of.len() >= REDIS_KNOWN_MAX && !self.of.contains_key(&key) {
-            if now_s == self.swept_s {
-                return;
-            }
-            self.swept_s = now_s;
-            self.of.retain(|_, count| now_s < u64::from(count.end_s));
-            if self.of.len() >= REDIS_KNOWN_MAX {
-                return;
-            }
+    fn put(&mut self, key: Key, window: Window, used: u32) {
+        // What an answer has used meanwhile may not have been counted in Redis when it was asked; counts only grow.
+        let count = match self.count(key) {
+            Some(count) if count.end_s > window.end_s => *count,
+            Some(count) if count.end_s == window.end_s => Count { used: used.max(count.used), ..*count },
+            _ => Count { end_s: window.end_s, used },
+        };
+        if self.new.len() >= REDIS_KNOWN_MAX / 2 && !self.new.contains_key(&key) {
+            std::mem::swap(&mut self.new, &mut self.old);
+            self.new.clear();
         }
-        self.of.insert(key, Count { end_s: window.end_s, used });
+        self.new.insert(key, count);
     }
 
     fn add(&mut self, key: Key, window: Window, amount: u32) {
-        let Some(count) = self.of.get_mut(&key) else { return };
+        let Some(count) = self.new.get_mut(&key).or_else(|| self.old.get_mut(&key)) else { return };
         let before = if count.end_s < window.end_s { 0 } else { count.used };
         *count = Count { end_s: count.end_s.max(window.end_s), used: before.saturating_add(amount) };
+    }
+
+    fn forget(&mut self, key: Key) {
+        self.new.remove(&key);
+        self.old.remove(&key);
     }
 }
 
@@ -207,23 +215,29 @@ mod tests {
         let (one, two) = (Window { start_s: 0, end_s: 10 }, Window { start_s: 10, end_s: 20 });
         let mut known = Known::default();
         assert_eq!(known.used(key(0), one), None);
-        known.put(key(0), one, 3, 5);
+        known.put(key(0), one, 3);
         known.add(key(0), one, 2);
         assert_eq!(known.used(key(0), one), Some(5));
         // Redis was asked before the answer was counted.
-        known.put(key(0), one, 3, 6);
+        known.put(key(0), one, 3);
         assert_eq!((known.used(key(0), one), known.used(key(0), two)), (Some(5), Some(0)));
         known.add(key(0), two, 1);
         assert_eq!(known.used(key(0), two), Some(1));
-        known.put(key(0), two, 9, 11);
+        known.put(key(0), two, 9);
         assert_eq!(known.used(key(0), two), Some(9));
         known.add(key(7), one, 1);
         assert_eq!(known.used(key(7), one), None, "only what Redis told of");
-        for n in 1..=REDIS_KNOWN_MAX as u32 {
-            known.put(key(n), one, 1, 5);
+        for n in 1..=2 * REDIS_KNOWN_MAX as u32 {
+            known.put(key(n), one, n);
+            assert_eq!(known.used(key(n), one), Some(n), "however many live, Redis is believed");
         }
-        assert_eq!(known.of.len(), REDIS_KNOWN_MAX);
-        known.put(key(u32::MAX), two, 1, 12);
-        assert_eq!((known.used(key(u32::MAX), two), known.of.len()), (Some(1), 2), "what was over has made room");
+        assert!(known.new.len() + known.old.len() <= REDIS_KNOWN_MAX);
+        let last = 2 * REDIS_KNOWN_MAX as u32;
+        let recent = key(last - REDIS_KNOWN_MAX as u32 / 2 + 1);
+        assert!(known.used(recent, one).is_some(), "the last half is known");
+        assert_eq!(known.used(key(1), one), None);
+        known.add(key(last), one, 1);
+        known.forget(key(last));
+        assert_eq!(known.used(key(last), one), None);
     }
 }
