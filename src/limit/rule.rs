@@ -19,6 +19,17 @@ pub enum Algorithm {
     Bucket(Bucket),
 }
 
+impl Algorithm {
+    /// What tells keys of its counts from those of the others: words of one algorithm mean nothing to another.
+    pub fn tag(&self) -> u8 {
+        match self {
+            Algorithm::Fixed => b'f',
+            Algorithm::Sliding => b's',
+            Algorithm::Bucket(_) => b'b',
+        }
+    }
+}
+
 /// So many tokens per period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {

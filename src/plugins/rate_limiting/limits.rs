@@ -1,5 +1,6 @@
 //! Limits per period: reading them, what is wrong between them, and what clients are told of each.
 
+use crate::limit::bank::{Key, Naming};
 use crate::limit::bucket::{Bucket, FILL_S_MAX};
 use crate::limit::rule::{Algorithm, Limit};
 use crate::limit::window::Period;
@@ -15,6 +16,13 @@ pub(super) struct Row {
     pub(super) shown: String,
     pub(super) limit_header: &'static str,
     pub(super) remaining_header: &'static str,
+}
+
+impl Row {
+    /// The key of what `who` has used of it.
+    pub(super) fn key(&self, who: &Naming) -> Key {
+        who.clone().part(&[self.limit.period as u8, self.limit.algorithm.tag()]).key()
+    }
 }
 
 /// The word of `algorithm`.

@@ -21,7 +21,7 @@
 //! # Who shares a count
 //!
 //! A count is keyed by the ids of the route and service that the instance is attached to, who asks (`limit_by`; of a list
-//! all must agree), and the period; so it outlives a reload, also into other limits. An unknown part (no consumer, no such
+//! all must agree), the period, and how it is counted; so it outlives a reload, also into other limits. An unknown part (no consumer, no such
 //! header, another path) stands as the client's address. Counts live in a table of fixed size
 //! ([`BANK_SETS`](crate::base::limits::BANK_SETS)): when eight living ones meet in a set, the one that ends first is given
 //! up and its key starts afresh.
@@ -182,7 +182,7 @@ impl RateLimiting {
         let mut found: All = [None; Period::ALL.len()];
         let (mut full, mut wait_ms) = (false, 0);
         for (row, slot) in rows.iter().zip(&mut found) {
-            let key = naming.clone().part(&[row.limit.period as u8]).key();
+            let key = row.key(&naming);
             let taken = if full { None } else { row.limit.take(&self.bank, key, cost, cx.now) };
             full |= taken.is_none();
             let (left, reset_s) = taken.map_or((0, 1), |taken| (taken.left, taken.reset_s));

@@ -122,7 +122,7 @@ impl Shared {
         let mut full = false;
         for (row, slot) in rows.iter().zip(&mut found) {
             let (period, window) = (row.limit.period, row.limit.period.window(cx.now));
-            let key = naming.clone().part(&[period as u8]).key();
+            let key = row.key(&naming);
             let name = || {
                 let mut name = Vec::new();
                 self.write_key(limiter, cx, period, window, &mut name);
@@ -166,7 +166,7 @@ impl Shared {
         let names = call.commands.iter().flat_map(|command| command.args().take(command.keys as usize));
         let counts = answers.iter().flat_map(|answer| &answer.list()[1..]);
         for ((row, name), count) in rows.iter().zip(names).zip(counts) {
-            let key = naming.clone().part(&[row.limit.period as u8]).key();
+            let key = row.key(&naming);
             let used = (count.integer().unwrap_or(0) - given_back).clamp(0, i64::from(u32::MAX)) as u32;
             table.borrow_mut().learn(key, row.limit.period.window(asked), name, used);
         }

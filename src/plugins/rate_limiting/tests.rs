@@ -163,6 +163,19 @@ fn counts_outlive_a_reload_and_limits_may_change() {
 }
 
 #[test]
+fn counts_of_different_algorithms_are_different_counts() {
+    let shelf = Shelf::default();
+    let by = |algorithm: &str| json!({"hour": 5, "algorithm": algorithm});
+    let algorithms =
+        ["fixed-window", "sliding-window", "token-bucket", "fixed-window", "sliding-window", "token-bucket"];
+    let left = algorithms.map(|algorithm| {
+        let seen = Rig::with(&DESCRIPTOR, by(algorithm), &shelf, Vec::new()).ask("GET /");
+        seen.client("RateLimit-Remaining").map(str::to_owned)
+    });
+    assert_eq!(left, ["4", "4", "4", "3", "3", "3"].map(|left| Some(left.to_owned())));
+}
+
+#[test]
 fn ten_of_sixty_four_pass_whoever_asks() {
     let shelf = Shelf::default();
     let passed: usize = std::thread::scope(|scope| {
