@@ -145,8 +145,8 @@ pub trait Chore {
     fn due(&mut self, now: WallMs, ending: bool) -> Option<Box<Call>>;
     /// Will nothing be due before a request has asked Redis again?
     fn rests(&self) -> bool;
-    /// How a call of [`Chore::due`] ended.
-    fn on_answer(&mut self, call: &Call, answers: Result<&[Answer], Fault>);
+    /// How each command of a call of [`Chore::due`] ended.
+    fn on_answer(&mut self, call: &Call, answers: &[Result<Answer, Fault>]);
 }
 
 /// The chores of a shard, in its [`Locals`].

@@ -131,6 +131,35 @@ fn a_node_that_falls_takes_only_its_keys_with_it() {
 }
 
 #[test]
+fn counts_of_other_nodes_are_exchanged_once_while_one_is_down() {
+    let mut nodes = cluster(3);
+    let gateway = start(&of_cluster(&nodes), "year: 1000, sync_rate: 0.05");
+    let who: Vec<String> = (0..12).map(|who| format!("who-{who}")).collect();
+    assert!(who.iter().all(|who| ask(&gateway, who).0 == 200), "{}", gateway.said());
+    let all = keys(&nodes);
+    assert!((0..3).all(|at| all.iter().any(|(node, _)| *node == at)), "{all:?}");
+    nodes[2].stop();
+    // Each of them is known by now, and counted here.
+    assert!(who.iter().all(|who| ask(&gateway, who).0 == 200), "{}", gateway.said());
+    let counts = || {
+        let living = all.iter().filter(|(node, _)| *node != 2);
+        living.map(|(node, key)| nodes[*node].ask(&["GET", key])).collect::<Vec<_>>()
+    };
+    gateway.wait_until("the others have been told", || counts().iter().all(|count| count == "2"));
+    let failed = || {
+        let text = gateway.admin("/metrics");
+        let line = text.lines().find_map(|line| line.strip_prefix("ringway_redis_errors_total{kind=\"down\"} "));
+        line.map_or(0, |count| count.parse::<u64>().unwrap())
+    };
+    let before = failed();
+    gateway.wait_until("exchanges fail", || failed() > before + 5);
+    assert!(counts().iter().all(|count| count == "2"), "{:?}", counts());
+    nodes[2].restart();
+    let told = || all.iter().filter(|(node, _)| *node == 2).all(|(node, key)| nodes[*node].ask(&["GET", key]) == "1");
+    gateway.wait_until("what the node has missed is told", told);
+}
+
+#[test]
 fn sentinels_tell_of_the_master_and_of_the_next() {
     let fast = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"];
     let mut first = Redis::start(&fast);

@@ -9,7 +9,7 @@
 //! other: the node's own count is looked at, too. Several gateways together may exceed it by what the others have admitted
 //! since the last exchange, so by no more than (gateways − 1) × what one admits in `sync_rate` seconds, and never by more
 //! than the limit for each gateway but the first. What a gateway has admitted since its last exchange is lost if it
-//! crashes; one that drains sends it first. An exchange that fails is repeated: it may then count twice, which refuses too
+//! crashes; one that drains sends it first. What fails of an exchange is repeated: it may then count twice, which refuses too
 //! early, never too late.
 
 use crate::base::limits;
@@ -145,11 +145,12 @@ impl Chore for Table {
         self.entries.is_empty() && !self.running
     }
 
-    fn on_answer(&mut self, call: &Call, answers: Result<&[Reply], Fault>) {
+    fn on_answer(&mut self, call: &Call, answers: &[Result<Reply, Fault>]) {
         self.running = false;
         let mut counts: HashMap<&[u8], i64, ahash::RandomState> = HashMap::default();
-        for (command, answer) in call.commands.iter().zip(answers.unwrap_or_default()) {
-            if let (Some(name), Some(count)) = (command.key(), answer.integer()) {
+        for (command, answer) in call.commands.iter().zip(answers) {
+            let count = answer.as_ref().ok().and_then(Reply::integer);
+            if let (Some(name), Some(count)) = (command.key(), count) {
                 counts.insert(name, count);
             }
         }
@@ -207,21 +208,30 @@ mod tests {
         // Meanwhile one more; and no second exchange beside the first.
         table.add(key, 1);
         assert!(table.due(WallMs(101_000), false).is_none());
-        table.on_answer(&call, Ok(&[Reply::Integer(30)]));
+        table.on_answer(&call, &[Ok(Reply::Integer(30))]);
         assert_eq!(used(&mut table, key, WINDOW), Some(31));
         assert!(table.due(WallMs(100_400), false).is_none(), "it is not time yet");
         assert_eq!(sent(&table.due(WallMs(100_500), false).expect("one more")), [["k", "1", "121"]]);
     }
 
     #[test]
-    fn an_exchange_that_fails_is_repeated() {
+    fn what_fails_of_an_exchange_is_repeated_and_nothing_else() {
         let (mut table, key) = new();
-        table.learn(key, WINDOW, b"k", 0);
-        table.add(key, 1);
+        let other = Bank::new(1).key(&[b"b"]);
+        for (key, name) in [(key, b"k"), (other, b"o")] {
+            table.learn(key, WINDOW, name, 0);
+            table.add(key, 1);
+        }
         let call = table.due(WallMs(100_000), false).expect("there is something new");
-        table.on_answer(&call, Err(Fault::Down));
-        assert_eq!(used(&mut table, key, WINDOW), Some(1));
-        assert_eq!(sent(&table.due(WallMs(100_500), false).expect("again")), [["k", "1", "121"]]);
+        let answer = |command: &Command| match command.key() {
+            Some(b"k") => Err(Fault::Down),
+            _ => Ok(Reply::Integer(1)),
+        };
+        table.on_answer(&call, &call.commands.iter().map(answer).collect::<Vec<_>>());
+        assert_eq!([key, other].map(|key| used(&mut table, key, WINDOW)), [Some(1), Some(1)]);
+        let mut again = sent(&table.due(WallMs(100_500), false).expect("again"));
+        again.sort();
+        assert_eq!(again, [["k", "1", "121"], ["o", "0", "121"]]);
     }
 
     #[test]
@@ -233,7 +243,7 @@ mod tests {
         assert_eq!(used(&mut table, key, NEXT), Some(0));
         table.add(key, 1);
         // The answer speaks of the window before.
-        table.on_answer(&call, Ok(&[Reply::Integer(10)]));
+        table.on_answer(&call, &[Ok(Reply::Integer(10))]);
         assert_eq!(used(&mut table, key, NEXT), Some(1));
         assert_eq!(used(&mut table, key, WINDOW), Some(1), "a slow clock counts in the window that has begun");
         assert!(!table.rests(), "it has something to tell, or may have");
@@ -248,7 +258,7 @@ mod tests {
         used(&mut table, key, WINDOW);
         let call = table.due(WallMs(101_000), false).expect("who is refused wants to know");
         assert_eq!(sent(&call), [["k", "0", "121"]]);
-        table.on_answer(&call, Ok(&[Reply::Integer(9)]));
+        table.on_answer(&call, &[Ok(Reply::Integer(9))]);
         assert!(table.due(WallMs(102_000), false).is_none());
     }
 }

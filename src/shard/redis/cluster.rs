@@ -5,7 +5,9 @@
 
 use super::super::Shard;
 use super::conn::{is_forgotten, Conn, Kind};
+use super::live::Ticket;
 use super::lookup::{self, Group, Lookup};
+use super::{all_fail, is_loss, Answer};
 use crate::base::limits;
 use crate::base::time::Millis;
 use crate::io::{self, clock};
@@ -61,8 +63,8 @@ impl Cluster {
             let word: &[u8] = if is_newer { b"SHARDS" } else { b"SLOTS" };
             let question = [Command::plain("CLUSTER", Shape::Any).arg(word)];
             let deadline = Millis(clock::millis().0 + self.server.call_ms());
-            let replies = self.conn(host).ask(shard, &question, deadline).await?;
-            let Some(reply) = replies.first() else { continue };
+            let Some(answer) = self.conn(host).ask(shard, &question, deadline).await.pop() else { continue };
+            let reply = &answer?;
             let map = match is_newer {
                 true => SlotMap::of_shards(reply, host, self.server.secure.is_some()),
                 false => SlotMap::of_reply(reply, host),
@@ -91,38 +93,58 @@ impl Cluster {
         shard: &Rc<Shard>,
         commands: &[Command],
         deadline: Millis,
-    ) -> Result<Vec<Reply>, Fault> {
-        lookup::known(self, shard, deadline).await?;
-        let asked = self.ask_nodes(shard, commands, deadline).await;
-        if matches!(asked, Err(Fault::Down | Fault::Closed | Fault::Timeout)) {
-            lookup::doubt(self, shard);
+    ) -> Vec<Answer> {
+        if let Err(fault) = lookup::known(self, shard, deadline).await {
+            return all_fail(commands, fault);
         }
-        asked
-    }
-
-    async fn ask_nodes(
-        self: &Rc<Cluster>,
-        shard: &Rc<Shard>,
-        commands: &[Command],
-        deadline: Millis,
-    ) -> Result<Vec<Reply>, Fault> {
         // All of them are on their way before the first answer is waited for.
         let mut sent = Vec::with_capacity(commands.len());
         for command in commands {
-            let conn = self.conn_of(command)?;
-            let live = conn.live(shard, deadline).await?;
-            let ticket = live.submit(|out| codec::write_command(command, false, out), 1, deadline)?;
-            sent.push((conn, ticket));
+            sent.push(self.send(shard, command, deadline).await);
         }
-        let mut replies = Vec::with_capacity(commands.len());
-        for (command, (conn, ticket)) in commands.iter().zip(sent) {
-            let reply = ticket.answered().await?.pop().ok_or(Fault::Rubbish)?;
-            replies.push(match reply {
-                Reply::Error(_) => self.follow(shard, command, conn, reply, deadline).await?,
-                reply => reply,
+        let mut answers = Vec::with_capacity(commands.len());
+        for (command, sent) in commands.iter().zip(sent) {
+            answers.push(match sent {
+                Ok((conn, ticket)) => self.answer(shard, command, conn, &ticket, deadline).await,
+                Err(fault) => Err(fault),
             });
         }
-        Ok(replies)
+        if answers.iter().any(|answer| answer.as_ref().is_err_and(|fault| is_loss(*fault))) {
+            lookup::doubt(self, shard);
+        }
+        answers
+    }
+
+    /// Sends a command to the node that has its key.
+    async fn send(
+        self: &Rc<Cluster>,
+        shard: &Rc<Shard>,
+        command: &Command,
+        deadline: Millis,
+    ) -> Result<(Rc<Conn>, Rc<Ticket>), Fault> {
+        let conn = self.conn_of(command)?;
+        let live = conn.live(shard, deadline).await?;
+        // Another node may have been waited for until now: a call that is late when it comes would end the connection.
+        if clock::millis() >= deadline {
+            return Err(Fault::Timeout);
+        }
+        let ticket = live.submit(|out| codec::write_command(command, false, out), 1, deadline)?;
+        Ok((conn, ticket))
+    }
+
+    /// Waits for the reply to a command, wherever that is.
+    async fn answer(
+        self: &Rc<Cluster>,
+        shard: &Rc<Shard>,
+        command: &Command,
+        conn: Rc<Conn>,
+        ticket: &Ticket,
+        deadline: Millis,
+    ) -> Answer {
+        match ticket.answered().await?.pop().ok_or(Fault::Rubbish)? {
+            reply @ Reply::Error(_) => self.follow(shard, command, conn, reply, deadline).await,
+            reply => Ok(reply),
+        }
     }
 
     /// Follows where an error reply of `conn` sends a command; the last answer may be an error all the same.
@@ -133,7 +155,7 @@ impl Cluster {
         mut conn: Rc<Conn>,
         mut reply: Reply,
         deadline: Millis,
-    ) -> Result<Reply, Fault> {
+    ) -> Answer {
         for _ in 0..limits::REDIS_REDIRECTS_MAX {
             let Reply::Error(error) = &reply else { break };
             let redirect = Redirect::of(error, &conn.host);

@@ -13,7 +13,7 @@
 
 use super::super::Shard;
 use super::live::Live;
-use super::locate;
+use super::{all_fail, locate, Answer};
 use crate::base::limits;
 use crate::base::time::Millis;
 use crate::io::channel::Channel;
@@ -86,9 +86,22 @@ impl Conn {
         matches!(*self.state.borrow(), State::Down(_))
     }
 
-    /// Sends commands, those of scripts by hash, and whole where the server does not know them; one reply for each, which
-    /// may be an error.
-    pub(super) async fn ask(
+    /// Sends commands, those of scripts by hash, and whole where the server does not know them; one answer for each.
+    pub(super) async fn ask(self: &Rc<Conn>, shard: &Rc<Shard>, commands: &[Command], deadline: Millis) -> Vec<Answer> {
+        let replies = match self.ask_by_hash(shard, commands, deadline).await {
+            Ok(replies) => replies,
+            Err(fault) => return all_fail(commands, fault),
+        };
+        let mut answers: Vec<Answer> = replies.into_iter().map(Ok).collect();
+        for (command, answer) in commands.iter().zip(&mut answers) {
+            if answer.as_ref().is_ok_and(is_forgotten) {
+                *answer = self.ask_whole(shard, command, deadline).await;
+            }
+        }
+        answers
+    }
+
+    async fn ask_by_hash(
         self: &Rc<Conn>,
         shard: &Rc<Shard>,
         commands: &[Command],
@@ -96,13 +109,7 @@ impl Conn {
     ) -> Result<Vec<Reply>, Fault> {
         let live = self.live(shard, deadline).await?;
         let write = |out: &mut Vec<u8>| commands.iter().for_each(|command| codec::write_command(command, false, out));
-        let mut replies = live.submit(write, commands.len(), deadline)?.answered().await?;
-        for (command, reply) in commands.iter().zip(&mut replies) {
-            if is_forgotten(reply) {
-                *reply = self.ask_whole(shard, command, deadline).await?;
-            }
-        }
-        Ok(replies)
+        live.submit(write, commands.len(), deadline)?.answered().await
     }
 
     /// Sends a script with its text.

@@ -41,6 +41,9 @@ pub(super) struct Redis {
     faults: [Cell<u64>; Fault::ALL.len()],
 }
 
+/// What becomes of a command: its reply, which may be an error, or why there is none.
+type Answer = Result<Reply, Fault>;
+
 /// One server, cluster or group of sentinels.
 struct Client {
     server: Arc<Server>,
@@ -58,25 +61,30 @@ enum Group {
 /// Sends the commands of `call` and waits for their answers: one for each, and of the shape it says.
 ///
 /// # Errors
-/// A [`Fault`], at the latest when the server's timeout has passed; what was sent may have been done.
+/// The first [`Fault`] of any, at the latest when the server's timeout has passed; what was sent may have been done.
 pub(super) async fn ask(shard: &Rc<Shard>, call: &Call) -> Result<Vec<Reply>, Fault> {
+    ask_each(shard, call).await.into_iter().collect()
+}
+
+/// The same with each command for itself: one may fail, on its node of a cluster, when others are answered.
+async fn ask_each(shard: &Rc<Shard>, call: &Call) -> Vec<Answer> {
     let redis = &shard.redis;
     redis.calls.set(redis.calls.get() + 1);
     let now = clock::millis();
     let client = redis.client(shard, &call.server);
     client.used.set(now);
     let deadline = Millis(now.0 + call.server.call_ms());
-    let answered = match &client.group {
+    let mut answers = match &client.group {
         Group::Single(conn) => conn.ask(shard, &call.commands, deadline).await,
         Group::Cluster(cluster) => cluster.ask(shard, &call.commands, deadline).await,
         Group::Sentinel(sentinels) => sentinels.ask(shard, &call.commands, deadline).await,
     };
-    let answered = answered.and_then(|replies| check(&call.commands, replies));
-    if let Err(fault) = &answered {
+    check(&call.commands, &mut answers);
+    if let Some(fault) = answers.iter().find_map(|answer| answer.as_ref().err()) {
         let count = &redis.faults[*fault as usize];
         count.set(count.get() + 1);
     }
-    answered
+    answers
 }
 
 /// Keeps a call that is over for the next.
@@ -107,8 +115,8 @@ fn chores(shard: &Rc<Shard>, ending: bool) -> Vec<impl Future<Output = ()>> {
     due.map(|(chore, call)| {
         let shard = shard.clone();
         async move {
-            let answers = ask(&shard, &call).await;
-            chore.borrow_mut().on_answer(&call, answers.as_deref().map_err(|fault| *fault));
+            let answers = ask_each(&shard, &call).await;
+            chore.borrow_mut().on_answer(&call, &answers);
         }
     })
     .collect()
@@ -121,16 +129,26 @@ pub(super) async fn flush(shard: &Rc<Shard>) {
     }
 }
 
-/// The replies, if each has the shape that its command asks for.
-fn check(commands: &[Command], replies: Vec<Reply>) -> Result<Vec<Reply>, Fault> {
-    for (command, reply) in commands.iter().zip(&replies) {
+/// Makes faults of replies that are errors, or have not the shape that their command asks for.
+fn check(commands: &[Command], answers: &mut [Answer]) {
+    for (command, answer) in commands.iter().zip(answers) {
+        let Ok(reply) = &*answer else { continue };
         match reply {
-            Reply::Error(error) => return Err(Fault::of_error(error)),
-            reply if !command.shape.fits(reply) => return Err(Fault::Rubbish),
+            Reply::Error(error) => *answer = Err(Fault::of_error(error)),
+            reply if !command.shape.fits(reply) => *answer = Err(Fault::Rubbish),
             _ => {}
         }
     }
-    Ok(replies)
+}
+
+/// Is it one of a server that is not where it was?
+fn is_loss(fault: Fault) -> bool {
+    matches!(fault, Fault::Down | Fault::Closed | Fault::Timeout)
+}
+
+/// The same fault for each of these commands.
+fn all_fail(commands: &[Command], fault: Fault) -> Vec<Answer> {
+    vec![Err(fault); commands.len()]
 }
 
 impl Redis {
@@ -266,7 +284,7 @@ mod tests {
             self.rests
         }
 
-        fn on_answer(&mut self, _: &Call, _: Result<&[Reply], Fault>) {}
+        fn on_answer(&mut self, _: &Call, _: &[Answer]) {}
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::super::Shard;
 use super::conn::{Conn, Kind};
 use super::lookup::{self, Group, Lookup};
+use super::{all_fail, is_loss, Answer};
 use crate::base::time::Millis;
 use crate::io::clock;
 use crate::redis::{sentinel, Command, Fault, Host, Reply, Server};
@@ -33,16 +34,17 @@ impl Group for Sentinels {
         let question = [sentinel::ask_master(&self.name)];
         for conn in &self.sentinels {
             let deadline = Millis(clock::millis().0 + self.server.call_ms());
-            match conn.ask(&shard, &question, deadline).await {
-                Ok(replies) => match replies.first().map(sentinel::master) {
-                    Some(Some(host)) => {
+            match conn.ask(&shard, &question, deadline).await.first() {
+                Some(Ok(reply)) => match sentinel::master(reply) {
+                    Some(host) => {
                         self.follow(host);
                         return Ok(());
                     }
                     // It does not know the master; another may.
-                    _ => fault = Fault::Down,
+                    None => fault = Fault::Down,
                 },
-                Err(other) => fault = other,
+                Some(Err(other)) => fault = *other,
+                None => {}
             }
         }
         Err(fault)
@@ -68,19 +70,21 @@ impl Sentinels {
         shard: &Rc<Shard>,
         commands: &[Command],
         deadline: Millis,
-    ) -> Result<Vec<Reply>, Fault> {
-        lookup::known(self, shard, deadline).await?;
-        let master = self.master().ok_or(Fault::Down)?;
-        let asked = master.ask(shard, commands, deadline).await;
-        let is_demoted = |reply: &Reply| matches!(reply, Reply::Error(error) if error.starts_with("READONLY"));
-        let doubtful = match &asked {
-            Ok(replies) => replies.iter().any(is_demoted),
-            Err(fault) => matches!(fault, Fault::Down | Fault::Closed | Fault::Timeout),
+    ) -> Vec<Answer> {
+        if let Err(fault) = lookup::known(self, shard, deadline).await {
+            return all_fail(commands, fault);
+        }
+        let Some(master) = self.master() else { return all_fail(commands, Fault::Down) };
+        let answers = master.ask(shard, commands, deadline).await;
+        let is_doubtful = |answer: &Answer| match answer {
+            Ok(Reply::Error(error)) => error.starts_with("READONLY"),
+            Ok(_) => false,
+            Err(fault) => is_loss(*fault),
         };
-        if doubtful {
+        if answers.iter().any(is_doubtful) {
             lookup::doubt(self, shard);
         }
-        asked
+        answers
     }
 
     fn master(&self) -> Option<Rc<Conn>> {
