@@ -1,7 +1,7 @@
 //! `ip-restriction`: which client addresses may pass. The address is the one after trust: a header that a client made up
 //! counts for nothing.
 
-use crate::hook::{Ctx, Descriptor, Env, Hooks, Plugin, Reply, Verdict};
+use crate::hook::{Ctx, Descriptor, Env, Hooks, Plugin, Verdict};
 use crate::plan::schema::{Element, Field, Kind, Rule};
 use crate::plan::Protocol;
 use ipnet::IpNet;
@@ -117,15 +117,18 @@ impl Plugin for IpRestriction {
         if !self.deny.has(client) && self.allow.as_ref().is_none_or(|allow| allow.has(client)) {
             return Verdict::Next;
         }
-        self.refuse(client)
+        self.refuse(cx, client)
     }
 }
 
 impl IpRestriction {
     #[cold]
-    fn refuse(&self, client: IpAddr) -> Verdict {
-        let message = self.message.clone().unwrap_or_else(|| format!("IP address not allowed: {client}"));
-        Verdict::Reply(Box::new(Reply::message(self.status, message)))
+    fn refuse(&self, cx: &mut Ctx<'_>, client: IpAddr) -> Verdict {
+        match &self.message {
+            Some(message) => cx.edits.set_message(message),
+            None => cx.edits.set_message(&format!("IP address not allowed: {client}")),
+        }
+        Verdict::Refuse(self.status)
     }
 }
 

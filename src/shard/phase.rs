@@ -66,7 +66,10 @@ pub(super) fn request(
         match verdict {
             Verdict::Next => {}
             Verdict::Reply(reply) => {
-                count_refusal(&mut locals, world, parts, ix, *identity, reply.status);
+                // An answer of another kind is no refusal.
+                if reply.status >= 400 {
+                    count_refusal(&mut locals, world, parts, ix, *identity, reply.status);
+                }
                 return Phase::Reply(reply);
             }
             Verdict::Refuse(status) => {
@@ -79,7 +82,7 @@ pub(super) fn request(
     Phase::Done
 }
 
-/// Counts that a plugin has refused a request, where it has: an answer of another kind is none.
+/// Counts that a plugin has refused a request.
 fn count_refusal(
     locals: &mut Locals,
     world: &World,
@@ -88,9 +91,6 @@ fn count_refusal(
     identity: Identity,
     status: u16,
 ) {
-    if status < 400 {
-        return;
-    }
     let plan = &world.tables.plan;
     let consumer = identity.consumer.map(|ix| plan.consumer(ix));
     let name = &plan.plugins[plugin.ix()].name;
