@@ -221,6 +221,8 @@ impl Plugin for ResponseRatelimiting {
             }
             Err(_) if self.shared.as_ref().is_none_or(|shared| shared.tolerant) => {
                 Shared::forget(self, cx);
+                // Nobody knows what is left, so nobody says it: not the client either.
+                self.names.iter().for_each(|name| cx.edits.remove_request(&name.upstream_header));
                 Verdict::Next
             }
             Err(_) => Verdict::Reply(Box::new(Reply::message(500, "An unexpected error occurred"))),
@@ -278,7 +280,10 @@ impl ResponseRatelimiting {
         let who = self.who.naming(&self.bank, cx);
         let mut number = itoa::Buffer::new();
         for name in &self.names {
-            let Some(least) = self.least(cx, &who, name) else { continue };
+            let Some(least) = self.least(cx, &who, name) else {
+                cx.edits.remove_request(&name.upstream_header);
+                continue;
+            };
             if self.blocks && least == 0 {
                 self.tell(cx, &who);
                 cx.locals.of(Tally::default).note_by(self.who.word());
