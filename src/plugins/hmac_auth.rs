@@ -13,7 +13,7 @@ use crate::base::id::CredentialIx;
 use crate::base::limits::{BODY_KEPT_BYTES_MAX, HMAC_NAMES_MAX};
 use crate::base::time::WallMs;
 use crate::hook::{Ctx, Descriptor, Env, Hooks, Need, Outcome, Plugin, Reply, Verdict};
-use crate::http::{HeadRef, Known, Version};
+use crate::http::{HeadRef, Known, Target, Version};
 use crate::plan::schema::{Element, Field, Kind, Rule, HTTP_PROTOCOLS};
 use crate::plan::Secret;
 use aws_lc_rs::digest::{digest, SHA256};
@@ -284,9 +284,10 @@ impl<'a> Claim<'a> {
             }
             if name == b"request-line" {
                 let version: &[u8] = if head.head.version == Version::H10 { b" HTTP/1.0" } else { b" HTTP/1.1" };
-                for part in [head.method_bytes(), b" ", head.target(), version] {
-                    context.update(part);
-                }
+                context.update(head.method_bytes());
+                context.update(b" ");
+                path_and_query(head).iter().for_each(|part| context.update(part));
+                context.update(version);
                 continue;
             }
             context.update(name);
@@ -294,7 +295,7 @@ impl<'a> Claim<'a> {
                 context.update(b": ");
                 head.method_bytes().iter().for_each(|byte| context.update(&[byte.to_ascii_lowercase()]));
                 context.update(b" ");
-                context.update(head.target());
+                path_and_query(head).iter().for_each(|part| context.update(part));
                 continue;
             }
             context.update(b":");
@@ -313,6 +314,14 @@ fn is_digest_of(head: HeadRef<'_>, body: &[u8]) -> bool {
     let mut room = [0; 44];
     let len = authentication::BASE64.encode_slice(digest(&SHA256, body), &mut room).unwrap_or(0);
     sent.strip_prefix(b"SHA-256=").is_some_and(|sent| sent == &room[..len])
+}
+
+/// Path and query as they were sent, without scheme and host where the target names them.
+fn path_and_query(head: HeadRef<'_>) -> [&[u8]; 2] {
+    match head.target() {
+        whole if whole.starts_with(b"/") => [whole, b""],
+        whole => Target::of(head).map_or([whole, b""], |target| [target.path(head.buf), target.query_marked(head.buf)]),
+    }
 }
 
 #[cfg(test)]
@@ -387,6 +396,25 @@ mod tests {
                 assert_eq!(seen.said(), "next", "{field}");
                 assert_eq!(seen.upstream("X-Credential-Identifier"), Some("bob"));
                 assert_eq!(seen.upstream("X-Consumer-Username"), Some("bob"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_target_with_a_host_is_signed_by_its_path_and_query() {
+        let dated = format!("date: {}", date(0));
+        let rows = [
+            ("http://a.test:80/p?x=1", "/p?x=1", "next"),
+            ("HTTPS://a.test/p/%7e", "/p/%7e", "next"),
+            ("http://a.test?x", "/?x", "next"),
+            ("http://a.test/p", "http://a.test/p", MISMATCH),
+        ];
+        for (target, signed, want) in rows {
+            let request_target = bobs("date @request-target", &format!("{dated}\n@request-target: get {signed}"));
+            let line = bobs("date request-line", &format!("{dated}\nGET {signed} HTTP/1.1"));
+            for field in [request_target, line] {
+                let seen = rig(json!({})).ask(&format!("GET {target}\nDate: {}\nAuthorization: {field}", date(0)));
+                assert_eq!(seen.said(), want, "{target} {field}");
             }
         }
     }
