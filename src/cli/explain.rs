@@ -488,7 +488,7 @@ mod tests {
             example: "",
             fields: FIELDS,
             consumer_scope: true,
-            protocols: &[],
+            protocols: crate::plan::schema::HTTP_PROTOCOLS,
             check: |_| Vec::new(),
             build: |_, _| Err(String::new()),
             hooks: Hooks::default(),

@@ -87,7 +87,7 @@ fn shown(row: &Descriptor) -> String {
     let mut out = format!("{}  (priority {}, version {})\n\n", row.name, row.priority, row.version);
     push_wrapped(&mut out, "", &one_line(row.about));
     let consumer = if row.consumer_scope { ", consumer" } else { "" };
-    let protocols: Vec<&str> = row.protocols.iter().map(|protocol| protocol.word()).collect();
+    let protocols: Vec<&str> = row.protocols.default.iter().map(|protocol| protocol.word()).collect();
     let _ = writeln!(out, "\nScopes:    global, service, route{consumer}");
     let _ = writeln!(out, "Protocols: {}", protocols.join(", "));
     let _ = writeln!(out, "Runs:      {}", when(row));
@@ -231,7 +231,7 @@ fn whole(row: &Descriptor) -> Value {
         "version": row.version,
         "about": one_line(row.about),
         "scopes": scopes,
-        "protocols": row.protocols.iter().map(|protocol| protocol.word()).collect::<Vec<_>>(),
+        "protocols": row.protocols.default.iter().map(|protocol| protocol.word()).collect::<Vec<_>>(),
         "hooks": { "request": row.hooks.request, "response": row.hooks.response },
         "fields": row.fields.iter().map(field_json).collect::<Vec<_>>(),
         "example": example(row),

@@ -24,8 +24,8 @@ use crate::base::rng::Rng;
 use crate::base::time::WallMs;
 use crate::http::HeadRef;
 use crate::plan::groups::Membership;
-use crate::plan::schema::Field;
-use crate::plan::{Plan, PluginInstance, Protocol, Route, Service};
+use crate::plan::schema::{Field, Protocols};
+use crate::plan::{Plan, PluginInstance, Route, Service};
 use crate::redis::{Call, Fault, Reply as Answer};
 use directory::Directory;
 use std::borrow::Cow;
@@ -318,8 +318,8 @@ pub struct Descriptor {
     pub fields: &'static [Field],
     /// May an instance be scoped to a consumer?
     pub consumer_scope: bool,
-    /// Protocols of an instance that names none.
-    pub protocols: &'static [Protocol],
+    /// Protocols that instances may name.
+    pub protocols: Protocols,
     /// Checks that span fields, in the words of the reference; returns (path below `config`, message). Given the value
     /// after defaults. An empty path speaks of `config` as a whole.
     pub check: fn(&serde_json::Value) -> Vec<(String, String)>,

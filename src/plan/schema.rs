@@ -122,5 +122,31 @@ pub enum Rule {
 /// Why it cannot be read, as a sentence.
 pub type Read<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, String>;
 
-/// The protocols a plugin of HTTP requests runs for when its instance names none.
-pub const HTTP_PROTOCOLS: &[Protocol] = &[Protocol::Grpc, Protocol::Grpcs, Protocol::Http, Protocol::Https];
+/// Which protocols instances of a plugin may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protocols {
+    /// Those of an instance that names none.
+    pub default: &'static [Protocol],
+    /// All that it may name; of some it will never see a request.
+    pub accepted: &'static [Protocol],
+}
+
+/// Of a plugin of HTTP requests.
+pub const HTTP_PROTOCOLS: Protocols = Protocols { default: HTTP, accepted: HTTP };
+
+/// Of a plugin of HTTP requests whose instances may name any all the same, as they do in files of others.
+pub const ANY_PROTOCOLS: Protocols = Protocols { default: HTTP, accepted: EVERY };
+
+const HTTP: &[Protocol] = &[Protocol::Grpc, Protocol::Grpcs, Protocol::Http, Protocol::Https];
+
+/// Every protocol, in the order of their words.
+pub const EVERY: &[Protocol] = &[
+    Protocol::Grpc,
+    Protocol::Grpcs,
+    Protocol::Http,
+    Protocol::Https,
+    Protocol::Tcp,
+    Protocol::Tls,
+    Protocol::TlsPassthrough,
+    Protocol::Udp,
+];

@@ -2,7 +2,7 @@
 //! counts for nothing.
 
 use crate::hook::{Ctx, Descriptor, Env, Hooks, Plugin, Verdict};
-use crate::plan::schema::{Element, Field, Kind, Rule};
+use crate::plan::schema::{Element, Field, Kind, Protocols, Rule, EVERY};
 use crate::plan::Protocol;
 use ipnet::IpNet;
 use serde_json::Value;
@@ -18,7 +18,10 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     example: EXAMPLE,
     fields: FIELDS,
     consumer_scope: true,
-    protocols: &[Protocol::Grpc, Protocol::Grpcs, Protocol::Http, Protocol::Https, Protocol::Tcp, Protocol::Tls],
+    protocols: Protocols {
+        default: &[Protocol::Grpc, Protocol::Grpcs, Protocol::Http, Protocol::Https, Protocol::Tcp, Protocol::Tls],
+        accepted: EVERY,
+    },
     check,
     build,
     hooks: Hooks { request: true, response: false },

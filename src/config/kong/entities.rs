@@ -6,6 +6,7 @@ use crate::config::check::join;
 use crate::config::doc::Value;
 use crate::plan::balancing::{HashOn, Hashing};
 use crate::plan::draft::{ConsumerDraft, Ref, RouteDraft, ServiceDraft, TargetDraft, UpstreamDraft};
+use crate::plan::schema::EVERY;
 use crate::plan::spoken::ProxyVersion;
 use crate::plan::tls::ServiceTls;
 use crate::plan::{Algorithm, HeaderMatch, HeaderWant, Protocol};
@@ -20,17 +21,7 @@ pub(super) fn protocols(words: &[&str]) -> Vec<Protocol> {
 }
 
 fn protocol(word: &str) -> Option<Protocol> {
-    const ALL: [Protocol; 8] = [
-        Protocol::Http,
-        Protocol::Https,
-        Protocol::Grpc,
-        Protocol::Grpcs,
-        Protocol::Tcp,
-        Protocol::Tls,
-        Protocol::Udp,
-        Protocol::TlsPassthrough,
-    ];
-    ALL.into_iter().find(|protocol| protocol.word() == word)
+    EVERY.iter().copied().find(|protocol| protocol.word() == word)
 }
 
 pub(super) fn service(reader: &mut Reader<'_>, entity: Entity<'_>) {

@@ -7,6 +7,7 @@ use crate::config::check::{self, Cx};
 use crate::config::doc::{Node, Value};
 use crate::hook::{self, Descriptor};
 use crate::plan::draft::PluginDraft;
+use crate::plan::schema::Protocols;
 use crate::plan::Ordering;
 use serde_json::{Map, Value as Json};
 use std::cell::Cell;
@@ -42,9 +43,10 @@ pub(super) fn plugin(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
         reader.report.fault(entity.span("consumer_group"), entity.path("consumer_group"), message, "");
     }
     let written = protocols(&entity.texts("protocols"));
-    let known: Vec<_> = written.iter().filter(|protocol| descriptor.protocols.contains(protocol)).copied().collect();
+    let Protocols { default, accepted } = descriptor.protocols;
+    let known: Vec<_> = written.iter().filter(|protocol| accepted.contains(protocol)).copied().collect();
     if known.len() < written.len() {
-        let words: Vec<&str> = descriptor.protocols.iter().map(|protocol| protocol.word()).collect();
+        let words: Vec<&str> = accepted.iter().map(|protocol| protocol.word()).collect();
         let span = entity.span("protocols").clone();
         let message = format!("expected one of: {}", words.join(", "));
         reader.report.fault(&span, entity.path("protocols"), message, "");
@@ -52,7 +54,7 @@ pub(super) fn plugin(reader: &mut Reader<'_>, mut entity: Entity<'_>) {
     let ordering = ordering(reader, &entity);
     let (route, service) = (entity.take("route"), entity.take("service"));
     let (consumer, group) = (entity.take("consumer"), entity.take("consumer_group"));
-    let protocols = if written.is_empty() { descriptor.protocols.to_vec() } else { known };
+    let protocols = if written.is_empty() { default.to_vec() } else { known };
     if let Some(record) = &mut reader.shown {
         let words = protocols.iter().map(|protocol| Json::from(protocol.word())).collect();
         record.fields.insert("protocols".to_owned(), Json::Array(words));

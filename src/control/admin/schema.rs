@@ -10,6 +10,7 @@ use crate::base::limits;
 use crate::config::Shape;
 use crate::plan::ids::Table;
 use crate::plan::schema::{alias_of, Element, Field, Kind, Rule};
+use crate::plan::Protocol;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -44,9 +45,10 @@ async fn of_plugin(State(desk): State<Desk>, Path(name): Path<String>) -> Respon
     let Some(descriptor) = desk.descriptors.iter().find(|descriptor| descriptor.name == name) else {
         return message(StatusCode::NOT_FOUND, &format!("No plugin named '{name}'"));
     };
-    let words: Vec<&str> = descriptor.protocols.iter().map(|protocol| protocol.word()).collect();
-    let elements = json!({ "type": "string", "one_of": words });
-    let protocols = json!({ "type": "set", "required": true, "default": words, "elements": elements });
+    let words = |all: &[Protocol]| all.iter().map(|protocol| protocol.word()).collect::<Vec<_>>();
+    let elements = json!({ "type": "string", "one_of": words(descriptor.protocols.accepted) });
+    let default = words(descriptor.protocols.default);
+    let protocols = json!({ "type": "set", "required": true, "default": default, "elements": elements });
     let mut consumer = foreign(Table::Consumers);
     if !descriptor.consumer_scope {
         consumer["eq"] = Value::Null;

@@ -20,7 +20,7 @@ use super::grpc::proto::{self, Types};
 use crate::base::limits::BODY_KEPT_BYTES_MAX;
 use crate::hook::{Ctx, Descriptor, Env, Hooks, Need, Outcome, Plugin, Reply, ReplyBody, Verdict};
 use crate::http::{grpc, Method};
-use crate::plan::schema::{Field, Kind, Rule, HTTP_PROTOCOLS};
+use crate::plan::schema::{Field, Kind, Rule, ANY_PROTOCOLS};
 use rules::{Binding, Body, Rules};
 use serde_json::{json, Value};
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     example: EXAMPLE,
     fields: FIELDS,
     consumer_scope: true,
-    protocols: HTTP_PROTOCOLS,
+    protocols: ANY_PROTOCOLS,
     check: |_| Vec::new(),
     build,
     hooks: Hooks { request: true, response: true },

@@ -17,7 +17,7 @@ use super::grpc::proto::{self, Types};
 use crate::base::limits::BODY_KEPT_BYTES_MAX;
 use crate::hook::{Ctx, Descriptor, Env, Hooks, Need, Outcome, Plugin, Reply, ReplyBody, Verdict};
 use crate::http::{grpc, Method};
-use crate::plan::schema::{Field, Kind, Rule, HTTP_PROTOCOLS};
+use crate::plan::schema::{Field, Kind, Rule, ANY_PROTOCOLS};
 use media::{Content, Media};
 use prost_reflect::MethodDescriptor;
 use serde_json::Value;
@@ -33,7 +33,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     example: EXAMPLE,
     fields: FIELDS,
     consumer_scope: true,
-    protocols: HTTP_PROTOCOLS,
+    protocols: ANY_PROTOCOLS,
     check: |_| Vec::new(),
     build,
     hooks: Hooks { request: true, response: true },

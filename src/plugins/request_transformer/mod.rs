@@ -21,7 +21,7 @@ use crate::base::limits::{TARGET_BYTES_MAX, TRANSFORMED_BODY_BYTES_MAX};
 use crate::hook::{Ctx, Descriptor, Edits, Env, Hooks, Need, Outcome, Plugin, Reply, Verdict};
 use crate::http::framing::{self, Length};
 use crate::http::{authority, HeadRef};
-use crate::plan::schema::HTTP_PROTOCOLS;
+use crate::plan::schema::ANY_PROTOCOLS;
 use body::{Bodies, Kind};
 use serde_json::Value;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     example: EXAMPLE,
     fields: fields::FIELDS,
     consumer_scope: true,
-    protocols: HTTP_PROTOCOLS,
+    protocols: ANY_PROTOCOLS,
     check: |_| Vec::new(),
     build,
     hooks: Hooks { request: true, response: false },
