@@ -18,8 +18,9 @@ use std::sync::Arc;
 /// first.
 pub(super) async fn accept(shard: Rc<Shard>, listener: Arc<Listener>, socket: Socket) {
     let name: Arc<str> = listener.name.as_str().into();
+    let slot = shard.drain_wakers.borrow_mut().insert(None);
     loop {
-        let (ready, drained) = either(socket.ready(), shard.drained()).await;
+        let (ready, drained) = either(socket.ready(), shard.drained(slot)).await;
         let mut pause = matches!(ready, Some(Err(_)));
         for turn in 0.. {
             // When draining, all that wait are taken; otherwise other work gets its turn.

@@ -147,9 +147,9 @@ pub struct Shard {
     complaints: Complaints,
     serial: Cell<u64>,
     draining: Cell<Option<Millis>>,
-    drain_wakers: RefCell<Vec<Waker>>,
-    /// The tasks of connections of many streams, which must hear that the shard drains.
-    h2_wakers: RefCell<Slab<Option<Waker>>>,
+    /// Tasks that must hear that the shard drains, those that accept and connections of many streams: a place for each, since
+    /// they are polled for other things far more often.
+    drain_wakers: RefCell<Slab<Option<Waker>>>,
 }
 
 /// Runs a shard on this thread until it has drained.
@@ -222,7 +222,6 @@ async fn live(start: Start, cpu: Option<usize>) -> std::io::Result<()> {
         serial: Cell::new(0),
         draining: Cell::new(None),
         drain_wakers: RefCell::default(),
-        h2_wakers: RefCell::default(),
     });
     shard.publish(tables);
     shard.gauges().open.store(true, std::sync::atomic::Ordering::Release);
@@ -374,8 +373,7 @@ impl Shard {
             return;
         }
         self.draining.set(Some(clock::millis()));
-        self.drain_wakers.borrow_mut().drain(..).for_each(Waker::wake);
-        self.h2_wakers.borrow().iter().filter_map(|(_, waker)| waker.as_ref()).for_each(Waker::wake_by_ref);
+        self.drain_wakers.borrow().iter().filter_map(|(_, waker)| waker.as_ref()).for_each(Waker::wake_by_ref);
         let shard = self.clone();
         crate::io::spawn(async move {
             // Clients that are quiet now may have a request on its way: they have a moment to send it.
@@ -397,16 +395,24 @@ impl Shard {
         self.draining.get().is_some()
     }
 
-    /// Waits until the shard drains.
-    async fn drained(&self) {
+    /// Waits until the shard drains; `place` is that of the task in `drain_wakers`.
+    async fn drained(&self, place: usize) {
         std::future::poll_fn(|cx| {
             if self.is_draining() {
                 return Poll::Ready(());
             }
-            self.drain_wakers.borrow_mut().push(cx.waker().clone());
+            self.hold_waker(place, cx.waker());
             Poll::Pending
         })
         .await;
+    }
+
+    /// Wakes the task of this place when the shard drains.
+    fn hold_waker(&self, place: usize, waker: &Waker) {
+        let held = &mut self.drain_wakers.borrow_mut()[place];
+        if !held.as_ref().is_some_and(|held| held.will_wake(waker)) {
+            *held = Some(waker.clone());
+        }
     }
 
     fn next_serial(&self) -> u64 {

@@ -127,7 +127,7 @@ pub(super) async fn serve(shard: &Rc<Shard>, client: &Client, early: Vec<u8>) {
         shared.sieve.borrow_mut().sent(bytes);
     };
     let send_timeout_ms = shard.world.borrow().tables.plan.node.runtime.send_timeout_ms;
-    let place = shard.h2_wakers.borrow_mut().insert(None);
+    let place = shard.drain_wakers.borrow_mut().insert(None);
     let reading = pin!(pump.read(early, seen, || shared.fail(Reason::NO_ERROR)));
     let writing = pin!(pump.write(send_timeout_ms, sent));
     let engine = pin!(engine(shard, client, &shared, &pipe));
@@ -135,11 +135,11 @@ pub(super) async fn serve(shard: &Rc<Shard>, client: &Client, early: Vec<u8>) {
         let mut waker = shared.waker.borrow_mut();
         if !waker.as_ref().is_some_and(|held| held.will_wake(cx.waker())) {
             *waker = Some(cx.waker().clone());
-            shard.h2_wakers.borrow_mut()[place] = Some(cx.waker().clone());
+            shard.hold_waker(place, cx.waker());
         }
     })
     .await;
-    shard.h2_wakers.borrow_mut().remove(place);
+    shard.drain_wakers.borrow_mut().remove(place);
     shared.waker.take();
     // Streams whose tasks have not heard of it yet hold the socket: the client is not to wait for them.
     tcp::end(client.stream.fd());
