@@ -376,7 +376,7 @@ async fn duplex(
     let mut uploading = true;
     let mut silent = None;
     std::future::poll_fn(move |cx| loop {
-        let had = invited.given.get();
+        let had = invited.turn();
         if uploading {
             match upload.as_mut().poll(cx) {
                 std::task::Poll::Ready(Err(Broken::Client(refusal))) => {
@@ -404,8 +404,9 @@ async fn duplex(
             (std::task::Poll::Ready(done), _) => return std::task::Poll::Ready(done),
             (std::task::Poll::Pending, _) => {}
         }
-        // The upload waits for nothing that would wake it but the 100 that the download may just have read.
-        if !uploading || invited.given.get() == had {
+        // The upload waits for nothing that would wake it but the 100 that the download may just have read, or the interim
+        // answer that it has sent.
+        if !uploading || invited.turn() == had {
             return std::task::Poll::Pending;
         }
     })

@@ -217,8 +217,12 @@ pub(super) struct Inbound {
 /// It is withdrawn where the upstream has failed and another may be asked: the upload then ends, and loses nothing.
 #[derive(Default)]
 pub(super) struct Invitation {
-    /// The upstream has said 100.
+    /// The upstream has said 100, or nothing for so long that it counts as said.
     pub(super) given: Cell<bool>,
+    /// The client waits for a 100, and has not been sent one.
+    untold: Cell<bool>,
+    /// The download sends an interim answer.
+    telling: Cell<bool>,
     /// The upstream has answered instead.
     pub(super) declined: Cell<bool>,
     withdrawn: Cell<bool>,
@@ -235,6 +239,25 @@ impl Invitation {
         }
     }
 
+    /// What one direction may have changed that the other waits for.
+    pub(super) fn turn(&self) -> (bool, bool) {
+        (self.given.get(), self.telling.get())
+    }
+
+    /// Says whether the download is sending an interim answer, into which no 100 may fall.
+    pub(super) fn tell(&self, telling: bool) {
+        self.telling.set(telling);
+    }
+
+    /// Waits until a 100 that is to be sent has left: what the upstream says behind it comes behind it.
+    pub(super) async fn told(&self) {
+        std::future::poll_fn(|_| match self.given.get() && self.untold.get() {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        })
+        .await;
+    }
+
     /// Waits until the client may be told to go on, or goes on by itself; for ever where the body is not wanted. Is the
     /// client still waiting? The exchange polls both of its directions whenever one of them is woken, so a cell is all that
     /// has to be looked at.
@@ -242,17 +265,25 @@ impl Invitation {
         // Boxed: a timer's entry is aligned to two cache lines, and so would be every exchange that has a body.
         let mut silence = Box::pin(crate::io::sleep_ms(EXPECT_SILENCE_MS));
         let mut sends = std::pin::pin!(client.readable());
+        self.untold.set(true);
         std::future::poll_fn(|cx| {
-            if self.given.get() || self.withdrawn.get() {
+            if self.withdrawn.get() {
                 return Poll::Ready(true);
             }
-            if self.declined.get() {
+            if self.declined.get() || self.telling.get() {
                 return Poll::Pending;
             }
+            if self.given.get() {
+                return Poll::Ready(true);
+            }
             if sends.as_mut().poll(cx).is_ready() {
+                self.untold.set(false);
                 return Poll::Ready(false);
             }
-            silence.as_mut().poll(cx).map(|()| true)
+            silence.as_mut().poll(cx).map(|()| {
+                self.given.set(true);
+                true
+            })
         })
         .await
     }
@@ -359,13 +390,14 @@ impl Inbound {
         self.check_limit()
     }
 
-    /// Receives more, unless it is stopped. Everything received before must have been taken.
+    /// Receives more, unless it is stopped by the invitation, which an upload has. Everything received before must have been
+    /// taken.
     async fn fill(
         &mut self,
         shard: &Shard,
         client: &Client,
         runtime: &Runtime,
-        stop: Option<&Stop>,
+        invited: Option<&Invitation>,
     ) -> Result<(), Refusal> {
         if std::mem::take(&mut self.expects) {
             let mut interim = shard.small.take();
@@ -373,6 +405,9 @@ impl Inbound {
             let (result, interim) = client.send(interim, runtime.send_timeout_ms).await;
             shard.put_buf(interim);
             result.map_err(|_| Refusal::Gone)?;
+            if let Some(invited) = invited {
+                invited.untold.set(false);
+            }
         }
         if self.at == self.buf.len() {
             self.buf.clear();
@@ -399,7 +434,7 @@ impl Inbound {
             false => client.watch.arm_read(Millis(until)),
         }
         let buf = std::mem::take(&mut self.buf);
-        let (result, buf) = match stop {
+        let (result, buf) = match invited.and_then(|invited| invited.stop.get()) {
             Some(stop) => client.recv_until(buf, stop).await,
             None => client.recv(buf).await,
         };
@@ -457,7 +492,9 @@ impl Inbound {
             self.expects = invited.wait(client).await;
         }
         // Only what is kept can be sent again, and then it is worth a read that can be stopped.
-        let stop = (self.keep_max > 0).then(|| invited.stop.get_or_init(Stop::default));
+        if self.keep_max > 0 {
+            invited.stop.get_or_init(Stop::default);
+        }
         let result = loop {
             if self.is_done() {
                 break Ok(());
@@ -465,7 +502,7 @@ impl Inbound {
             if invited.withdrawn.get() {
                 break Err(Broken::Upstream);
             }
-            if let Err(refusal) = self.fill(shard, client, runtime, stop).await {
+            if let Err(refusal) = self.fill(shard, client, runtime, Some(invited)).await {
                 break Err(Broken::Client(refusal));
             }
             if invited.withdrawn.get() {

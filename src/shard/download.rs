@@ -152,6 +152,7 @@ impl Download<'_> {
                     }
                     Ok(Progress::Done) => {
                         self.invited.declined.set(!self.invited.given.get());
+                        self.invited.told().await;
                         return Ok(heard);
                     }
                     Err(fault) => return Err(self.bad(fault.text())),
@@ -185,7 +186,10 @@ impl Download<'_> {
         }
         let mut out = self.cx.shard.small.take();
         let written = forward::interim(reply, &mut out);
+        self.invited.told().await;
+        self.invited.tell(true);
         let (sent, out) = self.cx.client.send(out, self.cx.runtime.send_timeout_ms).await;
+        self.invited.tell(false);
         self.cx.shard.put_buf(out);
         written.map_err(|fault| self.bad(fault.text()))?;
         sent.map_err(|_| Refusal::Gone.into())

@@ -463,3 +463,17 @@ fn one_that_waits_is_told_to_continue() {
     client.send(frame(DATA, END_STREAM, 1, b"hello"));
     assert_eq!(client.told(1), Told::Status(200));
 }
+
+#[test]
+fn one_that_is_refused_right_behind_a_100_is_told_so_behind_it() {
+    let upstream = Upstream::start();
+    let gateway = start(&upstream);
+    let mut client = H2::to(gateway.proxy);
+    let both = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno";
+    let scripts = vec![vec![Step::Send(both.into()), Step::Drain]];
+    upstream.begin(scripts, &Board::default());
+    client.send(begun(&[("expect", "100-continue"), ("content-length", "5")]));
+    assert_eq!(client.told(1), Told::Status(100));
+    assert_eq!(client.told(1), Told::Status(403));
+    assert_eq!(client.body(1), b"no");
+}
