@@ -73,10 +73,20 @@ pub const H2_STREAMS_MAX: usize = 128;
 /// 200 Mbit/s over 10 ms.
 pub const H2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 
-/// Window of a connection, bytes: what all its streams may hold of bodies that upstreams have not taken.
+/// Window of a client's connection, bytes: what all its streams may hold of bodies that upstreams have not taken. Towards an
+/// upstream it is as large as those of all streams that the connection may have, since they are of many clients: four that do
+/// not read their answers would stop everybody else's.
 pub const H2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 const _: () =
     assert!(H2_STREAM_WINDOW_BYTES < H2_CONNECTION_WINDOW_BYTES, "one slow stream must not hold up the others");
+
+/// The largest window there is, bytes (RFC 9113 §6.9.1).
+pub const H2_WINDOW_BYTES_MAX: u32 = (1 << 31) - 1;
+
+/// What DATA frames below 256 bytes take beside their payload by the engine's count, 256 less their own each, bytes of a
+/// connection; one more ends it. It counts those that nobody has read, which a stream does as they come, and for good those for
+/// a stream that it has reset: half a million small messages that came too late are more than a connection sees.
+pub const H2_UNREAD_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// What waits to be sent on one stream, bytes; the upstream is not read from before there is room.
 pub const H2_SEND_BYTES_MAX: usize = 64 * 1024;

@@ -20,7 +20,9 @@ use crate::io::clock;
 use crate::io::deadline::Side;
 use crate::plan::Service;
 use std::cell::Cell;
+use std::future::{poll_fn, Future as _};
 use std::io::ErrorKind;
+use std::pin::pin;
 
 /// Room before an answer that is expected to be large, bytes. Our head is put there, right before the payload, so that both
 /// leave in one send and the payload is not copied. A head that is longer leaves by way of another buffer.
@@ -448,7 +450,15 @@ impl Download<'_> {
         record: &mut Record,
     ) -> Result<(), Failure> {
         let until = Millis(now.0 + self.cx.runtime.send_timeout_ms);
-        let (sent, back) = self.cx.client.send_from(std::mem::take(out), from, until).await;
+        let mut sending = pin!(self.cx.client.send_from(std::mem::take(out), from, until));
+        let (sent, back) = poll_fn(|cx| {
+            let sent = sending.as_mut().poll(cx);
+            if sent.is_pending() {
+                self.link.soak(cx);
+            }
+            sent
+        })
+        .await;
         *out = back;
         out.clear();
         if sent.is_err() {

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::io::Result;
 use std::os::fd::RawFd;
 use std::rc::Rc;
+use std::task::Context;
 
 /// A connection to an upstream. Boxed, because it is handed on often: by the pool, by an exchange, by its tries.
 pub(super) struct Link {
@@ -71,6 +72,14 @@ impl Link {
     /// Does the upstream speak HTTP/2?
     pub(super) fn is_http2(&self) -> bool {
         matches!(self.wire, Wire::Call(_))
+    }
+
+    /// Takes what has come while nobody asks for it, where the connection is shared: what lies about there is at the others'
+    /// cost.
+    pub(super) fn soak(&self, cx: &mut Context<'_>) {
+        if let Wire::Call(call) = &self.wire {
+            call.soak(cx);
+        }
     }
 
     /// As [`Channel::recv`].

@@ -6,7 +6,7 @@
 //! `announced.rs` load balancers that name their clients (PROXY protocol), `redis.rs` limits that gateways share,
 //! `http2.rs` connections of HTTP/2, `http2_frames.rs` its frames and header blocks, `http2_requests.rs` requests and answers that
 //! it can say and HTTP/1.1 cannot, `grpc.rs` calls of gRPC, `web.rs` those of browsers and by JSON,
-//! `shared.rs` upstreams that speak HTTP/2,
+//! `shared.rs` upstreams that speak HTTP/2, `stalled.rs` streams that stand still beside others,
 //! `balancing.rs` targets that fall ill and recover, `issuer.rs` issuers of tokens and their keys, `tls.rs` curl and openssl as clients
 //! and upstreams, `secured.rs` clients' certificates and the Admin API over TLS, `mtls.rs` the plugin that looks at them,
 //! `certfiles.rs` files of certificates and scanners, `life.rs` signals, reloads and the admin listener.
@@ -41,5 +41,6 @@ mod redis_secure;
 mod rewriting;
 mod secured;
 mod shared;
+mod stalled;
 mod tls;
 mod web;

@@ -187,6 +187,13 @@ impl Call {
         }
     }
 
+    /// Takes what has come of the body while the client takes what came before it; wakes when there is more.
+    pub(in crate::shard) fn soak(&self, cx: &mut Context<'_>) {
+        if let Answer::Begun(_, _, inbound) = &mut *self.answer.borrow_mut() {
+            inbound.soak(cx);
+        }
+    }
+
     fn wait(&self, cx: &mut Context<'_>, watch: &Watch) -> Poll<Result<usize>> {
         watch.wait(cx.waker());
         let mut waker = self.ended.waker.borrow_mut();

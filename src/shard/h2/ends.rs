@@ -116,6 +116,11 @@ impl Ends {
         }
     }
 
+    /// Takes what has come of the body while nobody asks for it; wakes when there is more.
+    pub(super) fn soak(&self, cx: &mut Context<'_>) {
+        self.inbound.borrow_mut().soak(cx);
+    }
+
     /// Waits until there is something to receive.
     pub(in crate::shard) async fn readable(&self, watch: &Watch) -> Result<()> {
         poll_fn(|cx| self.inbound.borrow_mut().poll_held(cx, watch)).await

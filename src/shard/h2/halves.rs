@@ -3,15 +3,17 @@
 //!
 //! Flow control is end to end: the peer's window opens by what was received last when more is asked for, which is after the
 //! other side has taken it; and sending waits for the peer's window. What has come already is handed on at once, as far as a
-//! buffer holds it: a small message is one piece, its end included.
+//! buffer holds it: a small message is one piece, its end included. What comes while nobody asks is taken as well, within the
+//! window.
 
 use super::convert;
 use crate::http::chunked::{self, Decoder, Step};
 use crate::http::framing::Length;
 use crate::io::deadline::Watch;
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream};
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{Error, ErrorKind, Result};
 use std::task::{Context, Poll};
@@ -22,9 +24,14 @@ pub(super) struct Inbound {
     framing: Framing,
     /// Received, and not handed on.
     held: Bytes,
+    /// Received behind it, while nobody asked.
+    soaked: Soaked,
     /// Handed on, and not given back to the window.
     lent: usize,
+    /// All has come, but for the trailers.
     ended: bool,
+    /// How it broke behind what has come.
+    broken: Option<ErrorKind>,
     /// Of the declared length, bytes that have not come; never 0 where none was declared.
     left: u64,
     /// Are its trailers none?
@@ -40,6 +47,35 @@ pub(super) enum Framing {
     Chunks,
 }
 
+/// Pieces in the order in which they came. Small ones are put together, as each takes some hundred bytes beside its own.
+#[derive(Default)]
+struct Soaked {
+    pieces: VecDeque<Bytes>,
+    /// Behind them.
+    small: BytesMut,
+}
+
+/// Pieces from this size on stay where they are, bytes. The engine takes smaller ones for a burden as well.
+const PIECE_BYTES_MIN: usize = 256;
+
+impl Soaked {
+    fn put(&mut self, piece: Bytes) {
+        if piece.len() < PIECE_BYTES_MIN {
+            self.small.extend_from_slice(&piece);
+            return;
+        }
+        if !self.small.is_empty() {
+            self.pieces.push_back(self.small.split().freeze());
+        }
+        self.pieces.push_back(piece);
+    }
+
+    fn take(&mut self) -> Option<Bytes> {
+        let piece = self.pieces.pop_front();
+        piece.or_else(|| (!self.small.is_empty()).then(|| std::mem::take(&mut self.small).freeze()))
+    }
+}
+
 /// Room for the end of a body as text, which holds most trailers, bytes.
 const TRAILER_ROOM: usize = 128;
 
@@ -48,8 +84,17 @@ pub(super) const CHUNK_ROOM: usize = 24;
 
 impl Inbound {
     pub(super) fn new(stream: RecvStream, framing: Framing, declared: Option<u64>) -> Inbound {
-        let left = declared.unwrap_or(u64::MAX);
-        Inbound { stream, framing, held: Bytes::new(), lent: 0, ended: false, left, malformed: false }
+        Inbound {
+            stream,
+            framing,
+            held: Bytes::new(),
+            soaked: Soaked::default(),
+            lent: 0,
+            ended: false,
+            broken: None,
+            left: declared.unwrap_or(u64::MAX),
+            malformed: false,
+        }
     }
 
     /// Was what came at its end no trailer section?
@@ -82,22 +127,43 @@ impl Inbound {
         }
     }
 
+    /// Takes what has come while nobody asks for it, within the window. The engine holds every frame by itself, and ends a
+    /// connection for the memory that small ones take: a stream whose other side is slow must not be the end of the others.
+    pub(super) fn soak(&mut self, cx: &mut Context<'_>) {
+        while !self.ended && self.broken.is_none() {
+            match self.stream.poll_data(cx) {
+                Poll::Ready(Some(Ok(data))) => self.soaked.put(data),
+                Poll::Ready(Some(Err(error))) => self.broken = Some(reset(&error).kind()),
+                Poll::Ready(None) => self.ended = true,
+                Poll::Pending => return,
+            }
+        }
+    }
+
     fn poll_more(&mut self, cx: &mut Context<'_>, watch: &Watch) -> Poll<Result<()>> {
         if self.malformed {
             return Poll::Ready(Err(ErrorKind::InvalidData.into()));
         }
-        // The last of a declared length is held until the stream ends there: whoever gets it takes the request for whole, and
-        // a byte more would make it malformed.
-        while (self.held.is_empty() || self.left == 0) && !self.ended {
+        loop {
+            if self.held.is_empty() {
+                if let Some(piece) = self.soaked.take() {
+                    self.hold(piece);
+                }
+            }
+            // The last of a declared length is held until the stream ends there: whoever gets it takes the request for whole,
+            // and a byte more would make it malformed.
+            if self.ended || !self.held.is_empty() && self.left > 0 {
+                break;
+            }
+            if let Some(kind) = self.broken {
+                return Poll::Ready(Err(kind.into()));
+            }
             if watch.fired().is_some() {
                 return Poll::Ready(Err(ErrorKind::TimedOut.into()));
             }
             match self.stream.poll_data(cx) {
                 Poll::Ready(Some(Ok(data))) if data.is_empty() => {}
-                Poll::Ready(Some(Ok(data))) => {
-                    self.left = self.left.saturating_sub(data.len() as u64);
-                    self.held = data;
-                }
+                Poll::Ready(Some(Ok(data))) => self.hold(data),
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(reset(&error))),
                 Poll::Ready(None) => self.ended = true,
                 Poll::Pending => {
@@ -111,6 +177,11 @@ impl Inbound {
             return self.poll_end(cx);
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn hold(&mut self, data: Bytes) {
+        self.left = self.left.saturating_sub(data.len() as u64);
+        self.held = data;
     }
 
     /// Opens the window by what was handed on.

@@ -251,6 +251,7 @@ fn builder() -> h2::server::Builder {
         .max_concurrent_streams(limits::H2_STREAMS_MAX as u32)
         .initial_window_size(limits::H2_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(limits::H2_CONNECTION_WINDOW_BYTES)
+        .data_frame_budget(limits::H2_UNREAD_BYTES_MAX)
         .max_send_buffer_size(limits::H2_SEND_BYTES_MAX)
         .max_header_list_size(limits::HEAD_BYTES_MAX as u32)
         .max_local_error_reset_streams(Some(limits::H2_FAULTY_STREAMS_MAX))
@@ -348,9 +349,10 @@ async fn stream(
             return;
         }
     };
-    let has_body = !body.is_end_stream() && kind != Kind::WebSocket;
+    let goes_on = !body.is_end_stream();
+    let has_body = goes_on && kind != Kind::WebSocket;
     // A body that may not have a byte is waited for, as the request is malformed where it has one.
-    let awaited = !body.is_end_stream() && parts.headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0");
+    let awaited = goes_on && parts.headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0");
     let declared = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let method = Method::classify(parts.method.as_str().as_bytes());
     drop(parts);
@@ -395,7 +397,11 @@ async fn stream(
                 return Poll::Ready(None);
             }
             begun = true;
-            story.as_mut().poll(cx).map(Some)
+            let told = story.as_mut().poll(cx);
+            if goes_on && told.is_pending() {
+                ends.soak(cx);
+            }
+            told.map(Some)
         })
         .await;
         if !ends.is_gone() {

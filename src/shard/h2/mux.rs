@@ -96,8 +96,9 @@ impl Mux {
         // Streams may be silent for long, and nobody else would find out that the upstream is gone.
         stream.keep_alive(limits::H2_KEEPALIVE_S);
         let pipe = Pipe::new(&shard.large);
+        let builder = builder(shard.pool_bounds.http2_streams_max);
         let (sender, connection) =
-            builder().handshake::<_, Bytes>(pipe.other()).await.map_err(|_| Error::from(ErrorKind::ConnectionReset))?;
+            builder.handshake::<_, Bytes>(pipe.other()).await.map_err(|_| Error::from(ErrorKind::ConnectionReset))?;
         let now = clock::millis();
         let state = Rc::new(State {
             live: Cell::new(0),
@@ -197,12 +198,15 @@ impl Mux {
     }
 }
 
-fn builder() -> h2::client::Builder {
+fn builder(streams_max: usize) -> h2::client::Builder {
+    // Room for all that its calls may hold: clients that do not read would take the others' share of less.
+    let window = limits::H2_STREAM_WINDOW_BYTES as usize * streams_max;
     let mut builder = h2::client::Builder::new();
     builder
         .enable_push(false)
         .initial_window_size(limits::H2_STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(limits::H2_CONNECTION_WINDOW_BYTES)
+        .initial_connection_window_size(window.min(limits::H2_WINDOW_BYTES_MAX as usize) as u32)
+        .data_frame_budget(limits::H2_UNREAD_BYTES_MAX)
         .max_send_buffer_size(limits::H2_SEND_BYTES_MAX)
         .max_header_list_size(limits::REPLY_HEAD_BYTES_MAX as u32);
     builder

@@ -168,7 +168,8 @@ impl Sieve {
     }
 
     /// Looks at what was received. O(frames), and O(bytes) of a client's header blocks. A second acknowledgement of our settings,
-    /// which some clients send of their own accord and the engine would end the connection for, becomes a frame of no kind.
+    /// which some clients send of their own accord and the engine would end the connection for, becomes a frame of no kind, and
+    /// so does DATA that is empty and not the end.
     ///
     /// # Errors
     /// ENHANCE_YOUR_CALM where an allowance is used up, and the errors that the engine has not; nothing may be fed after it.
@@ -192,7 +193,7 @@ impl Sieve {
                 self.frame(now)?;
                 // Its kind may be in what the engine has had already; it then says what it has to say.
                 let surplus = self.conduct.as_mut().is_some_and(|conduct| conduct.is_surplus());
-                if surplus && at >= HEAD_BYTES - KIND_AT {
+                if (surplus || self.is_void()) && at >= HEAD_BYTES - KIND_AT {
                     bytes[at - (HEAD_BYTES - KIND_AT)] = UNKNOWN;
                 }
                 if self.payload_left == 0 {
@@ -201,6 +202,14 @@ impl Sieve {
             }
         }
         Ok(())
+    }
+
+    /// Is the frame DATA of a stream that says nothing? It was paid for; the engine takes a hundred of them in a connection's
+    /// life, where some peers send one with every call.
+    fn is_void(&self) -> bool {
+        let [_, _, _, kind, flags, id @ ..] = self.head;
+        let bare = kind == DATA && self.payload_left == 0 && flags & (END_STREAM | PADDED) == 0;
+        bare && !self.in_block && id != [0; 4]
     }
 
     /// Looks at a piece of a frame's payload; at an empty one where there is none.
@@ -464,6 +473,17 @@ mod tests {
         sieve.feed(&mut bytes, Millis(0)).expect("sound");
         let kinds = [3, 12, 21].map(|at| bytes[at]);
         assert_eq!(kinds, [SETTINGS, UNKNOWN, PING]);
+    }
+
+    #[test]
+    fn data_that_is_none_is_made_nothing_of() {
+        let mut sieve = Sieve::of_upstream(Millis(0));
+        let rows = [frame(DATA, 0, b""), frame(DATA, END_STREAM, b""), frame(DATA, 0, b"x"), frame(DATA, PADDED, &[0])];
+        let kinds = rows.map(|mut bytes| {
+            sieve.feed(&mut bytes, Millis(0)).expect("sound");
+            bytes[KIND_AT]
+        });
+        assert_eq!(kinds, [UNKNOWN, DATA, DATA, DATA]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::frames::{frame, H2, PREFACE, SETTINGS};
 use bytes::Bytes;
 use h2::server::SendResponse;
-use h2::{Reason, RecvStream};
+use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Request, Response};
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
@@ -21,6 +21,8 @@ pub(crate) struct Counts {
     pub(crate) open: AtomicUsize,
     /// Requests so far.
     pub(crate) asked: AtomicUsize,
+    /// Bytes of endless answers so far.
+    pub(crate) flowed: AtomicUsize,
     live: AtomicUsize,
     /// The most requests at once.
     pub(crate) most: AtomicUsize,
@@ -62,7 +64,7 @@ async fn connection(socket: tokio::net::TcpStream, streams_max: u32, counts: Arc
             counts.most.fetch_max(counts.live.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             let counts = counts.clone();
             tokio::spawn(async move {
-                serve(request, respond, nth).await;
+                serve(request, respond, nth, &counts).await;
                 counts.live.fetch_sub(1, Ordering::SeqCst);
             });
         }
@@ -70,7 +72,17 @@ async fn connection(socket: tokio::net::TcpStream, streams_max: u32, counts: Arc
     counts.open.fetch_sub(1, Ordering::SeqCst);
 }
 
-async fn serve(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, nth: usize) {
+/// Waits until some of so many bytes may be sent; 0 where none may any more.
+async fn room(send: &mut SendStream<Bytes>, bytes: usize) -> usize {
+    send.reserve_capacity(bytes);
+    let room = std::future::poll_fn(|cx| match send.capacity() {
+        0 => send.poll_capacity(cx).map(|room| room.and_then(Result::ok).unwrap_or(0)),
+        room => std::task::Poll::Ready(room),
+    });
+    room.await
+}
+
+async fn serve(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, nth: usize, counts: &Counts) {
     let (parts, mut body) = request.into_parts();
     let answer = |status: u16| Response::builder().status(status);
     match parts.uri.path() {
@@ -89,6 +101,18 @@ async fn serve(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, n
         "/wait" => {
             tokio::time::sleep(Duration::from_millis(30)).await;
             drop(respond.send_response(answer(200).body(()).unwrap(), true));
+        }
+        // Without end, in frames of so many bytes.
+        path if path.starts_with("/flow/") => {
+            let bytes: usize = path["/flow/".len()..].parse().unwrap();
+            let Ok(mut send) = respond.send_response(answer(200).body(()).unwrap(), false) else { return };
+            loop {
+                let room = room(&mut send, bytes).await.min(bytes);
+                if room == 0 || send.send_data(vec![b'x'; room].into(), false).is_err() {
+                    return;
+                }
+                counts.flowed.fetch_add(room, Ordering::SeqCst);
+            }
         }
         path => {
             let interim = match path {
@@ -123,12 +147,7 @@ async fn serve(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, n
                 .header("set-cookie", "b=2");
             let Ok(mut send) = respond.send_response(head.body(()).unwrap(), false) else { return };
             while !payload.is_empty() {
-                send.reserve_capacity(payload.len());
-                let room = std::future::poll_fn(|cx| match send.capacity() {
-                    0 => send.poll_capacity(cx).map(|room| room.and_then(Result::ok).unwrap_or(0)),
-                    room => std::task::Poll::Ready(room),
-                });
-                let room = room.await.min(payload.len());
+                let room = room(&mut send, payload.len()).await.min(payload.len());
                 if room == 0 || send.send_data(payload.drain(..room).collect::<Vec<u8>>().into(), false).is_err() {
                     return;
                 }
