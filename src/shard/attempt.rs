@@ -120,6 +120,7 @@ impl Exchange<'_> {
                         Err(Failure::Refused) => {
                             if refusals_left > 0 && self.is_replayable(body, edits) {
                                 refusals_left -= 1;
+                                record.asked = clock::nanos();
                                 continue;
                             }
                             (false, self.is_replayable(body, edits))
@@ -136,6 +137,7 @@ impl Exchange<'_> {
             };
             if was_reused && !slow && safe && stale_left > 0 {
                 stale_left -= 1;
+                record.asked = clock::nanos();
                 continue;
             }
             if !safe || tries_left == 0 {

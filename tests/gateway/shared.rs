@@ -457,6 +457,25 @@ fn what_was_surely_not_begun_is_asked_again() {
 }
 
 #[test]
+fn what_is_asked_again_has_its_time_anew() {
+    // It refuses late, and then answers late: together they take longer than an answer may.
+    let late = Duration::from_millis(1200);
+    let addr = by_hand(b"", move |_, mut connection| {
+        let stream = next_request(&mut connection).unwrap();
+        std::thread::sleep(late);
+        connection.send(frame(RST_STREAM, 0, stream, &7u32.to_be_bytes()));
+        let stream = next_request(&mut connection).unwrap();
+        std::thread::sleep(late);
+        connection.send(answer(stream));
+        go_on(connection);
+    });
+    let mut setup = service(&format!("http://{addr}"), "  http2: true\n  retries: 0\n");
+    setup.kong = setup.kong.replace("read_timeout: 20000", "read_timeout: 2000");
+    let gateway = setup.start();
+    assert_eq!(gateway.get("/").head.status(), 200, "{}", gateway.said());
+}
+
+#[test]
 fn what_may_have_been_done_is_not_done_twice() {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = asked.clone();
