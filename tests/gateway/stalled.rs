@@ -1,8 +1,10 @@
 //! Streams that stand still: whoever does not read, or whose upstream does not, costs the others of a connection nothing.
 
+use crate::harness::board::Board;
 use crate::harness::frames::*;
 use crate::harness::origin::{by_hand, Origin};
-use crate::harness::{Gateway, Setup};
+use crate::harness::upstream::Step;
+use crate::harness::{Gateway, Setup, Upstream};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -91,5 +93,32 @@ fn an_upstream_may_send_a_frame_of_nothing_with_every_answer() {
     let mut client = gateway.client();
     for n in 0..300 {
         assert_eq!(client.get("/", "").body, b"ok", "answer {n}");
+    }
+}
+
+#[test]
+fn answers_that_are_given_up_midway_are_no_rapid_reset() {
+    let upstream = Upstream::start();
+    let mut setup = Setup::open_to(upstream.addr);
+    setup.listen = "http2".into();
+    let gateway = setup.start();
+    let count = 400;
+    let script =
+        vec![Step::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n".to_vec()), Step::Send(vec![b'x'; 1000])];
+    upstream.begin(vec![script; count], &Board::default());
+    let mut client = H2::bare(gateway.proxy);
+    // No stream's window has room for more than a byte.
+    client.send([PREFACE, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 1])].concat());
+    for n in 0..count as u32 {
+        let stream = 2 * n + 1;
+        client.send(get(stream, "/"));
+        loop {
+            let frame = client.next().unwrap_or_else(|| panic!("the connection ends at {n}"));
+            assert_ne!(frame.kind, GOAWAY, "at {n}");
+            if frame.kind == DATA && frame.stream == stream {
+                break;
+            }
+        }
+        client.send(frame(RST_STREAM, 0, stream, &8u32.to_be_bytes()));
     }
 }

@@ -250,6 +250,8 @@ pub(super) fn reset(error: &h2::Error) -> Error {
 pub(super) struct Outbound {
     /// From the head on.
     send: RefCell<Option<SendStream<Bytes>>>,
+    /// Has the head been sent? The stage does not tell: it is away while a piece of the body waits for room.
+    begun: Cell<bool>,
     stage: RefCell<Stage>,
 }
 
@@ -287,10 +289,11 @@ impl Outbound {
     pub(super) fn begin(&self, send: SendStream<Bytes>, stage: Stage) {
         *self.send.borrow_mut() = Some(send);
         *self.stage.borrow_mut() = stage;
+        self.begun.set(true);
     }
 
     pub(super) fn is_begun(&self) -> bool {
-        !matches!(*self.stage.borrow(), Stage::Head)
+        self.begun.get()
     }
 
     pub(super) fn is_done(&self) -> bool {
