@@ -122,3 +122,31 @@ fn answers_that_are_given_up_midway_are_no_rapid_reset() {
         client.send(frame(RST_STREAM, 0, stream, &8u32.to_be_bytes()));
     }
 }
+
+#[test]
+fn bodies_that_have_ended_take_nothing_of_the_window() {
+    let upstream = Upstream::start();
+    let mut setup = Setup::open_to(upstream.addr);
+    setup.kong = setup.kong.replace("read_timeout: 1000", "read_timeout: 20000");
+    setup.listen = "http2".into();
+    let gateway = setup.start();
+    let (count, board) = (120, Board::default());
+    upstream.begin(vec![vec![Step::Body, Step::Wait("go".into()), Step::Own]; count], &board);
+    let mut client = H2::to(gateway.proxy);
+    let body = [b'x'; 16_384];
+    let mut window = 65_535;
+    for n in 0..count as u32 {
+        while window < body.len() as u32 {
+            let frame = client.next().unwrap_or_else(|| panic!("the window stays shut behind {n} bodies"));
+            assert_ne!(frame.kind, HEADERS, "the upstream has answered nothing");
+            if (frame.kind, frame.stream) == (WINDOW_UPDATE, 0) {
+                window += u32::from_be_bytes(frame.payload.try_into().unwrap());
+            }
+        }
+        window -= body.len() as u32;
+        let stream = 2 * n + 1;
+        client.send([headers(stream, 0, &request("POST", "/", &[])), frame(DATA, END_STREAM, stream, &body)].concat());
+    }
+    board.pin("go");
+    assert_eq!(client.told(2 * count as u32 - 1), Told::Status(200));
+}

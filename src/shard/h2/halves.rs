@@ -45,6 +45,8 @@ pub(super) enum Framing {
     Plain,
     /// In chunks.
     Chunks,
+    /// What is held is the end of a body in chunks, as it leaves.
+    Trailers,
 }
 
 /// Pieces in the order in which they came. Small ones are put together, as each takes some hundred bytes beside its own.
@@ -59,6 +61,10 @@ struct Soaked {
 const PIECE_BYTES_MIN: usize = 256;
 
 impl Soaked {
+    fn is_empty(&self) -> bool {
+        self.pieces.is_empty() && self.small.is_empty()
+    }
+
     fn put(&mut self, piece: Bytes) {
         if piece.len() < PIECE_BYTES_MIN {
             self.small.extend_from_slice(&piece);
@@ -172,9 +178,12 @@ impl Inbound {
                 }
             }
         }
-        if self.held.is_empty() && self.framing == Framing::Chunks {
-            // The trailers are there when the end is.
-            return self.poll_end(cx);
+        if self.held.is_empty() {
+            self.give_back();
+            if self.framing == Framing::Chunks {
+                // The trailers are there when the end is.
+                return self.poll_end(cx);
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -212,7 +221,13 @@ impl Inbound {
             buf.extend_from_slice(b"\r\n");
         }
         self.held.advance(bytes);
-        self.lent += bytes;
+        if self.framing != Framing::Trailers {
+            self.lent += bytes;
+        }
+        // Nobody asks for more behind the end, and other streams need the connection's window.
+        if self.ended && self.held.is_empty() && self.soaked.is_empty() {
+            self.give_back();
+        }
         buf.len() - before
     }
 
@@ -229,8 +244,7 @@ impl Inbound {
             return Poll::Ready(Err(ErrorKind::InvalidData.into()));
         }
         self.held = text.into();
-        // What is held now is framing already.
-        self.framing = Framing::Plain;
+        self.framing = Framing::Trailers;
         Poll::Ready(Ok(()))
     }
 }
