@@ -196,7 +196,8 @@ pub(super) struct Inbound {
     at: usize,
     /// Payload so far, bytes.
     payload: u64,
-    since: Millis,
+    /// For how long the client was waited for, ms: what the gateway itself waits for is not the client's slowness.
+    waited_ms: u64,
     /// The client waits for a 100 before it sends.
     pub(super) expects: bool,
     /// May it be as slow as it likes? A stream of messages has no rate; the upstream's time bounds it.
@@ -312,7 +313,7 @@ impl Inbound {
             buf,
             at: 0,
             payload: 0,
-            since: clock::millis(),
+            waited_ms: 0,
             kept: Vec::new(),
             keep_max: 0,
             limit: None,
@@ -421,9 +422,9 @@ impl Inbound {
         }
         let now = clock::millis();
         let mut until = now.0 + runtime.body_timeout_ms;
-        // The moment at which the rate, counted from the first byte on, would fall below the least; none where any will do.
+        // The moment at which the rate would fall below the least; none where any will do.
         if let Some(earned) = self.payload.saturating_mul(1000).checked_div(runtime.body_rate_min) {
-            until = until.min(self.since.0 + BODY_RATE_GRACE_MS.max(earned));
+            until = until.min(now.0 + BODY_RATE_GRACE_MS.max(earned).saturating_sub(self.waited_ms));
         }
         if until <= now.0 && !self.patient {
             bump(&shard.counters.client_timeouts);
@@ -440,6 +441,9 @@ impl Inbound {
         };
         self.buf = buf;
         client.watch.disarm_read();
+        if !self.patient {
+            self.waited_ms += clock::millis().0.saturating_sub(now.0);
+        }
         match result {
             Ok(1..) => Ok(()),
             Err(error) if is_stopped(&error) && client.watch.fired().is_none() => Ok(()),

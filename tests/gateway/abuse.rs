@@ -162,6 +162,25 @@ fn bodies_below_the_lowest_rate_are_ended() {
 }
 
 #[test]
+fn a_body_that_waits_for_the_upstream_is_not_slow() {
+    let upstream = upstream_by(|mut stream| {
+        read_head(&mut stream);
+        // Longer than a body may take before its rate is judged.
+        std::thread::sleep(seconds(6));
+        let mut body = (&stream).take(16 * MIB);
+        std::io::copy(&mut body, &mut std::io::sink()).ok();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").ok();
+    });
+    let mut setup = Setup::open_to(upstream).runtime("body_rate_min: 1GiB/s");
+    setup.kong = setup.kong.replace("_timeout: 1000", "_timeout: 20000");
+    let gateway = setup.start();
+    let mut client = gateway.client();
+    client.send(format!("POST /x HTTP/1.1\r\nHost: a.test\r\nContent-Length: {}\r\n\r\n", 16 * MIB));
+    (0..16).for_each(|_| assert!(client.send(vec![b'x'; MIB as usize])));
+    assert_eq!(client.answer("POST").map(|answer| answer.head.status()), Ok(200));
+}
+
+#[test]
 fn a_body_that_stops_is_ended_and_heard_of() {
     let upstream = Upstream::start();
     let gateway = Setup::open_to(upstream.addr).runtime("timeouts.body: 1s").start();
