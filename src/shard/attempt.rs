@@ -249,13 +249,10 @@ impl Exchange<'_> {
         let done = match body {
             Body::Inbound(inbound) if !inbound.is_done() => {
                 let upload = async {
-                    let result = inbound.upload(shard, self.client, &link, self.runtime, service, &invited).await;
+                    let (client, deadline) = (self.client, self.parts.deadline);
+                    let result = inbound.upload(shard, client, &link, self.runtime, service, deadline, &invited).await;
                     if result.is_ok() {
                         uploaded.set(true);
-                    }
-                    if let Some(deadline) = self.parts.deadline {
-                        let until = Millis(clock::millis().0 + service.read_timeout_ms);
-                        link.watch.arm_read(until.min(deadline));
                     }
                     result
                 };

@@ -200,7 +200,8 @@ pub(super) struct Inbound {
     waited_ms: u64,
     /// The client waits for a 100 before it sends.
     pub(super) expects: bool,
-    /// May it be as slow as it likes? A stream of messages has no rate; the upstream's time bounds it.
+    /// May it be as slow as it likes? A stream of messages has no rate; that neither side says anything is bounded by the
+    /// upstream's time.
     pub(super) patient: bool,
     /// Payload that a plugin has asked for, or that may have to be sent again.
     pub(super) kept: Vec<u8>,
@@ -426,11 +427,13 @@ impl Inbound {
         if let Some(earned) = self.payload.saturating_mul(1000).checked_div(runtime.body_rate_min) {
             until = until.min(now.0 + BODY_RATE_GRACE_MS.max(earned).saturating_sub(self.waited_ms));
         }
-        if until <= now.0 && !self.patient {
+        // Whoever waits for all of it waits for its end, too.
+        let is_patient = self.patient && invited.is_some();
+        if until <= now.0 && !is_patient {
             bump(&shard.counters.client_timeouts);
             return Err(Refusal::Client(408, None));
         }
-        match self.patient {
+        match is_patient {
             true => client.watch.disarm_read(),
             false => client.watch.arm_read(Millis(until)),
         }
@@ -441,7 +444,7 @@ impl Inbound {
         };
         self.buf = buf;
         client.watch.disarm_read();
-        if !self.patient {
+        if !is_patient {
             self.waited_ms += clock::millis().0.saturating_sub(now.0);
         }
         match result {
@@ -480,7 +483,8 @@ impl Inbound {
         }
     }
 
-    /// Sends the rest of the body to the upstream.
+    /// Sends the rest of the body to the upstream, which must answer by `deadline` in any case.
+    #[expect(clippy::too_many_arguments, reason = "each is a piece of the exchange's state, borrowed apart")]
     pub(super) async fn upload(
         &mut self,
         shard: &Shard,
@@ -488,8 +492,13 @@ impl Inbound {
         link: &Link,
         runtime: &Runtime,
         service: &Service,
+        deadline: Option<Millis>,
         invited: &Invitation,
     ) -> Result<(), Broken> {
+        let answer_within = |ms: u64| {
+            let until = Millis(clock::millis().0 + ms);
+            link.watch.arm_read(deadline.map_or(until, |deadline| until.min(deadline)));
+        };
         let chunks = self.length == Length::Chunked;
         let mut out = shard.large.take();
         if self.expects {
@@ -521,6 +530,11 @@ impl Inbound {
             if out.is_empty() {
                 continue;
             }
+            // A stream of messages lives for as long as either side says something: the silence counts from here on, or, where
+            // the upstream is slow to take it, from when it has.
+            if self.patient {
+                answer_within(service.write_timeout_ms + service.read_timeout_ms);
+            }
             link.watch.arm_write(Millis(clock::millis().0 + service.write_timeout_ms));
             let (sent, back) = link.send(out).await;
             link.watch.disarm_write();
@@ -528,10 +542,13 @@ impl Inbound {
             if sent.is_err() {
                 break Err(Broken::Upstream);
             }
+            if self.patient {
+                answer_within(service.read_timeout_ms);
+            }
         };
         shard.put_buf(out);
         // From here on it is the upstream that is waited for.
-        link.watch.arm_read(Millis(clock::millis().0 + service.read_timeout_ms));
+        answer_within(service.read_timeout_ms);
         result
     }
 }

@@ -106,8 +106,9 @@ impl Download<'_> {
         let mut interims = 0;
         let mut any = false;
         loop {
-            // While the client is still sending, the upstream is not late; the end of the upload sets the deadline.
-            if self.uploaded.get() {
+            // While the client is still sending, the upstream is not late; the end of the upload sets the deadline. A stream of
+            // messages may have no end, and the upload sets it anew with each.
+            if self.uploaded.get() || self.cx.parts.grpc {
                 self.link.watch.arm_read(self.until(now));
             } else if let Some(deadline) = self.cx.parts.deadline {
                 self.link.watch.arm_read(deadline);
@@ -123,6 +124,10 @@ impl Download<'_> {
                 Ok(1..) => any = true,
                 _ if client.is_gone() || leaving.as_ref().is_some_and(|leaving| leaving.is_given_up()) => {
                     return Err(Refusal::Gone.into())
+                }
+                _ if self.link.watch.fired() == Some(Side::Read) && self.is_clients_silence(now) => {
+                    bump(&shard.counters.client_timeouts);
+                    return Err(Refusal::Client(408, None).into());
                 }
                 _ if self.link.watch.fired() == Some(Side::Read) => {
                     shard.complain(Complaint::UpstreamTimeout, || {
@@ -161,6 +166,12 @@ impl Download<'_> {
                 }
             }
         }
+    }
+
+    /// Is it the client that has said too little for too long, its messages having no end? The upstream may wait for them; it is
+    /// not to be taken for ill.
+    fn is_clients_silence(&self, now: Millis) -> bool {
+        self.cx.parts.grpc && !self.uploaded.get() && self.cx.parts.deadline.is_none_or(|deadline| now < deadline)
     }
 
     /// When the next read must have ended.

@@ -6,7 +6,8 @@ use crate::harness::origin::{by_hand, Origin};
 use crate::harness::upstream::Step;
 use crate::harness::{Gateway, Setup, Upstream};
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A gateway before an upstream that speaks HTTP/2, and may be silent for so long.
@@ -149,4 +150,33 @@ fn bodies_that_have_ended_take_nothing_of_the_window() {
     }
     board.pin("go");
     assert_eq!(client.told(2 * count as u32 - 1), Told::Status(200));
+}
+
+#[test]
+fn a_call_lives_for_as_long_as_either_side_says_something() {
+    let ended = Arc::new(AtomicUsize::new(0));
+    let seen = ended.clone();
+    // It answers what has ended.
+    let addr = by_hand(b"", move |_, mut connection| {
+        while let Some(frame) = connection.next() {
+            if frame.kind == DATA && frame.flags & END_STREAM != 0 {
+                connection.send(headers(frame.stream, END_STREAM, &[(":status", "200"), ("grpc-status", "0")]));
+            }
+            seen.fetch_add(usize::from(frame.kind == RST_STREAM), Ordering::SeqCst);
+        }
+    });
+    let gateway = before(addr, 1000);
+    let mut client = H2::to(gateway.proxy);
+    let call = |stream| headers(stream, 0, &request("POST", "/a.S/M", &[("content-type", "application/grpc")]));
+    client.send(call(1));
+    for _ in 0..6 {
+        std::thread::sleep(Duration::from_millis(400));
+        client.send(frame(DATA, 0, 1, b"\0\0\0\0\x01x"));
+    }
+    client.send(frame(DATA, END_STREAM, 1, b""));
+    assert_eq!(client.told(1), Told::Status(200));
+    // Both silent: the client has not ended, and the upstream waits for it.
+    client.send(call(3));
+    assert_eq!(client.told(3), Told::Status(408));
+    gateway.wait_until("the upstream is let go", || ended.load(Ordering::SeqCst) == 1);
 }
