@@ -22,6 +22,7 @@ use crate::io::clock;
 use crate::plan::spoken::{ProxyVersion, Spoken};
 use crate::plan::Service;
 use std::cell::Cell;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -104,7 +105,7 @@ impl Exchange<'_> {
             };
             let (slow, safe) = match link {
                 Err(_) if self.client.is_gone() => return Err(Refusal::Gone),
-                Err(error) => (error.kind() == std::io::ErrorKind::TimedOut, true),
+                Err(error) => (error.kind() == ErrorKind::TimedOut, true),
                 Ok(link) => {
                     let tried = self
                         .attempt(service, &peer, link, &ended, rest, body, identity, edits, reply_head, record)
@@ -228,8 +229,13 @@ impl Exchange<'_> {
         let (sent, out) = link.send(out).await;
         link.watch.disarm_write();
         shard.put_buf(out);
-        if sent.is_err() && link.watch.fired().is_some() {
-            return Err(Failure::Silent { slow: true });
+        match sent {
+            Err(_) if link.watch.fired().is_some() => return Err(Failure::Silent { slow: true }),
+            // It cannot be said in what the upstream speaks: another would not be told of it either.
+            Err(error) if error.kind() == ErrorKind::InvalidData && link.is_http2() => {
+                return Err(Refusal::Client(400, None).into());
+            }
+            _ => {}
         }
         let _held = Held::on(self.client, &link)?;
         // An upstream that refuses the rest of a body may have said why before it closed: its answer is read all the

@@ -86,6 +86,21 @@ fn requests_and_answers_mean_the_same() {
 }
 
 #[test]
+fn a_query_that_no_uri_has_is_escaped() {
+    let origin = Origin::start(100);
+    let gateway = clear(origin.addr).start();
+    let mut client = gateway.client();
+    for (asked, want) in [
+        ("/echo?q=\"<a>\"%20x", "/echo?q=%22%3Ca%3E%22%20x"),
+        ("/echo?q={a|b}", "/echo?q={a|b}"),
+        ("/echo?q=%22`^\\", "/echo?q=%22`^\\"),
+    ] {
+        let answer = client.get(asked, "");
+        assert_eq!((answer.head.status(), answer.head.one("x-path")), (200, Some(want)), "{asked}");
+    }
+}
+
+#[test]
 fn interim_answers_pass_and_so_do_early_ones() {
     let origin = Origin::start(100);
     let gateway = clear(origin.addr).start();

@@ -13,6 +13,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue, CONTENT_LENGTH, CONTENT_T
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri};
+use percent_encoding::{AsciiSet, CONTROLS};
 
 /// The request means nothing, or not the same to everybody (RFC 9113 §8.1.1): a stream error of PROTOCOL_ERROR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,7 +185,7 @@ pub(super) fn response(head: HeadRef<'_>, websocket: bool) -> Result<Response<()
 /// A request to an upstream, ours and whole, as HTTP/2 has it. `secure`: is it asked over TLS?
 ///
 /// # Errors
-/// [`Malformed`] where it cannot be said in HTTP/2, such as a path that no URI can hold.
+/// [`Malformed`] where it cannot be said in HTTP/2, such as a host that no URI can hold.
 pub(super) fn upstream_request(head: HeadRef<'_>, secure: bool) -> Result<Request<()>, Malformed> {
     let drop = Drop::of_request(head, 0).map_err(|_| Malformed)?;
     let bytes = Bytes::copy_from_slice(&head.buf[..head.head.len]);
@@ -192,7 +193,12 @@ pub(super) fn upstream_request(head: HeadRef<'_>, secure: bool) -> Result<Reques
     let target = head.head.target_part;
     let mut uri = http::uri::Parts::default();
     uri.scheme = Some(if secure { Scheme::HTTPS } else { Scheme::HTTP });
-    let path = PathAndQuery::from_maybe_shared(part(target.at as usize, target.len as usize));
+    let target = part(target.at as usize, target.len as usize);
+    let path = PathAndQuery::from_maybe_shared(target.clone()).or_else(|_| {
+        // Bytes that no URI has, and many clients send in queries all the same (RFC 3986 §2.1).
+        let escaped = percent_encoding::percent_encode(&target, NO_URI).to_string();
+        PathAndQuery::from_maybe_shared(Bytes::from(escaped))
+    });
     uri.path_and_query = Some(path.map_err(|_| Malformed)?);
     let mut request = Request::new(());
     *request.method_mut() = Method::from_bytes(head.method_bytes()).map_err(|_| Malformed)?;
@@ -212,6 +218,20 @@ pub(super) fn upstream_request(head: HeadRef<'_>, secure: bool) -> Result<Reques
     *request.uri_mut() = Uri::from_parts(uri).map_err(|_| Malformed)?;
     Ok(request)
 }
+
+/// What a path or a query has in percent-encoding alone; "%" itself stands where it has been used.
+const NO_URI: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 fn append(id: Known, name: &[u8], value: Bytes, fields: &mut HeaderMap) -> Result<(), Malformed> {
     let name = name_of(id, name)?;
