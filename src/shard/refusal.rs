@@ -239,7 +239,10 @@ pub(super) fn render(
         own.append(&mut buf, b"grpc-message", grpc::encode_message(message).as_bytes());
     }
     for (name, value) in told.headers.iter().take(FIELDS_MAX - 3) {
-        own_field(own, &mut buf, name, value);
+        match !keep && name.eq_ignore_ascii_case("connection") && !value.to_ascii_lowercase().contains("close") {
+            true => own_field(own, &mut buf, name, &format!("{value}, close")),
+            false => own_field(own, &mut buf, name, value),
+        }
     }
     let head = own.on(&buf);
     hooks(head, edits, &mut body);
