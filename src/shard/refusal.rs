@@ -220,40 +220,49 @@ pub(super) fn render(
         }
     };
     let named_by_plugin = |name: &str| told.headers.iter().any(|(held, _)| held.eq_ignore_ascii_case(name));
-    // What hooks see and edit: the fields its maker gave it. Those that every answer has are written after them.
-    own.clear();
-    own.status = told.status;
-    let mut buf = shard.small.take();
-    if !content_type.is_empty() && !named_by_plugin("content-type") {
-        own.append(&mut buf, b"Content-Type", content_type.as_bytes());
-    }
     let said = match &told.body {
         ReplyBody::Message(message) if is_call => Some(message.as_ref()),
         ReplyBody::Noted if is_call => Some(edits.message()),
         _ => None,
     };
-    if let Some(message) = said {
-        // Plain gRPC to a route of gRPC over TLS is "cancelled" and a success of HTTP, as its clients know it.
-        let status = if told.status == 200 { 1 } else { grpc::status_of(told.status) };
-        own.append(&mut buf, b"grpc-status", itoa::Buffer::new().format(status).as_bytes());
-        own.append(&mut buf, b"grpc-message", grpc::encode_message(message).as_bytes());
-    }
-    for (name, value) in told.headers.iter().take(FIELDS_MAX - 3) {
-        match !keep && name.eq_ignore_ascii_case("connection") && !value.to_ascii_lowercase().contains("close") {
-            true => own_field(own, &mut buf, name, &format!("{value}, close")),
-            false => own_field(own, &mut buf, name, value),
-        }
-    }
-    let head = own.on(&buf);
-    hooks(head, edits, &mut body);
     encode::status_line(Version::H11, told.status, reply::reason(told.status).as_bytes(), out);
-    field(out, "Date", &shard.date());
-    let mut drop = Drop::none();
-    for edit in edits.of_reply().iter().filter(|edit| edit.op != Op::Add) {
-        drop.add_name(head, edits.name(edit));
+    let hooked = parts.is_some_and(|parts| parts.way.responds || parts.way.rewrites);
+    if !hooked && told.headers.is_empty() && said.is_none() && !edits.decides_reply(b"Content-Type") {
+        // Nobody looks at the head of a refusal like most: it is not made to be looked at.
+        field(out, "Date", &shard.date());
+        if !content_type.is_empty() {
+            field(out, "Content-Type", content_type.as_bytes());
+        }
+    } else {
+        // What hooks see and edit: the fields its maker gave it. Those that every answer has are written after them.
+        own.clear();
+        own.status = told.status;
+        let mut buf = shard.small.take();
+        if !content_type.is_empty() && !named_by_plugin("content-type") {
+            own.append(&mut buf, b"Content-Type", content_type.as_bytes());
+        }
+        if let Some(message) = said {
+            // Plain gRPC to a route of gRPC over TLS is "cancelled" and a success of HTTP, as its clients know it.
+            let status = if told.status == 200 { 1 } else { grpc::status_of(told.status) };
+            own.append(&mut buf, b"grpc-status", itoa::Buffer::new().format(status).as_bytes());
+            own.append(&mut buf, b"grpc-message", grpc::encode_message(message).as_bytes());
+        }
+        for (name, value) in told.headers.iter().take(FIELDS_MAX - 3) {
+            match !keep && name.eq_ignore_ascii_case("connection") && !value.to_ascii_lowercase().contains("close") {
+                true => own_field(own, &mut buf, name, &format!("{value}, close")),
+                false => own_field(own, &mut buf, name, value),
+            }
+        }
+        let head = own.on(&buf);
+        hooks(head, edits, &mut body);
+        field(out, "Date", &shard.date());
+        let mut drop = Drop::none();
+        for edit in edits.of_reply().iter().filter(|edit| edit.op != Op::Add) {
+            drop.add_name(head, edits.name(edit));
+        }
+        encode::fields(head, &drop, out);
+        shard.put_buf(buf);
     }
-    encode::fields(head, &drop, out);
-    shard.put_buf(buf);
     if !keep && !named_by_plugin("connection") {
         field(out, "Connection", b"close");
     } else if keep && version == Version::H10 {

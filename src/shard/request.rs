@@ -18,6 +18,7 @@ use crate::http::framing::Length;
 use crate::http::{Fault, Head, HeadRef, Method};
 use crate::io::clock;
 use crate::plan::{Protocol, Runtime};
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -136,7 +137,8 @@ async fn story(shard: &Rc<Shard>, client: &Client, work: &mut Work) -> Next {
     let bytes = &input[*start..];
     let id = record.id;
     let (parts, length) = look(&world, client, head.on(bytes), path, scratch, &id);
-    let cx = Exchange { shard, client, world: &world, parts: &parts, runtime: &world.tables.plan.node.runtime };
+    let (runtime, waited) = (&world.tables.plan.node.runtime, Cell::new(client.stream.is_early()));
+    let cx = Exchange { shard, client, world: &world, parts: &parts, runtime, waited };
     let answered = match length {
         Ok(length) => {
             cx.answer(length, &bytes[head.len..], &mut body, &mut identity, edits, reply_head, &mut record).await
@@ -220,6 +222,8 @@ pub(super) struct Exchange<'a> {
     pub(super) world: &'a World,
     pub(super) parts: &'a Parts<'a>,
     pub(super) runtime: &'a Runtime,
+    /// Has a plugin waited for something?
+    waited: Cell<bool>,
 }
 
 impl Exchange<'_> {
@@ -276,6 +280,7 @@ impl Exchange<'_> {
                 Phase::Refuse(status) => return Err(Refusal::Noted(status)),
                 Phase::Need(at, need) => (at, need),
             };
+            self.waited.set(true);
             let bytes_max = match need {
                 Need::Body { bytes_max } => bytes_max.min(BODY_KEPT_BYTES_MAX),
                 Need::Sleep(ms) => {
@@ -327,7 +332,9 @@ impl Exchange<'_> {
             return Next::Gone;
         }
         let shard = self.shard;
-        record.ended = clock::nanos();
+        // What nobody has waited for takes less than a reading of the clock is worth: its latency is told in ms.
+        let at_once = record.tries == 0 && !self.waited.get();
+        record.ended = if at_once { record.started } else { clock::nanos() };
         let mut out = shard.small.take();
         let keep = self.parts.keep && body_read && !self.is_last();
         let responded = std::mem::replace(&mut record.responded, true);
