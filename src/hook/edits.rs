@@ -275,8 +275,7 @@ impl Edits {
 
     /// Do edits decide what the client gets under this name?
     pub fn decides_reply(&self, name: &[u8]) -> bool {
-        let mark = mark(name);
-        self.reply.iter().any(|edit| edit.mark == mark && self.name(edit).eq_ignore_ascii_case(name))
+        self.reply.iter().any(|edit| is_of(&self.text, edit, name))
     }
 
     /// The upstream is asked with this method, which is a token.

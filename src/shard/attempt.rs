@@ -72,7 +72,7 @@ impl Exchange<'_> {
         // A connection that becomes a WebSocket is shared with nobody.
         let shared = service.speaks() != Spoken::Http1 && !self.parts.websocket;
         // Where nothing ran before it, it is asked at once: a reading of the clock costs more than what lies between.
-        if self.parts.way.chained || self.client.stream.is_early() {
+        if self.parts.way.chained || self.waited.get() {
             record.asked = clock::nanos();
             record.proxy_us = record.asked.since(record.started) / 1000;
         }

@@ -222,8 +222,8 @@ pub(super) struct Exchange<'a> {
     pub(super) world: &'a World,
     pub(super) parts: &'a Parts<'a>,
     pub(super) runtime: &'a Runtime,
-    /// Has a plugin waited for something?
-    waited: Cell<bool>,
+    /// Has it waited for something before an upstream was asked: a plugin's need, or the end of the client's handshake?
+    pub(super) waited: Cell<bool>,
 }
 
 impl Exchange<'_> {

@@ -11,7 +11,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn start(upstream: &Upstream, driver: &str, listen: &str, early_data: &str) -> Gateway {
     let mut setup = setup(upstream).driver(driver);
@@ -161,12 +161,18 @@ fn the_rest_waits_for_the_end() {
         let mut client = Client::begin(&memory, gateway.proxy, request.as_bytes());
         client.shake();
         assert!(client.tls.is_early_data_accepted(), "{path}");
+        let held = Instant::now();
         // One shard: it has seen what came before this.
         assert_eq!(curl(&gateway, "a.test", &[]).1, "GET /");
         assert_eq!(came(&upstream, path), [] as [Option<String>; 0]);
+        let held = held.elapsed().as_millis() as u64;
         client.say(b"");
         client.hear(path.as_bytes());
         assert_eq!(came(&upstream, path), [None]);
+        // The wait is the gateway's, and no upstream's: its time begins when it is asked.
+        let heard = String::from_utf8_lossy(&client.heard);
+        let waited = heard.split("Proxy-Latency: ").nth(1).and_then(|rest| rest.lines().next()?.parse::<u64>().ok());
+        assert!(held > 1 && waited.is_some_and(|waited| waited + 1 >= held), "{held} {waited:?} {heard}");
     }
     assert_eq!(counted(&gateway), [0, 3, 0]);
     let log = upstream.log();

@@ -21,8 +21,8 @@
 //! # Who shares a count
 //!
 //! A count is keyed by the ids of the route and service that the instance is attached to, who asks (`limit_by`; of a list
-//! all must agree), the period, and how it is counted; so it outlives a reload, also into other limits. An unknown part (no consumer, no such
-//! header, another path) stands as the client's address. Counts live in a table of fixed size
+//! all must agree), the period, and how it is counted; so it outlives a reload, also into other limits. An unknown part (no
+//! consumer, no such header, another path) stands as the client's address. Counts live in a table of fixed size
 //! ([`BANK_SETS`](crate::base::limits::BANK_SETS)): when eight living ones meet in a set, the one that ends first is given
 //! up and its key starts afresh.
 //!
